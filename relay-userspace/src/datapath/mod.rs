@@ -1,0 +1,94 @@
+//! The media path: makes the engine's flows real.
+//!
+//! Three implementations, one behaviour: XDP in the driver, XDP in the stack's
+//! receive path, and plain sockets. Which one is used, and why, is decided once
+//! at start and shown wherever an operator looks.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
+
+/// Something that relays media.
+pub trait Datapath: Send {
+    /// Which implementation this is, and why.
+    fn choice(&self) -> &PathChoice;
+
+    /// Creates the flow, or replaces the one at the same local address without
+    /// a gap; a flow with the same source generation keeps what it learned and
+    /// counted.
+    fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError>;
+
+    /// Removes the flow and returns its final count; zeros when there is none.
+    fn remove(&mut self, local: SocketAddr) -> FlowStats;
+
+    /// What a flow counted so far.
+    fn stats(&self, local: SocketAddr) -> Option<FlowStats>;
+
+    /// Every verdict and how many packets it got, in a fixed order.
+    fn verdicts(&self) -> Vec<VerdictCount>;
+}
+
+/// Which implementation carries media, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathChoice {
+    /// The one in use.
+    pub path: MediaPath,
+    /// Why not a faster one, or why this one; a sentence for people.
+    pub reason: String,
+    /// The interfaces it is attached to.
+    pub interfaces: Vec<String>,
+}
+
+impl fmt::Display for PathChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.as_str(), self.reason)
+    }
+}
+
+/// A verdict and how many packets it got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCount {
+    /// Its name, such as `forwarded` or `wrong-source`.
+    pub verdict: String,
+    /// Whether it forwards, passes to the stack or drops.
+    pub action: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// Why a flow could not be made.
+#[derive(Debug, Error)]
+pub enum DatapathError {
+    /// The local address is none of the configured media addresses, or the
+    /// port is outside the range.
+    #[error("{0} is outside the configured media addresses and ports")]
+    OutsideRange(SocketAddr),
+    /// Both ends of a flow must be of one address family.
+    #[error("a flow from {from} to {to} would change the address family")]
+    Family {
+        /// The far end that sends.
+        from: SocketAddr,
+        /// The far end that receives.
+        to: SocketAddr,
+    },
+    /// The route table has no way to the far end.
+    #[error("no route to {to}: {problem}")]
+    NoRoute {
+        /// The far end.
+        to: SocketAddr,
+        /// What the kernel said.
+        problem: String,
+    },
+    /// A system call failed.
+    #[error("{doing}: {problem}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// What the kernel said, and how to mend it where that is known.
+        problem: String,
+    },
+}

@@ -1,0 +1,275 @@
+//! What operators and platforms may ask of the engine, and what it answers.
+//!
+//! These types are the local protocol's payload too, so they serialise; they
+//! hold party addresses only as typed by the asker, never in an answer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
+use super::flow::FlowStats;
+use super::ids::{BindingId, LegName, SessionId};
+use super::number::{Country, ProxyNumber, Typed};
+use super::time::Timestamp;
+
+/// A request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum AdminRequest {
+    /// Add numbers to the pool.
+    PoolAdd {
+        /// All or none of them.
+        numbers: Vec<NewNumber>,
+    },
+    /// The pool's numbers with their load, in order.
+    PoolList {
+        /// Only this country's.
+        country: Option<Country>,
+        /// Continue after this number.
+        after: Option<ProxyNumber>,
+        /// At most so many rows.
+        limit: usize,
+    },
+    /// Create a binding, or reuse the live one with the same key.
+    BindCreate(NewBinding),
+    /// Bindings in the order of their ids.
+    BindList {
+        /// Only with this key.
+        key: Option<String>,
+        /// Tombstones too.
+        entombed: bool,
+        /// Continue after this binding.
+        after: Option<BindingId>,
+        /// At most so many rows.
+        limit: usize,
+    },
+    /// One binding.
+    BindShow {
+        /// Which.
+        id: BindingId,
+    },
+    /// End a binding: it becomes a tombstone.
+    BindClose {
+        /// Which.
+        id: BindingId,
+    },
+    /// Calls in progress.
+    CallsList,
+    /// One call.
+    CallShow {
+        /// Which.
+        session: SessionId,
+    },
+    /// Hang up on both sides.
+    CallHangup {
+        /// Which.
+        session: SessionId,
+    },
+    /// The engine's counters.
+    Counters,
+}
+
+/// A number to add to the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewNumber {
+    /// The number; its country follows from it.
+    pub number: ProxyNumber,
+    /// Region or state.
+    pub region: Option<String>,
+    /// City or exchange.
+    pub locality: Option<String>,
+    /// What sort of number it is.
+    pub kind: NumberKind,
+    /// Whether it takes calls.
+    pub voice: bool,
+    /// Whether it takes texts.
+    pub sms: bool,
+    /// The trunk that delivers it.
+    pub trunk: Option<String>,
+}
+
+/// A binding to create.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewBinding {
+    /// Who owns it.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// What sort of conversation it is for.
+    pub kind: BindingKind,
+    /// What it is looked up by.
+    pub key: String,
+    /// The customer: `+14155550100`, or `extension@trunk`.
+    pub customer: Typed,
+    /// The agent, likewise.
+    pub agent: Typed,
+    /// How long it lives; the configured default when absent.
+    pub time_to_live: Option<Duration>,
+    /// Only numbers of this country will do.
+    pub country: Option<Country>,
+}
+
+/// The answer to an [`AdminRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer", content = "with")]
+pub enum AdminReply {
+    /// To [`AdminRequest::PoolAdd`].
+    PoolAdded {
+        /// New numbers.
+        added: usize,
+        /// Numbers that were there already, unchanged.
+        known: usize,
+    },
+    /// To [`AdminRequest::PoolList`].
+    Pool(Vec<PoolRow>),
+    /// To [`AdminRequest::BindCreate`].
+    Bound {
+        /// The binding.
+        binding: BindingView,
+        /// Whether it was there already.
+        reused: bool,
+    },
+    /// To [`AdminRequest::BindList`].
+    Bindings(Vec<BindingView>),
+    /// To [`AdminRequest::BindShow`] and [`AdminRequest::BindClose`].
+    Binding(BindingView),
+    /// To [`AdminRequest::CallsList`].
+    Calls(Vec<CallView>),
+    /// To [`AdminRequest::CallShow`].
+    Call(CallView),
+    /// To [`AdminRequest::CallHangup`].
+    HungUp(SessionId),
+    /// To [`AdminRequest::Counters`]: name and count.
+    Counters(Vec<(String, u64)>),
+    /// What was asked cannot be done.
+    Refused(Refusal),
+}
+
+/// A pool number and its load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolRow {
+    /// The number.
+    #[serde(flatten)]
+    pub number: PoolNumber,
+    /// Live bindings that show it.
+    pub live: usize,
+    /// Tombstones that reserve it.
+    pub entombed: usize,
+}
+
+/// A binding as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingView {
+    /// Its id.
+    pub id: BindingId,
+    /// Who owns it.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// What sort of conversation it is for.
+    pub kind: BindingKind,
+    /// What it is looked up by.
+    pub key: String,
+    /// The customer.
+    pub customer: PartyView,
+    /// The agent.
+    pub agent: PartyView,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Where it is in its life.
+    #[serde(flatten)]
+    pub state: BindingState,
+    /// Calls in progress.
+    pub calls: usize,
+}
+
+/// A party as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartyView {
+    /// Masked.
+    pub address: String,
+    /// The number that this party dials and sees.
+    pub proxy: ProxyNumber,
+}
+
+/// A call as it may be shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallView {
+    /// Its session id.
+    pub session: SessionId,
+    /// Its binding; an emergency call has none.
+    pub binding: Option<BindingId>,
+    /// Who placed it.
+    pub caller: LegName,
+    /// Where it is: `ringing`, `answered`, `ending`.
+    pub state: String,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it was answered.
+    pub answer: Option<Timestamp>,
+    /// Whether it is an emergency call.
+    pub emergency: bool,
+    /// Its legs.
+    pub legs: Vec<LegView>,
+    /// Its flows. The engine leaves `stats` empty and the daemon fills it in.
+    pub flows: Vec<FlowView>,
+}
+
+/// A leg as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegView {
+    /// Which.
+    pub leg: LegName,
+    /// The number that the far end dialled or sees.
+    pub proxy: Option<ProxyNumber>,
+    /// The far end, masked.
+    pub remote: String,
+    /// The trunk it is on.
+    pub trunk: String,
+    /// Where it is: `calling`, `early`, `confirmed`, `ended`.
+    pub state: String,
+}
+
+/// A flow as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowView {
+    /// The leg whose far end sends.
+    pub leg: LegName,
+    /// `rtp` or `rtcp`.
+    pub content: String,
+    /// Where packets arrive.
+    pub local: SocketAddr,
+    /// What the datapath counted so far.
+    pub stats: Option<FlowStats>,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+#[error("{what}")]
+pub struct Refusal {
+    /// The sort of reason, for exit codes.
+    pub kind: RefusalKind,
+    /// What is wrong, and where.
+    pub what: String,
+    /// How to mend it.
+    pub remedy: String,
+}
+
+/// The sort of reason for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// What was typed makes no sense.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is there.
+    Conflict,
+    /// No number is free, or a limit is reached.
+    Exhausted,
+    /// The store failed; try again.
+    Unavailable,
+}

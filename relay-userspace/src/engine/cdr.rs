@@ -1,0 +1,196 @@
+//! Call detail records: one per leg, written when the leg ends.
+//!
+//! A record carries what billing and quality need and nothing that identifies
+//! a party: the proxy number that the leg showed, the country of the far end,
+//! times, and what the kernel counted.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{BindingId, LegName, SessionId};
+use super::number::{Country, ProxyNumber};
+use super::time::Timestamp;
+
+/// One leg of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cdr {
+    /// Joins the legs of a call. With `leg` it is the record's key.
+    pub session: SessionId,
+    /// Which leg.
+    pub leg: LegName,
+    /// Absent for a call that matched no binding.
+    pub binding: Option<BindingId>,
+    /// Who owns the binding.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// Who placed the leg.
+    pub direction: Direction,
+    /// The number that the far end of this leg dialled or saw.
+    pub proxy: Option<ProxyNumber>,
+    /// The country of the far end's number.
+    pub remote_country: Option<Country>,
+    /// The trunk that the leg used.
+    pub trunk: String,
+    /// When the INVITE arrived or left.
+    pub start: Timestamp,
+    /// When it was answered.
+    pub answer: Option<Timestamp>,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Whole seconds from answer to end, rounded up; zero when unanswered.
+    pub billable_seconds: u64,
+    /// What the far end of this leg sent us, by the kernel's count.
+    pub received: Traffic,
+    /// What we sent to it.
+    pub sent: Traffic,
+    /// How and by whom it ended.
+    pub release: Release,
+    /// Whether it was an emergency call.
+    pub emergency: bool,
+}
+
+/// Who placed a leg, seen from Vizard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The far end called us.
+    Inbound,
+    /// We called the far end.
+    Outbound,
+}
+
+/// Packets and the bytes of their UDP payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of UDP payload.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// The sum of two counts.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// How and by whom a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Who ended it.
+    pub side: ReleaseSide,
+    /// Why.
+    pub cause: Cause,
+    /// The final SIP status of the leg's INVITE, where there was one.
+    pub sip_status: Option<u16>,
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseSide {
+    /// The customer's side.
+    A,
+    /// The agent's side.
+    B,
+    /// Vizard, by rule or by command.
+    Platform,
+}
+
+impl From<LegName> for ReleaseSide {
+    fn from(leg: LegName) -> Self {
+        match leg {
+            LegName::A => Self::A,
+            LegName::B => Self::B,
+        }
+    }
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Hung up after answer.
+    Normal,
+    /// The caller gave up before answer.
+    Cancelled,
+    /// The called side was busy.
+    Busy,
+    /// The called side declined.
+    Declined,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// The trunk did not answer the INVITE, or stopped answering.
+    Unreachable,
+    /// The called side refused for another reason; see the status.
+    Rejected,
+    /// No binding joins the caller and the number dialled.
+    NoBinding,
+    /// The binding has ended.
+    BindingEnded,
+    /// No route, no trunk or no emergency trunk.
+    NoRoute,
+    /// The session descriptions have nothing in common that we relay.
+    NotAcceptable,
+    /// A limit of ours was reached.
+    Overload,
+    /// The media path failed.
+    MediaFailure,
+    /// The peer broke the protocol, for example never acknowledged.
+    ProtocolError,
+    /// The longest permitted call length was reached.
+    MaxDuration,
+    /// An operator ended it.
+    Operator,
+    /// Vizard stopped.
+    Shutdown,
+}
+
+impl Cause {
+    /// The ITU-T Q.850 cause value that says the same.
+    #[must_use]
+    pub const fn q850(self) -> u8 {
+        match self {
+            Self::Normal | Self::Cancelled | Self::MaxDuration | Self::Operator => 16,
+            Self::Busy => 17,
+            Self::NoAnswer => 19,
+            Self::Declined | Self::Rejected => 21,
+            Self::NoBinding | Self::BindingEnded => 1,
+            Self::NoRoute => 3,
+            Self::Unreachable => 27,
+            Self::NotAcceptable => 88,
+            Self::Overload => 42,
+            Self::MediaFailure | Self::Shutdown => 41,
+            Self::ProtocolError => 111,
+        }
+    }
+
+    /// The word that records and tables show.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Cancelled => "cancelled",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::NoAnswer => "no_answer",
+            Self::Unreachable => "unreachable",
+            Self::Rejected => "rejected",
+            Self::NoBinding => "no_binding",
+            Self::BindingEnded => "binding_ended",
+            Self::NoRoute => "no_route",
+            Self::NotAcceptable => "not_acceptable",
+            Self::Overload => "overload",
+            Self::MediaFailure => "media_failure",
+            Self::ProtocolError => "protocol_error",
+            Self::MaxDuration => "max_duration",
+            Self::Operator => "operator",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}

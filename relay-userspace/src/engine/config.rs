@@ -1,0 +1,249 @@
+//! What the engine is told at start: addresses, trunks, routes, limits.
+//!
+//! Every value here is already checked; reading and checking files is
+//! `settings`' work, so the engine never meets a half-valid configuration.
+//! Names (of trunks, of media addresses) are resolved to indices there too.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::number::Country;
+
+/// Everything that the engine is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Signalling.
+    pub sip: Sip,
+    /// Media addresses and ports.
+    pub media: Media,
+    /// The peers, in the order of the file; [`TrunkId`] indexes them.
+    pub trunks: Vec<Trunk>,
+    /// Where numbers leave; the longest prefix wins.
+    pub routes: Vec<Route>,
+    /// Emergency calls.
+    pub emergency: Emergency,
+    /// How long bindings live.
+    pub bindings: Bindings,
+    /// What bounds memory and load.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The trunk of an id that this configuration issued.
+    #[must_use]
+    pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
+        self.trunks.get(usize::from(id.0))
+    }
+
+    /// The trunk with this name.
+    #[must_use]
+    pub fn trunk_named(&self, name: &str) -> Option<TrunkId> {
+        self.trunks.iter().position(|trunk| trunk.name == name).and_then(|i| u16::try_from(i).ok()).map(TrunkId)
+    }
+
+    /// The trunk whose sources hold `address`; the narrowest network wins.
+    #[must_use]
+    pub fn trunk_of_source(&self, address: IpAddr) -> Option<TrunkId> {
+        self.trunks
+            .iter()
+            .enumerate()
+            .filter_map(|(index, trunk)| {
+                let width = trunk.sources.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max()?;
+                Some((width, index))
+            })
+            .max_by_key(|&(width, index)| (width, std::cmp::Reverse(index)))
+            .and_then(|(_, index)| u16::try_from(index).ok())
+            .map(TrunkId)
+    }
+
+    /// The trunk over which a number (digits, no `+`) leaves.
+    #[must_use]
+    pub fn route(&self, digits: &str) -> Option<TrunkId> {
+        self.routes
+            .iter()
+            .filter(|route| digits.starts_with(&route.prefix))
+            .max_by_key(|route| route.prefix.len())
+            .map(|route| route.trunk)
+    }
+}
+
+/// Signalling.
+#[derive(Clone, Debug)]
+pub struct Sip {
+    /// Where requests arrive and leave; [`Trunk::listen`] indexes these.
+    pub listen: Vec<Listen>,
+    /// Retransmission timers of RFC 3261, table 4.
+    pub timers: Timers,
+    /// How long a called party may ring.
+    pub ring_timeout: Duration,
+    /// How long a call may last.
+    pub max_call: Duration,
+    /// The `User-Agent` and `Server` that both sides see.
+    pub product: String,
+}
+
+/// One signalling socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address that is bound.
+    pub local: SocketAddr,
+    /// The address that Via and Contact show (differs behind NAT).
+    pub advertised: SocketAddr,
+}
+
+/// RFC 3261 table 4. Everything else follows from these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Round-trip estimate; 500 ms by default.
+    pub t1: Duration,
+    /// Longest interval of a non-INVITE request or INVITE response; 4 s.
+    pub t2: Duration,
+    /// Longest time a message stays in the network; 5 s.
+    pub t4: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+    }
+}
+
+/// Media addresses and ports.
+#[derive(Clone, Debug)]
+pub struct Media {
+    /// [`Trunk::media`] indexes these.
+    pub addresses: Vec<MediaAddress>,
+    /// RTP ports come from here in even/odd pairs.
+    pub ports: RangeInclusive<u16>,
+    /// How long a port pair rests after use.
+    pub quarantine: Duration,
+    /// The DiffServ code point that forwarded media carries (46 is EF).
+    pub dscp: u8,
+}
+
+/// One address on which media arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaAddress {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The address on the interface.
+    pub local: IpAddr,
+    /// The address that SDP shows.
+    pub advertised: IpAddr,
+}
+
+/// Names one trunk: its index in [`Config::trunks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrunkId(pub u16);
+
+/// A SIP peer.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Its name in configuration and records.
+    pub name: String,
+    /// Where requests are sent.
+    pub target: SocketAddr,
+    /// What its messages may come from.
+    pub sources: Vec<IpNet>,
+    /// Which of [`Sip::listen`] it talks to.
+    pub listen: usize,
+    /// Which of [`Media::addresses`] carries its media.
+    pub media: usize,
+    /// The country whose dialling habits and emergency numbers apply.
+    pub country: Country,
+    /// Whether its P-Asserted-Identity is believed (RFC 3325 section 9).
+    pub trusted: bool,
+    /// How its numbers are written.
+    pub format: NumberFormat,
+    /// Where its media may come from.
+    pub media_source: MediaSource,
+}
+
+/// How numbers are written in a user part on the way out. On the way in every
+/// form is understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumberFormat {
+    /// `+14155550100`
+    #[default]
+    E164,
+    /// `14155550100`
+    Plain,
+}
+
+/// The addresses from which the first media packet is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaSource {
+    /// The address that SDP names; any port of it.
+    #[default]
+    Signalled,
+    /// The peer is behind NAT: the address that its signalling came from, and
+    /// media goes back to where it came from.
+    Nat,
+    /// A network that the operator names (a farm of media gateways).
+    Network(IpNet),
+}
+
+/// Numbers with this prefix leave over this trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Digits without `+`; empty matches every number.
+    pub prefix: String,
+    /// The trunk.
+    pub trunk: TrunkId,
+}
+
+/// Emergency calls.
+#[derive(Clone, Debug, Default)]
+pub struct Emergency {
+    /// Where they leave; without it they are refused with 503, loudly.
+    pub trunk: Option<TrunkId>,
+    /// Numbers per country that replace the built-in ones.
+    pub numbers: Vec<(Country, Vec<String>)>,
+}
+
+/// How long bindings live, where the request does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Bindings {
+    /// Time-to-live of a new binding, and what reuse extends it by.
+    pub time_to_live: Duration,
+    /// How long an ended binding's pairs stay reserved for late callbacks.
+    pub callback_window: Duration,
+    /// How long a number is not given again to a party that has seen it.
+    pub cool_off: Duration,
+}
+
+/// What bounds memory and load. Each is counted when it bites.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls at a time.
+    pub calls: usize,
+    /// Bindings, tombstones included.
+    pub bindings: usize,
+    /// Numbers in the pool.
+    pub numbers: usize,
+    /// Transactions at a time.
+    pub transactions: usize,
+    /// Bytes of one SIP message.
+    pub message_bytes: usize,
+    /// Header fields of one SIP message.
+    pub headers: usize,
+    /// Commits that wait for the store.
+    pub pending_commits: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 20_000,
+            bindings: 1_000_000,
+            numbers: 100_000,
+            transactions: 200_000,
+            message_bytes: 16 * 1024,
+            headers: 128,
+            pending_commits: 50_000,
+        }
+    }
+}

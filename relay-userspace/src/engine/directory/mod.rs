@@ -1,0 +1,7 @@
+//! Who may reach whom through which number: pools, bindings, allocation.
+
+mod model;
+
+pub use model::{
+    Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, Party, PartyAddress, PoolNumber,
+};

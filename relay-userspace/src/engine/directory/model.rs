@@ -1,0 +1,190 @@
+//! The directory's nouns: pool numbers, parties, bindings, pairs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::ids::BindingId;
+use crate::engine::number::{Country, PartyNumber, ProxyNumber};
+use crate::engine::time::Timestamp;
+
+/// A number that Vizard owns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolNumber {
+    /// The number.
+    pub number: ProxyNumber,
+    /// Its country, from the number itself.
+    pub country: Country,
+    /// Region or state.
+    pub region: Option<String>,
+    /// City or exchange.
+    pub locality: Option<String>,
+    /// What sort of number it is.
+    pub kind: NumberKind,
+    /// Whether it takes calls.
+    pub voice: bool,
+    /// Whether it takes texts.
+    pub sms: bool,
+    /// The trunk that delivers it.
+    pub trunk: Option<String>,
+}
+
+/// What sort of number it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NumberKind {
+    /// Geographic.
+    #[default]
+    Local,
+    /// Free for the caller.
+    TollFree,
+    /// In a mobile range.
+    Mobile,
+    /// Reachable from a PBX trunk alone.
+    Internal,
+}
+
+/// Where a party can be reached. Never prints in clear.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartyAddress {
+    /// A telephone number.
+    Number(PartyNumber),
+    /// A user at a PBX: only together with the trunk does it identify anybody.
+    Extension {
+        /// The trunk's name.
+        trunk: String,
+        /// The user part of its SIP URI.
+        user: Extension,
+    },
+}
+
+impl PartyAddress {
+    /// A form that may be shown.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        match self {
+            Self::Number(number) => number.masked(),
+            Self::Extension { trunk, user } => format!("{}@{trunk}", user.masked()),
+        }
+    }
+
+    /// The user part to dial, in clear: digits without `+`, or the extension.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        match self {
+            Self::Number(number) => number.reveal(),
+            Self::Extension { user, .. } => user.reveal(),
+        }
+    }
+}
+
+impl std::fmt::Debug for PartyAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// The user part of a PBX extension; as secret as a number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Extension(String);
+
+impl Extension {
+    /// At most 64 characters of RFC 3261's `unreserved` set.
+    #[must_use]
+    pub fn new(user: &str) -> Option<Self> {
+        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&b);
+        (!user.is_empty() && user.len() <= 64 && user.bytes().all(unreserved)).then(|| Self(user.to_owned()))
+    }
+
+    /// The user part, in clear.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// `1••`: the first character, and how many follow.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        self.0.chars().enumerate().map(|(i, c)| if i == 0 { c } else { '•' }).collect()
+    }
+}
+
+impl std::fmt::Debug for Extension {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// One side of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Where it is.
+    pub address: PartyAddress,
+    /// The number that this party dials and sees.
+    pub proxy: ProxyNumber,
+}
+
+/// The mapping that joins two parties through proxy numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its id.
+    pub id: BindingId,
+    /// Who owns it.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// What sort of conversation it is for.
+    pub kind: BindingKind,
+    /// What it is looked up by before a new one is made.
+    pub key: String,
+    /// The customer.
+    pub customer: Party,
+    /// The agent.
+    pub agent: Party,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Where it is in its life.
+    pub state: BindingState,
+}
+
+/// What sort of conversation a binding is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BindingKind {
+    /// One conversation.
+    #[default]
+    Session,
+    /// An order, a case, a ticket.
+    Case,
+    /// A long-lived customer profile.
+    Customer,
+    /// A stable number of an agent.
+    Agent,
+}
+
+/// Where a binding is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum BindingState {
+    /// Calls connect.
+    Live {
+        /// When it ends unless it is extended.
+        expires: Timestamp,
+    },
+    /// Ended; its pairs stay reserved for late callbacks.
+    Entombed {
+        /// When it ended.
+        since: Timestamp,
+        /// When its pairs are freed.
+        until: Timestamp,
+    },
+}
+
+/// A (proxy, party) pair and the one binding that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PairClaim {
+    /// The number dialled.
+    pub proxy: ProxyNumber,
+    /// Who dials it.
+    pub party: PartyAddress,
+    /// The binding.
+    pub binding: BindingId,
+}

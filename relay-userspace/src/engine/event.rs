@@ -1,0 +1,133 @@
+//! What is worth telling people and monitors, free of personal numbers.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::cdr::{Cause, ReleaseSide};
+use super::ids::{BindingId, LegName, SessionId};
+
+/// Something that happened in the engine. Rendered by `Display` into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A call matched a binding and its other leg is being set up.
+    CallStarted {
+        /// The call.
+        session: SessionId,
+        /// The binding; an emergency call has none.
+        binding: Option<BindingId>,
+        /// Who placed it.
+        caller: LegName,
+    },
+    /// Both sides talk.
+    CallAnswered {
+        /// The call.
+        session: SessionId,
+    },
+    /// A call is over and its records are written.
+    CallEnded {
+        /// The call.
+        session: SessionId,
+        /// Who ended it.
+        side: ReleaseSide,
+        /// Why.
+        cause: Cause,
+    },
+    /// An incoming call was refused before a second leg existed.
+    CallRefused {
+        /// The call.
+        session: SessionId,
+        /// The trunk it came over.
+        trunk: String,
+        /// Why.
+        cause: Cause,
+        /// The SIP status that the caller got.
+        status: u16,
+    },
+    /// An emergency call.
+    EmergencyCall {
+        /// The call.
+        session: SessionId,
+        /// Whether it could leave on the emergency trunk.
+        routed: bool,
+    },
+    /// SIP from an address that belongs to no trunk; logged for the first
+    /// message of an address and then at growing intervals.
+    UnknownSource {
+        /// The address.
+        source: IpAddr,
+        /// How many messages it has sent.
+        messages: u64,
+    },
+    /// A message that is not SIP, or not SIP that may be answered.
+    Malformed {
+        /// Who sent it.
+        source: SocketAddr,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A binding's time was over; its pairs stay reserved for late callbacks.
+    BindingEntombed {
+        /// The binding.
+        binding: BindingId,
+    },
+    /// A tombstone's window has closed; its numbers are free.
+    BindingForgotten {
+        /// The binding.
+        binding: BindingId,
+    },
+    /// No number was left for a binding.
+    PoolExhausted {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The store did not take a transaction.
+    CommitFailed {
+        /// What it said.
+        problem: String,
+    },
+    /// A media flow could not be made.
+    FlowRefused {
+        /// Where its packets would have arrived.
+        local: SocketAddr,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallStarted { session, binding: Some(binding), caller } => {
+                write!(f, "call {session} started by side {caller} on {binding}")
+            }
+            Self::CallStarted { session, binding: None, caller } => {
+                write!(f, "call {session} started by side {caller}")
+            }
+            Self::CallAnswered { session } => write!(f, "call {session} answered"),
+            Self::CallEnded { session, side, cause } => {
+                write!(f, "call {session} ended by {side:?}: {}", cause.as_str())
+            }
+            Self::CallRefused { session, trunk, cause, status } => {
+                write!(f, "call {session} from trunk {trunk} refused with {status}: {}", cause.as_str())
+            }
+            Self::EmergencyCall { session, routed: true } => {
+                write!(f, "emergency call {session} leaves on the emergency trunk")
+            }
+            Self::EmergencyCall { session, routed: false } => write!(
+                f,
+                "emergency call {session} cannot leave: no emergency trunk is configured; set [emergency] trunk"
+            ),
+            Self::UnknownSource { source, messages } => write!(
+                f,
+                "{messages} SIP messages from {source}, which belongs to no trunk; \
+                 if it should, add it to the `sources` of a [[trunk]]"
+            ),
+            Self::Malformed { source, problem } => write!(f, "malformed SIP from {source}: {problem}"),
+            Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),
+            Self::BindingForgotten { binding } => write!(f, "{binding} forgotten; its numbers are free"),
+            Self::PoolExhausted { wanted } => write!(f, "no number is free: {wanted}"),
+            Self::CommitFailed { problem } => write!(f, "the store did not take a transaction: {problem}"),
+            Self::FlowRefused { local, problem } => write!(f, "no media flow at {local}: {problem}"),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The whole seam between the engine and the world.
+//!
+//! Everything that happens to the engine is an [`Input`]; everything it wants
+//! done is an [`Output`]. Nothing else crosses, so the daemon, the simulation
+//! and the fuzzers drive the same code in the same way.
+
+use std::net::SocketAddr;
+
+use super::admin::{AdminReply, AdminRequest};
+use super::cdr::Cdr;
+use super::directory::{Binding, PairClaim, PoolNumber};
+use super::event::Event;
+use super::flow::{FlowSpec, FlowStats};
+use super::ids::BindingId;
+use super::number::ProxyNumber;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A datagram arrived on a signalling socket.
+    Received(Datagram),
+    /// An operator or a platform asks for something. Answered by exactly one
+    /// [`Output::Reply`] with the same id.
+    Admin(RequestId, AdminRequest),
+    /// The store has made a transaction durable.
+    Committed(CommitId),
+    /// The store refused a transaction: another writer holds a pair. Nothing
+    /// of it was written.
+    Conflict(CommitId),
+    /// The store failed. Whether the transaction was written is unknown.
+    CommitFailed(CommitId, String),
+    /// A flow is gone; its final count.
+    FlowRemoved(SocketAddr, FlowStats),
+    /// A flow could not be made.
+    FlowRefused(SocketAddr, String),
+    /// The process is to stop: end all calls, then say so with
+    /// [`Output::Drained`].
+    Shutdown,
+}
+
+/// Something to do. Outputs are done in the order in which they are polled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send a datagram.
+    Send(Datagram),
+    /// Make a transaction durable, then answer with [`Input::Committed`],
+    /// [`Input::Conflict`] or [`Input::CommitFailed`].
+    Commit(CommitId, Transaction),
+    /// Create the flow, or replace the one at the same local address without
+    /// a gap. Answered only on failure, by [`Input::FlowRefused`].
+    PutFlow(FlowSpec),
+    /// Remove the flow at this local address; answered by
+    /// [`Input::FlowRemoved`], with zeros when there was none.
+    RemoveFlow(SocketAddr),
+    /// The answer to [`Input::Admin`].
+    Reply(RequestId, AdminReply),
+    /// Something for the log and the metrics.
+    Event(Event),
+    /// After [`Input::Shutdown`]: no call and no commit is left.
+    Drained,
+}
+
+/// A UDP datagram on a signalling socket.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// Our address: one of the configured listen addresses.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// The SIP message.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Datagram {
+    /// Without the bytes: they hold real numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Datagram({} <-> {}, {} bytes)", self.local, self.remote, self.bytes.len())
+    }
+}
+
+/// Names a transaction until the store answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub u64);
+
+/// Names an administrative request until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Changes that become durable together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transaction {
+    /// In order.
+    pub changes: Vec<Change>,
+}
+
+/// One change to what is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Add or replace a pool number.
+    PutNumber(PoolNumber),
+    /// Forget a pool number.
+    DeleteNumber(ProxyNumber),
+    /// Add or replace a binding.
+    PutBinding(Binding),
+    /// Forget a binding.
+    DeleteBinding(BindingId),
+    /// Reserve a (proxy, party) pair for a binding. The whole transaction is a
+    /// conflict when another binding holds it.
+    ClaimPair(PairClaim),
+    /// Free a pair that this binding holds.
+    ReleasePair(PairClaim),
+    /// Add a call detail record. Writing the same session and leg again
+    /// replaces it, so that a retry never counts a call twice.
+    PutCdr(Cdr),
+}

@@ -1,0 +1,14 @@
+//! Vizard: a number-masking relay for calls and texts.
+//!
+//! Imports run one way: `main -> cli -> daemon -> {api, net, store, datapath}
+//! -> engine`. The engine is pure; only `datapath` knows the kernel's ABI;
+//! `store` and `datapath` never import each other; the CLI's live commands talk
+//! to the daemon over its local socket and never open the store. `cargo xtask
+//! test` checks these directions.
+
+pub mod engine;
+
+#[cfg(feature = "daemon")]
+pub mod datapath;
+#[cfg(feature = "daemon")]
+pub mod store;

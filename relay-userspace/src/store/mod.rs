@@ -1,0 +1,101 @@
+//! The durable journal of the engine's commits.
+//!
+//! The engine keeps its routing state in memory and never waits for a read;
+//! a store makes its transactions durable, in groups, and hands everything
+//! back at the next start.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::engine::cdr::Cdr;
+use crate::engine::directory::{Binding, PoolNumber};
+use crate::engine::ids::{BindingId, SessionId};
+use crate::engine::io::Transaction;
+
+/// Where the engine's commits become durable.
+pub trait Store: Send {
+    /// Makes a group of transactions durable, in order, with one flush. Each
+    /// is applied whole or not at all; when this returns `Ok`, everything that
+    /// was applied survives a killed process and a power cut.
+    fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError>;
+
+    /// Everything that the engine's directory needs to start.
+    fn load(&self) -> Result<Snapshot, StoreError>;
+
+    /// A handle for reading records beside the writer.
+    fn reader(&self) -> Box<dyn CdrReader>;
+}
+
+/// Reads call detail records while the store is being written.
+pub trait CdrReader: Send + Sync {
+    /// Records that match, newest first.
+    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError>;
+}
+
+/// What became of one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is durable.
+    Applied,
+    /// Another binding holds a pair that it claims; nothing was written.
+    Conflict,
+}
+
+/// What the directory is rebuilt from. Pairs follow from the bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The pool.
+    pub numbers: Vec<PoolNumber>,
+    /// Live bindings and tombstones.
+    pub bindings: Vec<Binding>,
+}
+
+/// Which call detail records to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CdrQuery {
+    /// Only this call's.
+    pub session: Option<SessionId>,
+    /// Only this binding's.
+    pub binding: Option<BindingId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Why the store could not do its work.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("the store at {path} is in use by {by}; stop that process, or set another [store] path")]
+    InUse {
+        /// Where it is.
+        path: String,
+        /// Who has it, as far as can be known.
+        by: String,
+    },
+    /// It cannot be opened.
+    #[error("cannot open the store at {path}: {problem}")]
+    Open {
+        /// Where it is.
+        path: String,
+        /// What is wrong, and how to mend it.
+        problem: String,
+    },
+    /// Reading or writing failed.
+    #[error("the store failed while {doing}: {problem}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What was said.
+        problem: String,
+    },
+    /// A record cannot be understood.
+    #[error("the store's {tree} record {key} cannot be read: {problem}")]
+    Record {
+        /// Which tree.
+        tree: &'static str,
+        /// Which record; never a party's number.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
