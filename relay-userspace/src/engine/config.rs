@@ -41,7 +41,11 @@ impl Config {
     /// The trunk with this name.
     #[must_use]
     pub fn trunk_named(&self, name: &str) -> Option<TrunkId> {
-        self.trunks.iter().position(|trunk| trunk.name == name).and_then(|i| u16::try_from(i).ok()).map(TrunkId)
+        self.trunks
+            .iter()
+            .position(|trunk| trunk.name == name)
+            .and_then(|i| u16::try_from(i).ok())
+            .map(TrunkId)
     }
 
     /// The trunk whose sources hold `address`; the narrowest network wins.
@@ -51,7 +55,8 @@ impl Config {
             .iter()
             .enumerate()
             .filter_map(|(index, trunk)| {
-                let width = trunk.sources.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max()?;
+                let width =
+                    trunk.sources.iter().filter(|net| net.contains(&address)).map(IpNet::prefix_len).max()?;
                 Some((width, index))
             })
             .max_by_key(|&(width, index)| (width, std::cmp::Reverse(index)))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::{Binding, PoolNumber};
+use crate::engine::directory::Snapshot;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
 
@@ -39,15 +39,6 @@ pub enum CommitOutcome {
     Applied,
     /// Another binding holds a pair that it claims; nothing was written.
     Conflict,
-}
-
-/// What the directory is rebuilt from. Pairs follow from the bindings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The pool.
-    pub numbers: Vec<PoolNumber>,
-    /// Live bindings and tombstones.
-    pub bindings: Vec<Binding>,
 }
 
 /// Which call detail records to read.

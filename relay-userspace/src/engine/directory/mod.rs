@@ -4,4 +4,5 @@ mod model;
 
 pub use model::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, Party, PartyAddress, PoolNumber,
+    Snapshot,
 };

@@ -188,3 +188,13 @@ pub struct PairClaim {
     /// The binding.
     pub binding: BindingId,
 }
+
+/// What the directory is rebuilt from at a start. Pairs follow from the
+/// bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The pool.
+    pub numbers: Vec<PoolNumber>,
+    /// Live bindings and tombstones.
+    pub bindings: Vec<Binding>,
+}
