@@ -1,0 +1,52 @@
+//! Everything that the engine counts.
+//!
+//! A refusal, a limit that bites, a message that is dropped: each has a counter
+//! of its own, so that an operator can see from the outside what the engine
+//! does without a line of log per message.
+
+/// Declares the counters and their names in one place.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// Names in the order of [`Counter`].
+        const NAMES: &[&str] = &[$($text,)*];
+    };
+}
+
+counters! {
+    /// Datagrams that arrived on a signalling socket.
+    Received = "sip.received",
+    /// Dropped: the source belongs to no trunk.
+    UnknownSource = "sip.unknown_source",
+    /// Dropped: not SIP, or SIP that must not be answered.
+    Malformed = "sip.malformed",
+}
+
+/// One count for each [`Counter`].
+#[derive(Clone, Debug)]
+pub(crate) struct Counters(Vec<u64>);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self(vec![0; NAMES.len()])
+    }
+}
+
+impl Counters {
+    /// One more.
+    pub(crate) fn add(&mut self, counter: Counter) {
+        if let Some(count) = self.0.get_mut(counter as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Every counter and its name, in a fixed order.
+    pub(crate) fn list(&self) -> Vec<(String, u64)> {
+        NAMES.iter().zip(&self.0).map(|(name, &count)| ((*name).to_owned(), count)).collect()
+    }
+}
