@@ -133,6 +133,8 @@ pub enum Cause {
     NoBinding,
     /// The binding has ended.
     BindingEnded,
+    /// The caller has no identity that a binding could be found by.
+    Anonymous,
     /// No route, no trunk or no emergency trunk.
     NoRoute,
     /// The session descriptions have nothing in common that we relay.
@@ -159,7 +161,7 @@ impl Cause {
             Self::Normal | Self::Cancelled | Self::MaxDuration | Self::Operator => 16,
             Self::Busy => 17,
             Self::NoAnswer => 19,
-            Self::Declined | Self::Rejected => 21,
+            Self::Declined | Self::Rejected | Self::Anonymous => 21,
             Self::NoBinding | Self::BindingEnded => 1,
             Self::NoRoute => 3,
             Self::Unreachable => 27,
@@ -183,6 +185,7 @@ impl Cause {
             Self::Rejected => "rejected",
             Self::NoBinding => "no_binding",
             Self::BindingEnded => "binding_ended",
+            Self::Anonymous => "anonymous",
             Self::NoRoute => "no_route",
             Self::NotAcceptable => "not_acceptable",
             Self::Overload => "overload",

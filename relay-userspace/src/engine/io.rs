@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::admin::{AdminReply, AdminRequest};
 use super::cdr::Cdr;
-use super::directory::{Binding, PairClaim, PoolNumber};
+use super::directory::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats};
 use super::ids::BindingId;
@@ -109,6 +109,11 @@ pub enum Change {
     ClaimPair(PairClaim),
     /// Free a pair that this binding holds.
     ReleasePair(PairClaim),
+    /// Remember when a freed pair was freed, replacing what was remembered of
+    /// the same pair.
+    PutRest(PairRest),
+    /// Forget that a pair was ever used.
+    DeleteRest(PairRest),
     /// Add a call detail record. Writing the same session and leg again
     /// replaces it, so that a retry never counts a call twice.
     PutCdr(Cdr),

@@ -3,6 +3,6 @@
 mod model;
 
 pub use model::{
-    Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, Party, PartyAddress, PoolNumber,
-    Snapshot,
+    Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
+    PoolNumber, Snapshot,
 };

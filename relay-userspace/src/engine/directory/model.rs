@@ -189,6 +189,18 @@ pub struct PairClaim {
     pub binding: BindingId,
 }
 
+/// A pair that was freed: the party has seen the number, so for the cool-off
+/// nobody else answers to it there, and after it the number is a familiar one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PairRest {
+    /// The number.
+    pub proxy: ProxyNumber,
+    /// Who has seen it.
+    pub party: PartyAddress,
+    /// When the pair was freed.
+    pub since: Timestamp,
+}
+
 /// What the directory is rebuilt from at a start. Pairs follow from the
 /// bindings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,4 +209,6 @@ pub struct Snapshot {
     pub numbers: Vec<PoolNumber>,
     /// Live bindings and tombstones.
     pub bindings: Vec<Binding>,
+    /// Pairs in cool-off, and what parties are accustomed to.
+    pub rests: Vec<PairRest>,
 }
