@@ -11,4 +11,6 @@ pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod datapath;
 #[cfg(feature = "daemon")]
+pub mod net;
+#[cfg(feature = "daemon")]
 pub mod store;
