@@ -5,12 +5,41 @@
 //! at start and shown wherever an operator looks.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
+
+/// What the media path is told at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatapathConfig {
+    /// Which implementation is wanted.
+    pub mode: Mode,
+    /// The interfaces that media arrives on and leaves by; empty means those
+    /// that carry `addresses`.
+    pub interfaces: Vec<String>,
+    /// The local addresses that media arrives at.
+    pub addresses: Vec<IpAddr>,
+    /// The ports of media at each of them: first even, last odd.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Which implementation is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The fastest that works here.
+    #[default]
+    Auto,
+    /// XDP in the driver, or no start.
+    XdpNative,
+    /// XDP in the stack's receive path, or no start.
+    XdpGeneric,
+    /// Plain sockets.
+    Sockets,
+}
 
 /// Something that relays media.
 pub trait Datapath: Send {
