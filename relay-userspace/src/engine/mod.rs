@@ -26,6 +26,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admin;
+pub(crate) mod by_leg;
 pub mod cdr;
 pub mod config;
 mod counters;
@@ -34,7 +35,9 @@ pub mod event;
 pub mod flow;
 pub mod ids;
 pub mod io;
+pub(crate) mod media;
 pub mod number;
+pub mod sip;
 mod strangers;
 pub mod time;
 

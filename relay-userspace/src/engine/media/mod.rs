@@ -1,0 +1,257 @@
+//! A call's media: which of our ports its streams use, and which flows the
+//! datapath must carry for that.
+//!
+//! Each stream gets a port pair on either leg, RTP on the even port and RTCP on
+//! the next (RFC 3550 section 11). What arrives on one leg's pair leaves from
+//! the other's, so a stream is four flows. Offer and answer are agreed before
+//! any flow changes: a failed re-INVITE costs nothing.
+
+mod ports;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+pub(crate) use ports::{PortPair, Ports};
+
+use super::by_leg::ByLeg;
+use super::cdr::Traffic;
+use super::config::{Media, MediaSource};
+use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, SourceRule};
+use super::ids::{LegName, SessionId};
+use super::io::Output;
+use super::sip::sdp::{Description, FarEnd, StreamContent};
+use super::time::Instant;
+
+/// The media of one call.
+#[derive(Debug)]
+pub(crate) struct MediaSession {
+    session: SessionId,
+    sides: ByLeg<Side>,
+    streams: Vec<Option<StreamPorts>>,
+    /// What the datapath was told to carry, by the address where it arrives.
+    flows: BTreeMap<SocketAddr, FlowSpec>,
+    /// Removals that the datapath has not answered yet.
+    removing: usize,
+    /// Ports of streams that are over, kept until the removals are answered.
+    closing: Vec<PortPair>,
+    /// What each leg's far end sent, of the flows that are gone.
+    received: ByLeg<Traffic>,
+}
+
+/// How a leg's trunk does media.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    /// Which of [`Media::addresses`].
+    pub(crate) address: usize,
+    /// Who may send.
+    pub(crate) source: MediaSource,
+}
+
+/// One side's word in an offer/answer exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a> {
+    /// What it described.
+    pub(crate) description: &'a Description,
+    /// Where the message came from, for peers behind NAT.
+    pub(crate) signalled_from: IpAddr,
+}
+
+/// The ports of one stream, and where its far ends are.
+#[derive(Clone, Debug)]
+struct StreamPorts {
+    pairs: ByLeg<PortPair>,
+    ends: ByLeg<Option<End>>,
+}
+
+/// A far end as last agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    far: FarEnd,
+    allowed: IpNet,
+    generation: u8,
+    payload_types: PayloadTypes,
+}
+
+/// No port pair is free on a media address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoPorts;
+
+impl MediaSession {
+    /// A session without streams.
+    pub(crate) fn new(session: SessionId, sides: ByLeg<Side>) -> Self {
+        Self {
+            session,
+            sides,
+            streams: Vec::new(),
+            flows: BTreeMap::new(),
+            removing: 0,
+            closing: Vec::new(),
+            received: ByLeg::default(),
+        }
+    }
+
+    /// Finds ports for every stream of an offer that has none yet.
+    pub(crate) fn offered(
+        &mut self,
+        offer: &Description,
+        now: Instant,
+        mut draw: impl FnMut(usize, Instant) -> Option<PortPair>,
+    ) -> Result<(), NoPorts> {
+        self.streams.resize(self.streams.len().max(offer.streams.len()), None);
+        for (ports, stream) in self.streams.iter_mut().zip(&offer.streams) {
+            if ports.is_some() || stream.content == StreamContent::Off {
+                continue;
+            }
+            let a = draw(self.sides.a.address, now).ok_or(NoPorts)?;
+            let Some(b) = draw(self.sides.b.address, now) else {
+                self.closing.push(a);
+                return Err(NoPorts);
+            };
+            *ports = Some(StreamPorts { pairs: ByLeg { a, b }, ends: ByLeg::default() });
+        }
+        Ok(())
+    }
+
+    /// The addresses that `leg`'s far end is told to send to, by position.
+    pub(crate) fn anchors(&self, leg: LegName, media: &Media) -> Vec<Option<SocketAddr>> {
+        let advertised = media.addresses.get(self.sides[leg].address).map(|address| address.advertised);
+        let anchor = |ports: &StreamPorts| Some(SocketAddr::new(advertised?, ports.pairs[leg].rtp().port()));
+        self.streams.iter().map(|ports| ports.as_ref().and_then(anchor)).collect()
+    }
+
+    /// Takes over what an offer and its answer agreed on. Returns what the
+    /// datapath must do.
+    pub(crate) fn agreed(
+        &mut self,
+        offerer: LegName,
+        offer: Word<'_>,
+        answer: Word<'_>,
+        dscp: u8,
+    ) -> Vec<Output> {
+        let words = ByLeg::new(offerer, offer, answer);
+        for (index, slot) in self.streams.iter_mut().enumerate() {
+            let Some(ports) = slot else { continue };
+            let rtp = |leg: LegName| match words[leg].description.streams.get(index).map(|s| &s.content) {
+                Some(StreamContent::Rtp(rtp)) => Some(rtp),
+                Some(StreamContent::Off) | None => None,
+            };
+            let (Some(a), Some(b)) = (rtp(LegName::A), rtp(LegName::B)) else {
+                self.closing.extend([ports.pairs.a, ports.pairs.b]);
+                *slot = None;
+                continue;
+            };
+            for (leg, rtp) in [(LegName::A, a), (LegName::B, b)] {
+                // A far end on hold by the unspecified address keeps its place.
+                let Some(far) = rtp.far.or(ports.ends[leg].map(|end| end.far)) else { continue };
+                let allowed = match self.sides[leg].source {
+                    MediaSource::Signalled => IpNet::from(far.rtp.ip()),
+                    MediaSource::Nat => IpNet::from(words[leg].signalled_from),
+                    MediaSource::Network(network) => network,
+                };
+                let generation = match ports.ends[leg] {
+                    Some(end) if end.far == far && end.allowed == allowed => end.generation,
+                    Some(end) => end.generation.wrapping_add(1),
+                    None => 0,
+                };
+                ports.ends[leg] = Some(End { far, allowed, generation, payload_types: rtp.payload_types });
+            }
+        }
+        self.apply(dscp)
+    }
+
+    /// Gives up the ports of streams that no answer accepted.
+    pub(crate) fn offer_failed(&mut self) {
+        for slot in &mut self.streams {
+            if let Some(ports) = slot
+                && ports.ends.a.is_none()
+                && ports.ends.b.is_none()
+            {
+                self.closing.extend([ports.pairs.a, ports.pairs.b]);
+                *slot = None;
+            }
+        }
+    }
+
+    /// Ends all streams. Returns what the datapath must do.
+    pub(crate) fn close(&mut self) -> Vec<Output> {
+        let pairs = self.streams.drain(..).flatten().flat_map(|ports| [ports.pairs.a, ports.pairs.b]);
+        self.closing.extend(pairs);
+        self.apply(0)
+    }
+
+    /// Counts a flow that the datapath has removed.
+    pub(crate) fn removed(&mut self, leg: LegName, stats: FlowStats) {
+        self.removing = self.removing.saturating_sub(1);
+        self.received[leg] = self.received[leg].plus(stats.forwarded);
+    }
+
+    /// The ports that nothing uses any more.
+    pub(crate) fn take_unused(&mut self) -> Vec<PortPair> {
+        if self.removing == 0 { std::mem::take(&mut self.closing) } else { Vec::new() }
+    }
+
+    /// Whether the datapath still carries or counts anything of this call.
+    pub(crate) fn is_carried(&self) -> bool {
+        !self.flows.is_empty() || self.removing > 0
+    }
+
+    /// What each leg's far end sent, by the flows that are gone.
+    pub(crate) const fn received(&self) -> &ByLeg<Traffic> {
+        &self.received
+    }
+
+    /// The flows that the datapath was told to carry.
+    pub(crate) fn flows(&self) -> impl Iterator<Item = &FlowSpec> {
+        self.flows.values()
+    }
+
+    /// Brings the datapath from the flows that it has to those wanted.
+    fn apply(&mut self, dscp: u8) -> Vec<Output> {
+        let wanted: BTreeMap<SocketAddr, FlowSpec> =
+            self.wanted(dscp).map(|flow| (flow.local, flow)).collect();
+        let gone = self.flows.keys().filter(|local| !wanted.contains_key(local));
+        let mut outputs: Vec<Output> = gone.map(|&local| Output::RemoveFlow(local)).collect();
+        self.removing += outputs.len();
+        let changed = wanted.iter().filter(|&(local, flow)| self.flows.get(local) != Some(flow));
+        outputs.extend(changed.map(|(_, flow)| Output::PutFlow(flow.clone())));
+        self.flows = wanted;
+        outputs
+    }
+
+    fn wanted(&self, dscp: u8) -> impl Iterator<Item = FlowSpec> {
+        let directions = |ports| [LegName::A, LegName::B].map(|leg| (ports, leg));
+        self.streams
+            .iter()
+            .flatten()
+            .flat_map(directions)
+            .flat_map(move |(ports, leg)| self.direction(ports, leg, dscp).into_iter().flatten())
+    }
+
+    /// RTP and RTCP from `leg`'s far end to the opposite one; nothing while
+    /// either of them is unknown.
+    fn direction(&self, ports: &StreamPorts, leg: LegName, dscp: u8) -> Option<[FlowSpec; 2]> {
+        let (from, to) = (ports.ends[leg]?, ports.ends[leg.other()]?);
+        let (local, send_from) = (ports.pairs[leg], ports.pairs[leg.other()]);
+        let flow = |content, local, send_from, send_to| FlowSpec {
+            owner: FlowOwner { session: self.session, leg },
+            local,
+            source: SourceRule { allowed: from.allowed, generation: from.generation },
+            content,
+            send_from,
+            send_to,
+            follow_learned: self.sides[leg.other()].source == MediaSource::Nat,
+            dscp,
+        };
+        // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
+        let content = Content::Rtp(to.payload_types);
+        Some([
+            flow(content, local.rtp(), send_from.rtp(), to.far.rtp),
+            flow(Content::Rtcp, local.rtcp(), send_from.rtcp(), to.far.rtcp),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::engine::config::MediaAddress;
+
+fn media() -> Media {
+    let address = |last| MediaAddress {
+        name: format!("m{last}"),
+        local: IpAddr::from([10, 0, 0, last]),
+        advertised: IpAddr::from([192, 0, 2, last]),
+    };
+    Media {
+        addresses: vec![address(1), address(2)],
+        ports: 40_000..=40_099,
+        quarantine: Duration::from_secs(1),
+        dscp: 46,
+    }
+}
+
+fn describe(address: &str, ports: &[u16]) -> Description {
+    let sections: String = ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
+    Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes()).unwrap()
+}
+
+struct World {
+    ports: Ports,
+    random: ChaCha8Rng,
+    media: Media,
+    session: MediaSession,
+}
+
+impl World {
+    fn new(a: MediaSource, b: MediaSource) -> Self {
+        let media = media();
+        let sides = ByLeg { a: Side { address: 0, source: a }, b: Side { address: 1, source: b } };
+        Self {
+            ports: Ports::new(&media),
+            random: ChaCha8Rng::from_seed([7; 32]),
+            session: MediaSession::new(SessionId::from_bits(1), sides),
+            media,
+        }
+    }
+
+    fn offer(&mut self, description: &Description) -> Result<(), NoPorts> {
+        let (ports, random) = (&mut self.ports, &mut self.random);
+        self.session.offered(description, Instant::ORIGIN, |address, now| ports.draw(address, now, random))
+    }
+
+    fn agree(&mut self, offerer: LegName, offer: &Description, answer: &Description) -> Vec<Output> {
+        let word =
+            |description, last| Word { description, signalled_from: IpAddr::from([203, 0, 113, last]) };
+        let (from, to) = if offerer == LegName::A { (1, 2) } else { (2, 1) };
+        self.session.agreed(offerer, word(offer, from), word(answer, to), self.media.dscp)
+    }
+}
+
+fn puts(outputs: &[Output]) -> Vec<&FlowSpec> {
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::PutFlow(flow) => Some(flow),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_stream_is_four_flows_between_the_two_far_ends() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    let outputs = world.agree(LegName::A, &offer, &answer);
+    let flows = puts(&outputs);
+    assert_eq!((flows.len(), outputs.len()), (4, 4));
+    let a = world.session.anchors(LegName::A, &world.media)[0].unwrap();
+    let b = world.session.anchors(LegName::B, &world.media)[0].unwrap();
+    assert_eq!((a.ip(), b.ip()), (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])));
+    let local_a = SocketAddr::new(IpAddr::from([10, 0, 0, 1]), a.port());
+    let local_b = SocketAddr::new(IpAddr::from([10, 0, 0, 2]), b.port());
+    let from_a = flows.iter().find(|flow| flow.local == local_a).unwrap();
+    assert_eq!(from_a.owner.leg, LegName::A);
+    assert_eq!(from_a.source.allowed, "198.51.100.1/32".parse().unwrap());
+    assert_eq!((from_a.send_from, from_a.send_to), (local_b, "198.51.100.2:7000".parse().unwrap()));
+    assert_eq!(from_a.content, Content::Rtp(PayloadTypes::from_iter([0, 101])));
+    let rtcp = flows.iter().find(|flow| flow.local.port() == b.port() + 1).unwrap();
+    assert_eq!((rtcp.owner.leg, rtcp.content), (LegName::B, Content::Rtcp));
+    assert_eq!(rtcp.send_to, "198.51.100.1:6001".parse().unwrap());
+}
+
+#[test]
+fn only_the_side_that_moved_is_learned_anew() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    assert_eq!(world.agree(LegName::A, &offer, &answer).len(), 4);
+    assert_eq!(world.agree(LegName::A, &offer, &answer), [], "nothing changed");
+    let moved = describe("198.51.100.2", &[7002]);
+    world.offer(&moved).unwrap();
+    let outputs = world.agree(LegName::B, &moved, &offer);
+    for flow in puts(&outputs) {
+        let generation = if flow.owner.leg == LegName::B { 1 } else { 0 };
+        assert_eq!(flow.source.generation, generation, "{:?}", flow.owner.leg);
+    }
+    assert_eq!(outputs.len(), 4);
+}
+
+#[test]
+fn nat_and_networks_widen_the_source_and_nat_is_followed() {
+    let network: IpNet = "198.51.100.0/24".parse().unwrap();
+    let mut world = World::new(MediaSource::Nat, MediaSource::Network(network));
+    let (offer, answer) = (describe("192.168.1.5", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    for flow in puts(&world.agree(LegName::A, &offer, &answer)) {
+        let (allowed, follow) = match flow.owner.leg {
+            LegName::A => ("203.0.113.1/32".parse().unwrap(), false),
+            LegName::B => (network, true),
+        };
+        assert_eq!((flow.source.allowed, flow.follow_learned), (allowed, follow));
+    }
+}
+
+#[test]
+fn a_refused_stream_gives_its_ports_back_and_a_failed_offer_changes_nothing() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000, 6002]), describe("198.51.100.2", &[7000, 0]));
+    world.offer(&offer).unwrap();
+    assert_eq!(world.agree(LegName::A, &offer, &answer).len(), 4);
+    assert_eq!(world.session.take_unused().len(), 2);
+    let more = describe("198.51.100.1", &[6000, 6002, 6004]);
+    world.offer(&more).unwrap();
+    world.session.offer_failed();
+    assert_eq!(world.session.take_unused().len(), 4);
+    assert_eq!(world.session.flows().count(), 4);
+    assert!(world.session.anchors(LegName::A, &world.media)[0].is_some());
+}
+
+#[test]
+fn a_held_far_end_keeps_its_place() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    world.agree(LegName::A, &offer, &answer);
+    assert_eq!(world.agree(LegName::A, &describe("0.0.0.0", &[6000]), &answer), []);
+}
+
+proptest! {
+    /// Whatever is offered and answered, in the end every flow that was put is
+    /// removed once, every port comes back, and all traffic is counted.
+    #[test]
+    fn nothing_is_left_and_nothing_is_lost(
+        exchanges in proptest::collection::vec(
+            (any::<bool>(), 1..4_usize, proptest::collection::vec(any::<bool>(), 4), any::<bool>(), 0..3_u16),
+            1..12,
+        )
+    ) {
+        let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+        let mut carried = BTreeSet::new();
+        let mut removals = 0_u64;
+        let mut answer_removals = |session: &mut MediaSession, outputs: &[Output], carried: &mut BTreeSet<SocketAddr>| {
+            for output in outputs {
+                match output {
+                    Output::PutFlow(flow) => { carried.insert(flow.local); }
+                    Output::RemoveFlow(local) => {
+                        assert!(carried.remove(local), "removed what is not there");
+                        removals += 1;
+                        let forwarded = Traffic { packets: 1, bytes: 10 };
+                        session.removed(LegName::A, FlowStats { forwarded, ..FlowStats::default() });
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        for (by_a, streams, accepted, answered, shift) in exchanges {
+            let ports = |base: u16, on: &dyn Fn(usize) -> bool| -> Vec<u16> {
+                (0..streams).map(|i| if on(i) { base + 2 * u16::try_from(i).unwrap() } else { 0 }).collect()
+            };
+            let offer = describe("198.51.100.1", &ports(6000 + 10 * shift, &|_| true));
+            let answer = describe("198.51.100.2", &ports(7000, &|i| accepted[i]));
+            if world.offer(&offer).is_err() || !answered {
+                world.session.offer_failed();
+            } else {
+                let offerer = if by_a { LegName::A } else { LegName::B };
+                let outputs = world.agree(offerer, &offer, &answer);
+                answer_removals(&mut world.session, &outputs, &mut carried);
+            }
+            for pair in world.session.take_unused() {
+                world.ports.release(pair, Instant::ORIGIN);
+            }
+        }
+        let outputs = world.session.close();
+        answer_removals(&mut world.session, &outputs, &mut carried);
+        prop_assert!(carried.is_empty() && !world.session.is_carried());
+        prop_assert_eq!(world.session.received().a.packets, removals);
+        for pair in world.session.take_unused() {
+            world.ports.release(pair, Instant::ORIGIN);
+        }
+        let later = Instant::ORIGIN + Duration::from_secs(1);
+        for address in 0..2 {
+            let mut free = 0;
+            while world.ports.draw(address, later, &mut world.random).is_some() {
+                free += 1;
+            }
+            prop_assert_eq!(free, 50, "every pair came back to address {}", address);
+        }
+    }
+}

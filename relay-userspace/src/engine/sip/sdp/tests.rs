@@ -1,0 +1,202 @@
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const OFFER: &str = "v=0\r\n\
+    o=alice 2890844526 2890844526 IN IP4 10.1.1.7\r\n\
+    s=+12125551200 calling\r\n\
+    i=from +12125551200\r\n\
+    u=http://alice.example/12125551200\r\n\
+    e=alice@example.com\r\n\
+    p=+1 212 555 1200\r\n\
+    c=IN IP4 10.1.1.7\r\n\
+    b=AS:64\r\n\
+    t=0 0\r\n\
+    a=tool:12125551200\r\n\
+    m=audio 49170 RTP/AVP 0 97 101\r\n\
+    i=12125551200\r\n\
+    k=clear:12125551200\r\n\
+    a=rtpmap:0 PCMU/8000\r\n\
+    a=rtpmap:97 AMR/8000/1\r\n\
+    a=fmtp:97 mode-set=0,2,4;crc=12125551200;octet-align=1\r\n\
+    a=rtpmap:101 telephone-event/8000\r\n\
+    a=fmtp:101 0-16\r\n\
+    a=rtpmap:98 leak12125551200/8000\r\n\
+    a=ptime:20\r\n\
+    a=candidate:1 1 UDP 2130706431 10.1.1.7 49170 typ host\r\n\
+    a=ssrc:1 cname:12125551200@10.1.1.7\r\n\
+    a=rtcp-mux\r\n\
+    a=label:12125551200\r\n\
+    a=sendonly\r\n\
+    m=image 49172 udptl t38\r\n\
+    m=audio 49174 RTP/SAVP 0\r\n";
+
+fn ours(version: u64) -> Origin {
+    Origin { id: 7, version, address: IpAddr::from([192, 0, 2, 1]) }
+}
+
+fn rtp(stream: &Stream) -> &Rtp {
+    match &stream.content {
+        StreamContent::Rtp(rtp) => rtp,
+        StreamContent::Off => panic!("the stream is off"),
+    }
+}
+
+#[test]
+fn only_what_the_allow_list_names_is_written_again() {
+    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    let anchors = [Some("192.0.2.9:40000".parse().unwrap()), None, None];
+    assert_eq!(
+        offer.write(ours(3), &anchors, None),
+        "v=0\r\n\
+         o=- 7 3 IN IP4 192.0.2.1\r\n\
+         s=-\r\n\
+         c=IN IP4 192.0.2.9\r\n\
+         t=0 0\r\n\
+         m=audio 40000 RTP/AVP 0 97 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\n\
+         a=rtpmap:97 AMR/8000/1\r\n\
+         a=fmtp:97 mode-set=0,2,4;octet-align=1\r\n\
+         a=rtpmap:101 telephone-event/8000\r\n\
+         a=fmtp:101 0-16\r\n\
+         a=ptime:20\r\n\
+         a=sendonly\r\n\
+         m=image 0 udptl t38\r\n\
+         m=audio 0 RTP/SAVP 0\r\n"
+    );
+}
+
+#[test]
+fn what_the_far_end_wants_is_understood() {
+    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    assert_eq!(offer.streams.len(), 3);
+    let audio = rtp(&offer.streams[0]);
+    let far = FarEnd { rtp: "10.1.1.7:49170".parse().unwrap(), rtcp: "10.1.1.7:49171".parse().unwrap() };
+    assert_eq!(audio.far, Some(far));
+    assert_eq!(audio.direction, Direction::SendOnly);
+    assert_eq!(audio.payload_types, PayloadTypes::from_iter([0, 97, 101]));
+    assert_eq!(offer.streams[1].content, StreamContent::Off);
+    assert_eq!(offer.streams[2].content, StreamContent::Off, "keys are not relayed");
+}
+
+#[test]
+fn addresses_come_from_the_section_the_session_and_a_rtcp() {
+    let text = "v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP4 192.0.2.7\nt=0 0\n\
+        m=audio 5000 RTP/AVP 0\na=rtcp:6001 IN IP4 192.0.2.8\n\
+        m=video 5002 RTP/AVP 96\nc=IN IP6 2001:db8::1\na=rtcp:7001\na=rtpmap:96 H264/90000\n";
+    let description = Description::parse(text.as_bytes()).unwrap();
+    assert_eq!(rtp(&description.streams[0]).far.unwrap().rtp, "192.0.2.7:5000".parse().unwrap());
+    assert_eq!(rtp(&description.streams[0]).far.unwrap().rtcp, "192.0.2.8:6001".parse().unwrap());
+    assert_eq!(rtp(&description.streams[1]).far.unwrap().rtcp, "[2001:db8::1]:7001".parse().unwrap());
+    let anchors = [Some("192.0.2.1:40000".parse().unwrap()), Some("[2001:db8::9]:40002".parse().unwrap())];
+    let written = description.write(ours(0), &anchors, None);
+    assert!(written.contains("m=video 40002 RTP/AVP 96\r\nc=IN IP6 2001:db8::9\r\n"), "{written}");
+}
+
+#[test]
+fn the_unspecified_address_is_hold() {
+    for (attribute, direction) in [
+        ("", Direction::SendOnly),
+        ("a=sendonly\r\n", Direction::SendOnly),
+        ("a=recvonly\r\n", Direction::Inactive),
+        ("a=inactive\r\n", Direction::Inactive),
+    ] {
+        let text = format!("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 5000 RTP/AVP 0\r\n{attribute}");
+        let description = Description::parse(text.as_bytes()).unwrap();
+        assert_eq!(rtp(&description.streams[0]).far, None);
+        assert_eq!(rtp(&description.streams[0]).direction, direction);
+    }
+}
+
+#[test]
+fn an_answer_has_the_sections_of_its_offer() {
+    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    let text = "v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n";
+    let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
+    let written = Description::parse(text.as_bytes()).unwrap().write(ours(0), &anchors, Some(&offer));
+    let sections: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(sections, ["m=audio 40000 RTP/AVP 0", "m=image 0 udptl t38", "m=audio 0 RTP/SAVP 0"]);
+}
+
+#[test]
+fn what_cannot_be_relayed_is_refused_with_its_line() {
+    let session = "v=0\r\nc=IN IP4 192.0.2.1\r\n";
+    let many = format!("{session}{}", "m=audio 5000 RTP/AVP 0\r\n".repeat(MAX_STREAMS + 1));
+    let formats: String = (0..=MAX_FORMATS).map(|i| format!(" {i}")).collect();
+    for (text, error) in [
+        ("", SdpError::Malformed('v')),
+        ("v=1\r\n", SdpError::Malformed('v')),
+        ("v=0\r\nnonsense\r\n", SdpError::Malformed('?')),
+        ("v=0\r\nm=audio 5000 RTP/AVP 0\r\n", SdpError::Malformed('c')),
+        ("v=0\r\nc=IN IP4 alice.example.com\r\nm=audio 5000 RTP/AVP 0\r\n", SdpError::Malformed('c')),
+        ("v=0\r\nc=IN IP4 224.2.1.1/127\r\nm=audio 5000 RTP/AVP 0\r\n", SdpError::Malformed('c')),
+        ("v=0\r\nc=IN IP6 192.0.2.1\r\nm=audio 5000 RTP/AVP 0\r\n", SdpError::Malformed('c')),
+        (&format!("{session}m=audio\r\n"), SdpError::Malformed('m')),
+        (&format!("{session}m=audio 65536 RTP/AVP 0\r\n"), SdpError::Malformed('m')),
+        (&format!("{session}m=audio 5000 RTP/AVP\r\n"), SdpError::Malformed('m')),
+        (&format!("{session}m=audio 5000 RTP/AVP 128\r\n"), SdpError::Malformed('m')),
+        (&format!("{session}m=audio 5000 RTP/AVP{formats}\r\n"), SdpError::TooMany),
+        (&many, SdpError::TooMany),
+    ] {
+        assert_eq!(Description::parse(text.as_bytes()), Err(error), "{text}");
+    }
+}
+
+/// Any line that a peer could write, ours among them.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("c=IN IP4 10.1.2.3".to_owned()),
+        Just("c=IN IP4 0.0.0.0".to_owned()),
+        Just("c=IN IP6 2001:db8::7".to_owned()),
+        Just("a=sendonly".to_owned()),
+        Just("a=inactive".to_owned()),
+        (0..128_u8, "[A-Za-z]{1,8}").prop_map(|(pt, name)| format!("a=rtpmap:{pt} {name}/8000")),
+        (0..128_u8, "[ -~]{0,40}").prop_map(|(pt, value)| format!("a=fmtp:{pt} {value}")),
+        ("(audio|video|image|x)", any::<u16>(), "(RTP/AVP|RTP/SAVP|udptl|y)", 0..128_u8)
+            .prop_map(|(media, port, protocol, pt)| format!("m={media} {port} {protocol} {pt} 0")),
+        "[a-z]=[ -~]{0,40}",
+        Just("a=secret:SECRET".to_owned()),
+        Just("s=SECRET".to_owned()),
+        Just("a=fmtp:0 x=SECRET@SECRET".to_owned()),
+        Just("a=fmtp:0 x=14155550100".to_owned()),
+        Just("m=SECRET 5 SECRET SECRET".to_owned()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Description::parse(&bytes);
+    }
+
+    #[test]
+    fn what_we_write_is_a_description_and_holds_nothing_of_the_peer(
+        lines in proptest::collection::vec(line(), 0..24),
+        anchored in proptest::collection::vec(any::<bool>(), MAX_STREAMS),
+    ) {
+        let text = format!("v=0\r\nc=IN IP4 10.9.9.9\r\n{}\r\n", lines.join("\r\n"));
+        let Ok(description) = Description::parse(text.as_bytes()) else { return Ok(()) };
+        let anchors: Vec<Option<SocketAddr>> = anchored
+            .iter()
+            .enumerate()
+            .map(|(i, yes)| yes.then(|| SocketAddr::from(([192, 0, 2, 1], 40_000 + 2 * u16::try_from(i).unwrap()))))
+            .collect();
+        let written = description.write(ours(1), &anchors, None);
+        for leak in ["SECRET", "10.9.9.9", "10.1.2.3", "2001:db8::7", "14155550100"] {
+            prop_assert!(!written.contains(leak), "{leak} in {written}");
+        }
+        prop_assert!(sdp_types::Session::parse(written.as_bytes()).is_ok(), "{written}");
+        let again = Description::parse(written.as_bytes()).unwrap();
+        prop_assert_eq!(again.streams.len(), description.streams.len());
+        // Written once more from what was read, nothing is lost: the allow-list is stable.
+        let stable: Vec<Option<SocketAddr>> = again
+            .streams
+            .iter()
+            .zip(&anchors)
+            .map(|(stream, anchor)| if stream.content == StreamContent::Off { None } else { *anchor })
+            .collect();
+        prop_assert_eq!(again.write(ours(1), &stable, None), written);
+    }
+}
