@@ -1,1 +1,15 @@
+//! What Vizard's XDP program and its control plane share, and the program's
+//! pure parts.
+//!
+//! This library holds no packet pointer, map or helper call, so that it builds
+//! and is tested on the host: map layouts ([`abi`]), checksum arithmetic
+//! ([`checksum`]), header layouts ([`header`]) and what may become of a packet
+//! ([`verdict`]). The program itself is the binary `relay`, built for
+//! `bpfel-unknown-none` alone.
 
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod checksum;
+pub mod header;
+pub mod verdict;

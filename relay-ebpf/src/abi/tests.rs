@@ -1,0 +1,120 @@
+//! Layouts are a contract between two programs: these tests name every offset.
+
+use super::*;
+
+#[test]
+fn no_field_of_a_flow_moves_without_a_new_abi_version() {
+    let offsets = [
+        offset_of!(Flow, sequence),
+        offset_of!(Flow, epoch),
+        offset_of!(Flow, content),
+        offset_of!(Flow, allowed_prefix),
+        offset_of!(Flow, traffic_class),
+        offset_of!(Flow, flags),
+        offset_of!(Flow, hop),
+        offset_of!(Flow, payload_types),
+        offset_of!(Flow, send_from),
+        offset_of!(Flow, send_to),
+        offset_of!(Flow, send_from_port),
+        offset_of!(Flow, send_to_port),
+        offset_of!(Flow, opposite),
+        offset_of!(Flow, allowed),
+    ];
+    assert_eq!(offsets, [0, 4, 8, 9, 10, 11, 12, 16, 32, 48, 64, 66, 68, 72]);
+    assert_eq!(ABI_VERSION, 1, "a new version needs its offsets here");
+}
+
+#[test]
+fn no_type_has_a_byte_of_padding() {
+    // A sum that differs from the size means bytes that `Pod` would leak uninitialised.
+    assert_eq!(size_of::<FlowSlot>(), 4 + 4 + 2 * size_of::<Flow>() + 8);
+    assert_eq!(size_of::<LearnedSource>(), 8 + 16 + 2 + 6);
+    assert_eq!(size_of::<FlowCount>(), 4 * 8);
+    assert_eq!(size_of::<HopSlot>(), 4 + size_of::<Hop>() + 8);
+    assert_eq!(size_of::<Hop>(), 4 + 2 + 6 + 6 + 2);
+}
+
+#[test]
+fn every_address_and_port_has_one_slot_of_its_own() {
+    let layout = Layout::new(20_000, 20_009)
+        .with(Address::v4([192, 0, 2, 1]), Family::V4)
+        .and_then(|layout| layout.with(Address::v6([1; 16]), Family::V6))
+        .unwrap();
+    let mut slots = Vec::new();
+    for index in 0..2 {
+        for port in 20_000..=20_009 {
+            slots.push(layout.slot(index, port).unwrap());
+        }
+    }
+    assert_eq!(slots, (0..layout.slots()).collect::<Vec<_>>());
+    assert_eq!(layout.slot(0, 19_999), None);
+    assert_eq!(layout.slot(0, 20_010), None);
+    assert_eq!(layout.slot(2, 20_000), None);
+}
+
+#[test]
+fn the_whole_port_range_fits() {
+    let layout = Layout::new(0, u16::MAX).with(Address::v4([192, 0, 2, 1]), Family::V4).unwrap();
+    assert_eq!(layout.slots(), 65_536);
+    assert_eq!(layout.slot(0, u16::MAX), Some(65_535));
+}
+
+#[test]
+fn addresses_are_limited() {
+    let mut layout = Layout::new(1, 2);
+    for _ in 0..MAX_ADDRESSES {
+        layout = layout.with(Address::default(), Family::V4).unwrap();
+    }
+    assert_eq!(layout.with(Address::default(), Family::V4), None);
+}
+
+#[test]
+fn prefixes_match_bit_by_bit() {
+    for prefix in 0..=128_u8 {
+        for flipped in 0..128_u8 {
+            let mut octets = [0x5a; 16];
+            let base = Address::v6(octets);
+            octets[usize::from(flipped / 8)] ^= 0x80 >> (flipped % 8);
+            let other = Address::v6(octets);
+            assert_eq!(base.matches(&other, prefix), flipped >= prefix, "bit {flipped} of /{prefix}");
+        }
+        assert!(Address::v6([9; 16]).matches(&Address::v6([9; 16]), prefix));
+    }
+}
+
+#[test]
+fn payload_types_are_looked_up_in_both_halves() {
+    let end = End { address: Address::default(), port: Port::new(1) };
+    for negotiated in 0..128_u8 {
+        let flow = Flow::new(Content::Rtp(1 << negotiated), Address::default(), 0, end, end, 0);
+        for asked in 0..128_u8 {
+            assert_eq!(flow.allows_payload_type(asked), asked == negotiated);
+        }
+    }
+}
+
+#[test]
+fn learned_words_of_two_epochs_never_meet() {
+    let words = [1, 2, u32::MAX].map(|epoch| {
+        [Phase::Claimed, Phase::Locked].map(|phase| {
+            let word = LearnedSource::word(epoch, phase);
+            assert_eq!(LearnedSource::epoch_of(word), epoch);
+            word
+        })
+    });
+    let mut all = words.concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 6);
+    assert!(!all.contains(&0), "zero is a cell that was never used");
+}
+
+/// Two addresses with ten thousand ports each on 256 possible CPUs, a large
+/// single host, stay under eight mebibytes; the widest configuration that the
+/// ABI allows stays under 280.
+#[test]
+fn maps_stay_within_their_budget() {
+    const MIB: u64 = 1024 * 1024;
+    assert!(map_bytes(2 * 10_000, 256) < 8 * MIB);
+    assert!(map_bytes(MAX_ADDRESSES as u64 * 65_536, 8192) < 280 * MIB);
+}

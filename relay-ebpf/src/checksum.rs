@@ -1,0 +1,128 @@
+//! Incremental Internet checksum (RFC 1624).
+//!
+//! A header's checksum is updated from what changed, so that a packet that
+//! arrived damaged leaves damaged and its receiver still notices; computing it
+//! anew would hide the damage. Values are taken as they stand in memory:
+//! one's-complement sums do not depend on byte order (RFC 1071 section 2B), so
+//! long as all values are loaded in the same one.
+
+/// An update in progress: RFC 1624, equation 3, `HC' = ~(~HC + ~m + m')`, with
+/// all sums deferred and folded once.
+#[must_use = "an update does nothing until it is finished"]
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    sum: u64,
+}
+
+impl Update {
+    /// Of this checksum, as loaded from the packet.
+    #[inline(always)]
+    pub const fn of(checksum: u16) -> Self {
+        Self { sum: !checksum as u64 }
+    }
+
+    /// One aligned pair of bytes changed.
+    #[inline(always)]
+    pub const fn word(self, old: u16, new: u16) -> Self {
+        Self { sum: self.sum + !old as u64 + new as u64 }
+    }
+
+    /// Two aligned pairs of bytes changed.
+    #[inline(always)]
+    pub const fn double_word(self, old: u32, new: u32) -> Self {
+        Self { sum: self.sum + !old as u64 + new as u64 }
+    }
+
+    /// The new checksum.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "folded to sixteen bits")]
+    pub const fn finish(self) -> u16 {
+        let sum = (self.sum >> 32) + (self.sum & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        !(sum as u16)
+    }
+
+    /// The new checksum of UDP, where zero means that there is none and a sum
+    /// of zero is sent as its other representation (RFC 768).
+    #[inline(always)]
+    #[must_use]
+    pub const fn finish_udp(self) -> u16 {
+        let checksum = self.finish();
+        if checksum == 0 { 0xffff } else { checksum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checksum of 16-bit words, computed anew (RFC 1071).
+    fn whole(words: &[u16]) -> u16 {
+        let mut sum: u32 = words.iter().map(|&word| u32::from(word)).sum();
+        while sum > 0xffff {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    /// RFC 1624 section 4: the example on which RFC 1141's equation fails.
+    #[test]
+    fn the_example_of_rfc_1624() {
+        assert_eq!(Update::of(0xdd2f).word(0x5555, 0x3285).finish(), 0x0000);
+    }
+
+    /// RFC 1624 section 3: an unchanged packet keeps its checksum, `0x0000` included.
+    #[test]
+    fn no_change_changes_nothing() {
+        for checksum in 0..=u16::MAX - 1 {
+            assert_eq!(Update::of(checksum).word(0x1234, 0x1234).finish(), checksum);
+        }
+    }
+
+    #[test]
+    fn every_word_agrees_with_computing_anew() {
+        // The first word is never zero in an IP header (version) nor in a UDP
+        // pseudo-header (protocol), which is what makes equation 3 exact.
+        for old in (0..=u16::MAX).step_by(251).chain([0, 1, 0xfffe, 0xffff]) {
+            for new in (0..=u16::MAX).step_by(257).chain([0, 1, 0xfffe, 0xffff]) {
+                let before = whole(&[0x4500, old, 0xbeef]);
+                assert_eq!(Update::of(before).word(old, new).finish(), whole(&[0x4500, new, 0xbeef]));
+            }
+        }
+    }
+
+    #[test]
+    fn double_words_agree_with_computing_anew() {
+        let edges = [0, 1, 0xffff, 0x1_0000, 0xffff_0000, 0xffff_ffff, 0xc000_0201, 0x0a00_0001];
+        for old in edges {
+            for new in edges {
+                let halves = |value: u32| [(value >> 16) as u16, value as u16];
+                let [a, b] = halves(old);
+                let [c, d] = halves(new);
+                let before = whole(&[0x4500, a, b, 0xbeef]);
+                let after = whole(&[0x4500, c, d, 0xbeef]);
+                assert_eq!(Update::of(before).double_word(old, new).finish(), after, "{old:08x} {new:08x}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_changes_at_once_do_not_overflow() {
+        let mut words = vec![0x4500_u16];
+        words.extend(std::iter::repeat_n(0_u16, 40));
+        let mut update = Update::of(whole(&words));
+        for word in words.iter_mut().skip(1) {
+            update = update.word(*word, 0xffff);
+            *word = 0xffff;
+        }
+        assert_eq!(update.finish(), whole(&words));
+    }
+
+    #[test]
+    fn udp_never_ends_in_zero() {
+        assert_eq!(Update::of(0xdd2f).word(0x5555, 0x3285).finish_udp(), 0xffff);
+    }
+}

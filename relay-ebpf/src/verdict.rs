@@ -1,0 +1,219 @@
+//! Every reason to pass, drop or forward a packet.
+//!
+//! Each packet gets exactly one verdict, which is its index into the per-CPU
+//! counters; [`Verdict::action`] is the only place where a reason becomes an
+//! action. Outside our media addresses and ports nothing is dropped: the host's
+//! own traffic (and signalling) passes whatever it looks like. Inside them
+//! nothing passes.
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// On to the kernel's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Out of the interface that it came in on.
+    Transmit,
+    /// Out of another interface.
+    Redirect,
+}
+
+impl Action {
+    /// The word that tables show.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::Transmit => "transmit",
+            Self::Redirect => "redirect",
+        }
+    }
+}
+
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $verdict:ident = $name:literal,)*) => {
+        /// Why a packet passed, was dropped or was forwarded.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Verdict {
+            $($(#[$doc])* $verdict,)*
+        }
+
+        impl Verdict {
+            /// All of them, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$verdict,)*];
+            /// How many counters there are.
+            #[allow(clippy::cast_possible_truncation, reason = "a few dozen")]
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// The name that operators see.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$verdict => $name,)*
+                }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Media, out of another interface.
+    Redirected = "redirected",
+    /// Media, out of the interface that it came in on.
+    Transmitted = "transmitted",
+    /// As `redirected`; the way came from the kernel's tables, since ours was
+    /// not known yet.
+    FibRedirected = "fib-redirected",
+    /// As `transmitted`, likewise.
+    FibTransmitted = "fib-transmitted",
+
+    /// The frame ends within a header.
+    Truncated = "truncated",
+    /// Neither IPv4 nor IPv6 (ARP, LLDP, more than two VLAN tags).
+    NotIp = "not-ip",
+    /// Sent to a group or broadcast MAC address.
+    NotUnicast = "not-unicast",
+    /// The IP version or header length contradicts itself.
+    BadIpHeader = "bad-ip-header",
+    /// The IP length is more than the frame holds, or less than a header.
+    BadIpLength = "bad-ip-length",
+    /// Not UDP.
+    NotUdp = "not-udp",
+    /// IPv4 options: the stack's slow path.
+    IpOptions = "ip-options",
+    /// A fragment: only the stack can reassemble it.
+    Fragment = "fragment",
+    /// IPv6 extension headers.
+    Ipv6Extension = "ipv6-extension",
+    /// UDP to an address that is none of ours.
+    NotOurAddress = "not-our-address",
+    /// UDP to a media address, outside the media ports.
+    NotOurPort = "not-our-port",
+
+    /// Media inside a VLAN tag: only untagged media is relayed.
+    Tagged = "tagged",
+    /// No call uses this address and port.
+    NoFlow = "no-flow",
+    /// The flow was replaced twice while the packet was looking at it.
+    FlowChanging = "flow-changing",
+    /// The UDP length contradicts the IP length.
+    BadUdpLength = "bad-udp-length",
+    /// UDP over IPv6 without a checksum (RFC 8200 section 8.1).
+    NoUdpChecksum = "no-udp-checksum",
+    /// Shorter than an RTP or RTCP header.
+    TooShort = "too-short",
+    /// Not version 2 of RTP (RFC 3550; first byte outside 128 to 191, RFC 7983).
+    NotRtp = "not-rtp",
+    /// A payload type that the session description did not agree on.
+    PayloadType = "payload-type",
+    /// Not one of RTCP's packet types (192 to 223, RFC 5761 section 4).
+    NotRtcp = "not-rtcp",
+    /// The first source, but not from where signalling allows media.
+    SourceNotAllowed = "source-not-allowed",
+    /// Another source than the one that the flow is locked to.
+    WrongSource = "wrong-source",
+    /// Another CPU is learning the source at this moment.
+    SourceLearning = "source-learning",
+    /// The time-to-live or hop limit is used up.
+    TtlExpired = "ttl-expired",
+    /// Larger than the interface that it leaves on can send.
+    ExceedsMtu = "exceeds-mtu",
+    /// The way leaves on an interface that Vizard is not attached to.
+    NoDevice = "no-device",
+    /// The kernel's table: a blackhole route.
+    FibBlackhole = "fib-blackhole",
+    /// The kernel's table: an unreachable route.
+    FibUnreachable = "fib-unreachable",
+    /// The kernel's table: a prohibited route.
+    FibProhibited = "fib-prohibited",
+    /// The kernel's table: a local or otherwise not forwarded destination.
+    FibNotForwarded = "fib-not-forwarded",
+    /// The kernel looks nothing up for interfaces that do not forward
+    /// (`net.ipv4.conf.*.forwarding`, `net.ipv6.conf.*.forwarding`).
+    FibForwardingOff = "fib-forwarding-off",
+    /// The kernel's table: a tunnel, which XDP cannot write.
+    FibTunnel = "fib-tunnel",
+    /// The kernel's table: a neighbour whose MAC address is not known yet.
+    FibNoNeighbour = "fib-no-neighbour",
+}
+
+impl Verdict {
+    /// The counter's index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// What becomes of the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Redirected | Self::FibRedirected => Action::Redirect,
+            Self::Transmitted | Self::FibTransmitted => Action::Transmit,
+            Self::Truncated
+            | Self::NotIp
+            | Self::NotUnicast
+            | Self::BadIpHeader
+            | Self::BadIpLength
+            | Self::NotUdp
+            | Self::IpOptions
+            | Self::Fragment
+            | Self::Ipv6Extension
+            | Self::NotOurAddress
+            | Self::NotOurPort => Action::Pass,
+            Self::Tagged
+            | Self::NoFlow
+            | Self::FlowChanging
+            | Self::BadUdpLength
+            | Self::NoUdpChecksum
+            | Self::TooShort
+            | Self::NotRtp
+            | Self::PayloadType
+            | Self::NotRtcp
+            | Self::SourceNotAllowed
+            | Self::WrongSource
+            | Self::SourceLearning
+            | Self::TtlExpired
+            | Self::ExceedsMtu
+            | Self::NoDevice
+            | Self::FibBlackhole
+            | Self::FibUnreachable
+            | Self::FibProhibited
+            | Self::FibNotForwarded
+            | Self::FibForwardingOff
+            | Self::FibTunnel
+            | Self::FibNoNeighbour => Action::Drop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_stand_in_the_order_of_the_verdicts() {
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(verdict.index() as usize, index);
+        }
+    }
+
+    #[test]
+    fn names_are_kebab_case_and_unique() {
+        let mut names: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
+        for name in &names {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                "{name}"
+            );
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Verdict::ALL.len());
+    }
+}
