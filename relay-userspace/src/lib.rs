@@ -13,4 +13,6 @@ pub mod datapath;
 #[cfg(feature = "daemon")]
 pub mod net;
 #[cfg(feature = "daemon")]
+pub mod settings;
+#[cfg(feature = "daemon")]
 pub mod store;

@@ -1,0 +1,429 @@
+//! Checks that take more than one section: names that refer to each other,
+//! address families, ports against ports, load against capacity.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::problem::{Report, did_you_mean};
+use super::reader::At;
+use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
+use crate::datapath::{DatapathConfig, Mode};
+use crate::engine::config::{Bindings, Config, Emergency, Limits, Media, Route, Sip, Trunk, TrunkId};
+
+/// The sections as read, with names still unresolved.
+pub(super) struct Drafts {
+    pub(super) sip: SipDraft,
+    pub(super) media: MediaDraft,
+    pub(super) trunks: Vec<TrunkDraft>,
+    pub(super) routes: Vec<RouteDraft>,
+    pub(super) emergency: EmergencyDraft,
+    pub(super) bindings: Bindings,
+    pub(super) limits: LimitsDraft,
+}
+
+/// Resolves names and runs every check. `None` when something is missing; a
+/// wrong value leaves an error in the report and may still give a result.
+pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
+    let Drafts { sip, media, trunks, routes, emergency, bindings, limits } = drafts;
+    listens(&sip, report);
+    media_addresses(&media, report);
+    media_against_signalling(&sip, &media, report);
+    unique("trunk", trunks.iter().filter_map(|trunk| trunk.name.as_ref()), report);
+    sources(&trunks, report);
+    let names: Vec<&str> =
+        trunks.iter().map(|trunk| trunk.name.as_ref().map_or("", |name| name.value.as_str())).collect();
+    let resolved_routes = self::routes(&routes, &names, trunks.is_empty(), report);
+    let emergency_trunk = emergency.trunk.as_ref().and_then(|name| trunk_id(name, &names, report));
+    if emergency.trunk.is_none() {
+        report.warn(
+            &emergency.at.at,
+            &emergency.at.path,
+            "there is no emergency trunk: emergency calls will be refused with 503",
+            "name the trunk that reaches emergency services: [emergency] trunk = \"...\"",
+        );
+    }
+    if trunks.is_empty() {
+        report.error(&(0..0), "trunk", "there is no trunk", "add a [[trunk]] with name, target and country");
+    }
+    let resolved: Vec<Option<Trunk>> =
+        trunks.iter().map(|draft| trunk(draft, &sip, &media, report)).collect();
+    let trunks: Vec<Trunk> = resolved.into_iter().collect::<Option<_>>()?;
+    families(&trunks, &media, &media.path, report);
+
+    let datapath = DatapathConfig {
+        mode: media.path.value,
+        interfaces: media.interfaces,
+        addresses: media.addresses.iter().map(|address| address.value.local).collect(),
+        ports: media.ports.value.clone(),
+    };
+    let mut engine = Config {
+        sip: Sip {
+            listen: sip.listen.into_iter().map(|listen| listen.value).collect(),
+            timers: sip.timers,
+            ring_timeout: sip.ring_timeout,
+            max_call: sip.max_call,
+            product: sip.product,
+        },
+        media: Media {
+            addresses: media.addresses.into_iter().map(|address| address.value).collect(),
+            ports: media.ports.value,
+            quarantine: media.quarantine,
+            dscp: media.dscp,
+        },
+        trunks,
+        routes: resolved_routes?,
+        emergency: Emergency { trunk: emergency_trunk, numbers: emergency.numbers },
+        bindings,
+        limits: limits.limits,
+    };
+    engine.limits = calls_within_capacity(limits, &engine, report);
+    Some((engine, datapath))
+}
+
+fn listens(sip: &SipDraft, report: &mut Report<'_>) {
+    for (index, listen) in sip.listen.iter().enumerate() {
+        let value = listen.value;
+        if value.local.port() == 0 || value.advertised.port() == 0 {
+            report.error(&listen.at, &listen.path, "port 0 cannot be called", "write the port, usually 5060");
+        }
+        if value.advertised.ip().is_unspecified() {
+            report.error(
+                &listen.at,
+                &listen.path,
+                format!("{} cannot stand in Via and Contact", value.advertised.ip()),
+                "write one address, or { local = \"0.0.0.0:5060\", advertised = \"the address peers use\" }",
+            );
+        }
+        if value.local.is_ipv4() != value.advertised.is_ipv4() {
+            let what = "the local and the advertised address are of different families";
+            report.error(
+                &listen.at,
+                &listen.path,
+                what,
+                "advertise an address of the local address's family",
+            );
+        }
+        if sip.listen[..index].iter().any(|earlier| earlier.value.local == value.local) {
+            let what = format!("{} is listed twice", value.local);
+            report.error(&listen.at, &listen.path, what, "remove one of the two");
+        }
+    }
+}
+
+fn media_addresses(media: &MediaDraft, report: &mut Report<'_>) {
+    for (index, address) in media.addresses.iter().enumerate() {
+        let value = &address.value;
+        if value.local.is_ipv4() != value.advertised.is_ipv4() {
+            let what = "the local and the advertised address are of different families";
+            report.error(
+                &address.at,
+                &address.path,
+                what,
+                "advertise an address of the local address's family",
+            );
+        }
+        for earlier in &media.addresses[..index] {
+            if earlier.value.name == value.name {
+                let what = format!("the name '{}' is used twice", value.name);
+                report.error(&address.at, &address.path, what, "give each media address a name of its own");
+            }
+            if earlier.value.local == value.local {
+                let what = format!("{} is the local address of '{}' too", value.local, earlier.value.name);
+                let remedy = "let the trunks share one media address, or give this one another local address";
+                report.error(&address.at, &address.path, what, remedy);
+            }
+        }
+    }
+    if matches!(media.path.value, Mode::XdpNative | Mode::XdpGeneric) && media.interfaces.is_empty() {
+        report.error(
+            &media.path.at,
+            &media.path.path,
+            "XDP is demanded, but no interface is named",
+            "add media.interfaces with the names that `ip link` shows, or set path = \"auto\"",
+        );
+    }
+}
+
+/// A packet for the SIP port must not look like media: inside the media range a
+/// packet without a flow is dropped.
+fn media_against_signalling(sip: &SipDraft, media: &MediaDraft, report: &mut Report<'_>) {
+    let ports = &media.ports;
+    for listen in &sip.listen {
+        let local = listen.value.local;
+        let shared = |address: IpAddr| local.ip() == address || local.ip().is_unspecified();
+        if ports.value.contains(&local.port()) && media.addresses.iter().any(|a| shared(a.value.local)) {
+            report.error(
+                &ports.at,
+                &ports.path,
+                format!("the media ports {} include the SIP port of {local}", range(&ports.value)),
+                "move the range away from the SIP port; in the range, packets without a flow are dropped",
+            );
+        }
+    }
+}
+
+fn unique<'a>(noun: &str, names: impl Iterator<Item = &'a At<String>>, report: &mut Report<'_>) {
+    let mut seen = BTreeMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(name.value.as_str(), &name.path) {
+            let what = format!("the name '{}' is used by {first} too", name.value);
+            report.error(&name.at, &name.path, what, format!("give each {noun} a name of its own"));
+        }
+    }
+}
+
+/// A message's trunk is told by its source address, the narrowest network
+/// first, so the same network twice is a contradiction and a nested one is a
+/// decision.
+fn sources(trunks: &[TrunkDraft], report: &mut Report<'_>) {
+    let label = |trunk: &TrunkDraft| {
+        trunk.name.as_ref().map_or_else(|| trunk.path.clone(), |name| format!("'{}'", name.value))
+    };
+    for (index, trunk) in trunks.iter().enumerate() {
+        for source in &trunk.sources {
+            if source.value.prefix_len() == 0 {
+                let what = "every host of the world may send calls as this trunk";
+                report.warn(&source.at, &source.path, what, "list the networks that the peer sends from");
+            }
+        }
+        for other in &trunks[..index] {
+            let (own, others) = (effective_sources(trunk), effective_sources(other));
+            for (net, place) in &own {
+                for (other_net, _) in &others {
+                    if net == other_net {
+                        report.error(
+                            &place.at,
+                            &place.path,
+                            format!("{net} is a source of trunk {} too", label(other)),
+                            "one address can belong to one trunk only: separate the networks or join the trunks",
+                        );
+                    } else if net.contains(other_net) || other_net.contains(net) {
+                        report.warn(
+                            &place.at,
+                            &place.path,
+                            format!("{net} overlaps {other_net} of trunk {}", label(other)),
+                            "the narrower network wins; separate them unless that is meant",
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sources as written; without any, the target alone.
+fn effective_sources(trunk: &TrunkDraft) -> Vec<(IpNet, At<()>)> {
+    let place =
+        |path: &str, at: &std::ops::Range<usize>| At { value: (), path: path.to_owned(), at: at.clone() };
+    if trunk.sources.is_empty() {
+        let target = trunk.target.iter();
+        target.map(|target| (IpNet::from(target.value.ip()), place(&target.path, &target.at))).collect()
+    } else {
+        trunk.sources.iter().map(|source| (source.value, place(&source.path, &source.at))).collect()
+    }
+}
+
+fn routes(
+    drafts: &[RouteDraft],
+    names: &[&str],
+    no_trunks: bool,
+    report: &mut Report<'_>,
+) -> Option<Vec<Route>> {
+    let mut seen = BTreeMap::new();
+    let mut routes = Vec::new();
+    let mut complete = true;
+    for draft in drafts {
+        if let Some(prefix) = &draft.prefix
+            && let Some(first) = seen.insert(prefix.value.as_str(), &prefix.path)
+        {
+            let what = format!("{first} has the same prefix");
+            report.error(&prefix.at, &prefix.path, what, "remove one of the two");
+        }
+        // Without any trunk, that one error says it all.
+        let trunk =
+            draft.trunk.as_ref().filter(|_| !no_trunks).and_then(|name| trunk_id(name, names, report));
+        match (&draft.prefix, trunk) {
+            (Some(prefix), Some(trunk)) => routes.push(Route { prefix: prefix.value.clone(), trunk }),
+            _ => complete = false,
+        }
+    }
+    if drafts.is_empty() {
+        report.warn(
+            &(0..0),
+            "route",
+            "there is no route: no telephone number can be called",
+            "add a [[route]] with a prefix and a trunk; prefix = \"*\" matches every number",
+        );
+    }
+    complete.then_some(routes)
+}
+
+fn trunk_id(name: &At<String>, names: &[&str], report: &mut Report<'_>) -> Option<TrunkId> {
+    let index = names.iter().position(|known| *known == name.value);
+    if index.is_none() {
+        let hint = did_you_mean(&name.value, names.iter().copied());
+        let what = format!("there is no trunk '{}'{hint}", super::reader::shortened(&name.value));
+        report.error(&name.at, &name.path, what, format!("name one of the trunks: {}", names.join(", ")));
+    }
+    index.and_then(|index| u16::try_from(index).ok()).map(TrunkId)
+}
+
+fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Report<'_>) -> Option<Trunk> {
+    let listen = draft.target.as_ref().and_then(|target| listen_of(draft, target, sip, report));
+    let media = draft.target.as_ref().and_then(|target| media_of(draft, target.value, media, report));
+    if let Some(target) = &draft.target {
+        check_target(draft, target, sip, report);
+    }
+    Some(Trunk {
+        name: draft.name.clone()?.value,
+        target: draft.target.clone()?.value,
+        sources: effective_sources(draft).into_iter().map(|(net, _)| net).collect(),
+        listen: listen?,
+        media: media?,
+        country: draft.country?,
+        trusted: draft.trusted,
+        format: draft.format,
+        media_source: draft.media_source,
+    })
+}
+
+fn check_target(draft: &TrunkDraft, target: &At<SocketAddr>, sip: &SipDraft, report: &mut Report<'_>) {
+    if target.value.port() == 0 || target.value.ip().is_unspecified() {
+        let what = format!("{} cannot be called", target.value);
+        report.error(&target.at, &target.path, what, "write the peer's address and port, usually 5060");
+    }
+    let ours = sip.listen.iter().any(|l| l.value.local == target.value || l.value.advertised == target.value);
+    if ours {
+        let what = format!("{} is our own SIP address: calls would loop", target.value);
+        report.error(&target.at, &target.path, what, "write the peer's address");
+    }
+    let known =
+        draft.sources.is_empty() || draft.sources.iter().any(|s| s.value.contains(&target.value.ip()));
+    if !known {
+        let what = format!("{} is not among the trunk's sources", target.value.ip());
+        let remedy = "add it to sources, or requests that the target sends will be refused";
+        report.warn(&target.at, &target.path, what, remedy);
+    }
+}
+
+/// The listen address that a trunk names, or the only one of its family.
+fn listen_of(
+    draft: &TrunkDraft,
+    target: &At<SocketAddr>,
+    sip: &SipDraft,
+    report: &mut Report<'_>,
+) -> Option<usize> {
+    if let Some(wanted) = &draft.listen {
+        let index = sip.listen.iter().position(|listen| listen.value.local == wanted.value);
+        let Some(index) = index else {
+            let known: Vec<String> = sip.listen.iter().map(|listen| listen.value.local.to_string()).collect();
+            let what = format!("{} is not in sip.listen", wanted.value);
+            report.error(&wanted.at, &wanted.path, what, format!("name one of: {}", known.join(", ")));
+            return None;
+        };
+        if wanted.value.is_ipv4() != target.value.is_ipv4() {
+            let what = format!("{} cannot reach {}: the families differ", wanted.value, target.value);
+            report.error(&wanted.at, &wanted.path, what, "name a listen address of the target's family");
+        }
+        return Some(index);
+    }
+    let same_family = |(index, listen): (usize, &At<_>)| {
+        let listen: &crate::engine::config::Listen = &listen.value;
+        (listen.local.is_ipv4() == target.value.is_ipv4()).then_some(index)
+    };
+    let fitting: Vec<usize> = sip.listen.iter().enumerate().filter_map(same_family).collect();
+    match fitting[..] {
+        [index] => return Some(index),
+        // The missing list was reported where it is missing.
+        [] if sip.listen.is_empty() => {}
+        [] => {
+            let what = format!("no address in sip.listen is of the family of {}", target.value);
+            report.error(&target.at, &target.path, what, "add a listen address of that family");
+        }
+        _ => {
+            let key = format!("{}.listen", draft.path);
+            let what = "sip.listen has several addresses that this trunk could use";
+            report.error(&draft.span, &key, what, "say which: listen = \"...\"");
+        }
+    }
+    None
+}
+
+/// The media address that a trunk names, or the only one of its family.
+fn media_of(
+    draft: &TrunkDraft,
+    target: SocketAddr,
+    media: &MediaDraft,
+    report: &mut Report<'_>,
+) -> Option<usize> {
+    let names: Vec<&str> = media.addresses.iter().map(|address| address.value.name.as_str()).collect();
+    if let Some(wanted) = &draft.media {
+        let index = names.iter().position(|name| *name == wanted.value);
+        if index.is_none() {
+            let hint = did_you_mean(&wanted.value, names.iter().copied());
+            let what =
+                format!("there is no media address '{}'{hint}", super::reader::shortened(&wanted.value));
+            report.error(&wanted.at, &wanted.path, what, format!("name one of: {}", names.join(", ")));
+        }
+        return index;
+    }
+    let fitting: Vec<usize> = media
+        .addresses
+        .iter()
+        .enumerate()
+        .filter_map(|(index, a)| (a.value.local.is_ipv4() == target.is_ipv4()).then_some(index))
+        .collect();
+    match fitting[..] {
+        [index] => Some(index),
+        [] if media.addresses.is_empty() => None,
+        _ => {
+            let key = format!("{}.media", draft.path);
+            let what = "which media address this trunk uses does not follow from its family";
+            report.error(&draft.span, &key, what, format!("say which: media = one of {}", names.join(", ")));
+            None
+        }
+    }
+}
+
+/// A flow keeps its address family, so trunks of both families cannot talk.
+fn families(trunks: &[Trunk], media: &MediaDraft, path: &At<Mode>, report: &mut Report<'_>) {
+    let is_v4 = |trunk: &Trunk| media.addresses.get(trunk.media).map(|address| address.value.local.is_ipv4());
+    let of = |v4: bool| trunks.iter().find(|trunk| is_v4(trunk) == Some(v4));
+    if let (Some(four), Some(six)) = (of(true), of(false)) {
+        report.warn(
+            &path.at,
+            "media.address",
+            format!(
+                "trunk '{}' has IPv4 media and trunk '{}' IPv6: no call joins the two",
+                four.name, six.name
+            ),
+            "give both trunks media addresses of one family, unless they never share a call",
+        );
+    }
+}
+
+/// Without a limit of its own the file gets what its ports carry.
+fn calls_within_capacity(draft: LimitsDraft, engine: &Config, report: &mut Report<'_>) -> Limits {
+    let capacity = super::capacity(engine);
+    let calls = match &draft.calls {
+        None => draft.limits.calls.min(capacity),
+        Some(calls) => {
+            if calls.value > capacity {
+                report.error(
+                    &calls.at,
+                    &calls.path,
+                    format!("the media ports carry {capacity} calls, each with two pairs of ports"),
+                    format!("write at most {capacity}, widen media.ports, or add a media address"),
+                );
+            }
+            calls.value
+        }
+    };
+    Limits { calls, ..draft.limits }
+}
+
+fn range(ports: &std::ops::RangeInclusive<u16>) -> String {
+    format!("{}-{}", ports.start(), ports.end())
+}

@@ -1,0 +1,522 @@
+//! One function per section of the file: types, ranges and defaults. What takes
+//! two sections to judge is `cross`' business.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use super::problem::Report;
+use super::reader::{At, Item, Section};
+use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
+use crate::datapath::Mode;
+use crate::engine::config::{Bindings, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Timers};
+use crate::engine::number::Country;
+
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(24 * 366);
+const ADDRESS_AND_PORT: &str =
+    "write an address and a port, such as \"192.0.2.10:5060\" or \"[2001:db8::10]:5060\"";
+const ADDRESS: &str = "write an address without a port, such as \"192.0.2.10\" or \"2001:db8::10\"";
+const NETWORK: &str = "write a network or an address, such as \"192.0.2.0/24\" or \"2001:db8::7\"";
+
+/// `[sip]`.
+pub(super) struct SipDraft {
+    pub(super) listen: Vec<At<Listen>>,
+    pub(super) timers: Timers,
+    pub(super) ring_timeout: Duration,
+    pub(super) max_call: Duration,
+    pub(super) product: String,
+}
+
+pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft {
+    let remedy = "say where SIP arrives: listen = [\"192.0.2.10:5060\"]";
+    let listen = section.require("listen", report, remedy).map(|item| {
+        let list = item.list(report);
+        if list.is_empty() {
+            report.error(&item.at, &item.path, "the list is empty", remedy);
+        }
+        list
+    });
+    let listen = listen.unwrap_or_default();
+    let listen = listen.iter().filter_map(|item| self::listen(item, report)).collect();
+    let timers = timers(section.section("timers", report), report);
+    let draft = SipDraft {
+        listen,
+        timers,
+        ring_timeout: duration(&mut section, "ring_timeout", 120, 1..=3600, report),
+        max_call: duration(&mut section, "max_call", 4 * 3600, 60..=7 * 86_400, report),
+        product: product(&mut section, report),
+    };
+    section.finish(report);
+    draft
+}
+
+fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<At<Listen>> {
+    let listen = if item.is_text() {
+        let local: SocketAddr = item.parse(report, ADDRESS_AND_PORT)?;
+        Listen { local, advertised: local }
+    } else {
+        let mut section = item.section(report)?;
+        let local = section.require("local", report, ADDRESS_AND_PORT);
+        let local = local.and_then(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
+        let advertised =
+            section.get("advertised").map(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
+        section.finish(report);
+        Listen { local: local?, advertised: advertised.unwrap_or(local)? }
+    };
+    Some(item.at(listen))
+}
+
+fn timers(mut section: Section<'_>, report: &mut Report<'_>) -> Timers {
+    let default = Timers::default();
+    let mut timer = |key, default| {
+        let range = Duration::from_millis(10)..=Duration::from_mins(1);
+        section.get(key).and_then(|item| item.duration(range, report)).unwrap_or(default)
+    };
+    let timers =
+        Timers { t1: timer("t1", default.t1), t2: timer("t2", default.t2), t4: timer("t4", default.t4) };
+    if timers.t2 < timers.t1 {
+        report.error(
+            &section.at,
+            &section.path_of("t2"),
+            "T2 is shorter than T1",
+            "retransmission intervals grow from T1 to T2 (RFC 3261, table 4): make t2 at least t1",
+        );
+    }
+    section.finish(report);
+    timers
+}
+
+fn product(section: &mut Section<'_>, report: &mut Report<'_>) -> String {
+    let default = || concat!("Vizard/", env!("CARGO_PKG_VERSION")).to_owned();
+    let Some(item) = section.get("product") else { return default() };
+    let Some(text) = item.text(report) else { return default() };
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~/ ()".contains(&b);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
+        report.error(
+            &item.at,
+            &item.path,
+            "this cannot stand in a Server header",
+            "write at most 64 letters, digits and -.!%*_+`'~/ (RFC 3261 section 25.1)",
+        );
+    }
+    text.to_owned()
+}
+
+/// `[media]`.
+pub(super) struct MediaDraft {
+    pub(super) addresses: Vec<At<MediaAddress>>,
+    pub(super) ports: At<RangeInclusive<u16>>,
+    pub(super) quarantine: Duration,
+    pub(super) dscp: u8,
+    pub(super) path: At<Mode>,
+    pub(super) interfaces: Vec<String>,
+}
+
+pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaDraft {
+    let addresses = section.sections("address", report);
+    if addresses.is_empty() {
+        report.error(
+            &section.at,
+            &section.path_of("address"),
+            "there is no media address",
+            "add [[media.address]] with a name and a local address",
+        );
+    }
+    let here = |value| At { value, path: section.path_of("ports"), at: section.at.clone() };
+    let default_ports = here(20_000..=29_999);
+    let default_path = At { value: Mode::Auto, path: section.path_of("path"), at: section.at.clone() };
+    let modes = [
+        ("auto", Mode::Auto),
+        ("xdp-native", Mode::XdpNative),
+        ("xdp-generic", Mode::XdpGeneric),
+        ("sockets", Mode::Sockets),
+    ];
+    let draft = MediaDraft {
+        addresses: addresses.into_iter().filter_map(|address| media_address(address, report)).collect(),
+        ports: section.get("ports").and_then(|item| ports(&item, report)).unwrap_or(default_ports),
+        quarantine: duration(&mut section, "quarantine", 2, 0..=3600, report),
+        dscp: integer(&mut section, "dscp", 46, 0..=63, report).try_into().unwrap_or(46),
+        path: section
+            .get("path")
+            .and_then(|item| item.choice(&modes, report).map(|mode| item.at(mode)))
+            .unwrap_or(default_path),
+        interfaces: interfaces(&mut section, report),
+    };
+    section.finish(report);
+    draft
+}
+
+fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<At<MediaAddress>> {
+    let name = name(&mut section, report);
+    let local = section.require("local", report, ADDRESS);
+    let local = local.and_then(|item| {
+        let local: IpAddr = item.parse(report, ADDRESS)?;
+        if local.is_unspecified() || local.is_multicast() {
+            let what = format!("{local} is no address that media can arrive at");
+            report.error(&item.at, &item.path, what, "write an address of one of this host's interfaces");
+        }
+        Some(local)
+    });
+    let advertised = section.get("advertised").map(|item| item.parse::<IpAddr>(report, ADDRESS));
+    let at = At { value: (), path: section.path.clone(), at: section.at.clone() };
+    section.finish(report);
+    let value = MediaAddress { name: name?.value, local: local?, advertised: advertised.unwrap_or(local)? };
+    Some(At { value, path: at.path, at: at.at })
+}
+
+fn ports(item: &Item<'_>, report: &mut Report<'_>) -> Option<At<RangeInclusive<u16>>> {
+    let remedy = "write a range of UDP ports from 1024 up, first even and last odd, such as \"20000-29999\"";
+    let text = item.text(report)?;
+    let range = text.split_once('-').and_then(|(first, last)| {
+        Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?))
+    });
+    let problem = match range {
+        None => "is not a range of ports",
+        Some((first, last)) if first >= last => "is empty",
+        Some((first, _)) if first < 1024 => "reaches into the privileged ports",
+        Some((first, last)) if first % 2 == 1 || last % 2 == 0 => {
+            "does not consist of whole pairs (RTP even, RTCP odd, RFC 3550 section 11)"
+        }
+        Some((first, last)) if last - first < 3 => "has fewer than the two pairs that one call needs",
+        Some((first, last)) => return Some(item.at(first..=last)),
+    };
+    report.error(&item.at, &item.path, format!("'{}' {problem}", super::reader::shortened(text)), remedy);
+    None
+}
+
+fn interfaces(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<String> {
+    let Some(list) = section.get("interfaces") else { return Vec::new() };
+    let mut names: Vec<String> = Vec::new();
+    for item in list.list(report) {
+        let Some(name) = item.text(report) else { continue };
+        let remedy = "write the name of each interface once, as `ip link` shows it";
+        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ', '\t']) {
+            report.error(&item.at, &item.path, "this is not the name of an interface", remedy);
+        } else if names.iter().any(|known| known == name) {
+            report.error(&item.at, &item.path, format!("'{name}' is listed twice"), remedy);
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// One `[[trunk]]`; names of others are still names.
+pub(super) struct TrunkDraft {
+    pub(super) path: String,
+    pub(super) span: std::ops::Range<usize>,
+    pub(super) name: Option<At<String>>,
+    pub(super) target: Option<At<SocketAddr>>,
+    pub(super) sources: Vec<At<IpNet>>,
+    pub(super) listen: Option<At<SocketAddr>>,
+    pub(super) media: Option<At<String>>,
+    pub(super) country: Option<Country>,
+    pub(super) trusted: bool,
+    pub(super) format: NumberFormat,
+    pub(super) media_source: MediaSource,
+}
+
+pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkDraft {
+    let country = "write a two-letter country code (ISO 3166-1), such as \"US\"";
+    let formats = [("e164", NumberFormat::E164), ("plain", NumberFormat::Plain)];
+    let draft = TrunkDraft {
+        path: section.path.clone(),
+        span: section.at.clone(),
+        name: name(&mut section, report),
+        target: section
+            .require("target", report, ADDRESS_AND_PORT)
+            .and_then(|item| item.parse(report, ADDRESS_AND_PORT).map(|value| item.at(value))),
+        sources: section
+            .get("sources")
+            .map(|item| item.list(report))
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|item| network(item, report).map(|net| item.at(net)))
+            .collect(),
+        listen: section
+            .get("listen")
+            .and_then(|item| item.parse(report, ADDRESS_AND_PORT).map(|value| item.at(value))),
+        media: section.get("media").and_then(|item| item.text(report).map(|text| item.at(text.to_owned()))),
+        country: section.require("country", report, country).and_then(|item| item.parse(report, country)),
+        trusted: section.get("trusted").and_then(|item| item.boolean(report)).unwrap_or(false),
+        format: section.get("format").and_then(|item| item.choice(&formats, report)).unwrap_or_default(),
+        media_source: section
+            .get("media_source")
+            .and_then(|item| media_source(&item, report))
+            .unwrap_or_default(),
+    };
+    section.finish(report);
+    draft
+}
+
+fn media_source(item: &Item<'_>, report: &mut Report<'_>) -> Option<MediaSource> {
+    match item.text(report)? {
+        "signalled" => Some(MediaSource::Signalled),
+        "nat" => Some(MediaSource::Nat),
+        text if text.contains(['.', ':', '/']) => network(item, report).map(MediaSource::Network),
+        _ => item.choice(&[("signalled", MediaSource::Signalled), ("nat", MediaSource::Nat)], report),
+    }
+}
+
+/// A network, or an address, which is a network of one.
+fn network(item: &Item<'_>, report: &mut Report<'_>) -> Option<IpNet> {
+    let text = item.text(report)?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(IpNet::from(address));
+    }
+    let net: IpNet = item.parse(report, NETWORK)?;
+    if net.trunc() != net {
+        report.error(
+            &item.at,
+            &item.path,
+            format!("{net} has bits set beyond its prefix"),
+            format!("write \"{}\" for the network or \"{}\" for the one address", net.trunc(), net.addr()),
+        );
+        return None;
+    }
+    Some(net)
+}
+
+/// One `[[route]]`.
+pub(super) struct RouteDraft {
+    pub(super) prefix: Option<At<String>>,
+    pub(super) trunk: Option<At<String>>,
+}
+
+pub(super) fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteDraft {
+    let remedy =
+        "write the first digits of the numbers, such as \"+1\" or \"4930\"; \"*\" matches every number";
+    let prefix = section.require("prefix", report, remedy).and_then(|item| {
+        let text = item.text(report)?;
+        let digits = if text == "*" { "" } else { text.strip_prefix('+').unwrap_or(text) };
+        let known = text == "*" || !digits.is_empty();
+        if !known
+            || digits.len() > 15
+            || !digits.bytes().all(|b| b.is_ascii_digit())
+            || digits.starts_with('0')
+        {
+            let what =
+                format!("'{}' is not the beginning of an E.164 number", super::reader::shortened(text));
+            report.error(&item.at, &item.path, what, remedy);
+            return None;
+        }
+        Some(item.at(digits.to_owned()))
+    });
+    let draft = RouteDraft {
+        prefix,
+        trunk: trunk_name(section.require("trunk", report, "name a [[trunk]]"), report),
+    };
+    section.finish(report);
+    draft
+}
+
+/// `[emergency]`.
+pub(super) struct EmergencyDraft {
+    pub(super) at: At<()>,
+    pub(super) trunk: Option<At<String>>,
+    pub(super) numbers: Vec<(Country, Vec<String>)>,
+}
+
+pub(super) fn emergency(mut section: Section<'_>, report: &mut Report<'_>) -> EmergencyDraft {
+    let at = At { value: (), path: section.path_of("trunk"), at: section.at.clone() };
+    let trunk = trunk_name(section.get("trunk"), report);
+    let numbers = section.section("numbers", report);
+    let mut list = Vec::new();
+    for (name, item) in numbers.entries() {
+        let dialled = item.list(report);
+        let dialled: Vec<String> = dialled.iter().filter_map(|item| short_number(item, report)).collect();
+        match name.value.parse::<Country>() {
+            Ok(country) => list.push((country, dialled)),
+            Err(error) => {
+                report.error(&name.at, &name.path, error.to_string(), "write it as in US = [\"911\"]")
+            }
+        }
+    }
+    section.finish(report);
+    EmergencyDraft { at, trunk, numbers: list }
+}
+
+fn short_number(item: &Item<'_>, report: &mut Report<'_>) -> Option<String> {
+    let text = item.text(report)?;
+    if (2..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    report.error(
+        &item.at,
+        &item.path,
+        format!("'{}' cannot be dialled", super::reader::shortened(text)),
+        "write the digits that callers dial, such as \"112\"",
+    );
+    None
+}
+
+pub(super) fn bindings(mut section: Section<'_>, report: &mut Report<'_>) -> Bindings {
+    let mut life = |key, default: Duration, least| {
+        section.get(key).and_then(|item| item.duration(least..=YEAR, report)).unwrap_or(default)
+    };
+    let bindings = Bindings {
+        time_to_live: life("time_to_live", DAY, Duration::from_secs(1)),
+        callback_window: life("callback_window", 3 * DAY, Duration::ZERO),
+        cool_off: life("cool_off", 7 * DAY, Duration::ZERO),
+    };
+    section.finish(report);
+    bindings
+}
+
+/// `[limits]`; `calls` stays open until the ports are known.
+pub(super) struct LimitsDraft {
+    pub(super) limits: Limits,
+    pub(super) calls: Option<At<usize>>,
+}
+
+pub(super) fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> LimitsDraft {
+    let default = Limits::default();
+    let calls =
+        section.get("calls").and_then(|item| item.integer(1..=1_000_000, report).map(|calls| item.at(calls)));
+    let mut limit = |key, default, range| integer(&mut section, key, default, range, report);
+    let limits = Limits {
+        calls: default.calls,
+        bindings: limit("bindings", default.bindings, 1..=100_000_000),
+        numbers: limit("numbers", default.numbers, 1..=10_000_000),
+        transactions: limit("transactions", default.transactions, 16..=10_000_000),
+        message_bytes: limit("message_bytes", default.message_bytes, 1_300..=65_507),
+        headers: limit("headers", default.headers, 24..=1_024),
+        pending_commits: limit("pending_commits", default.pending_commits, 16..=10_000_000),
+    };
+    section.finish(report);
+    LimitsDraft { limits, calls }
+}
+
+pub(super) fn store(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> PathBuf {
+    let path = path(&mut section, "path", DEFAULT_STORE, report);
+    section.finish(report);
+    overrides.store.clone().unwrap_or(path)
+}
+
+pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Control {
+    /// `sun_path` of sockaddr_un holds 108 bytes with its terminator, and the
+    /// socket is made under a name that is four bytes longer.
+    const MAX_SOCKET_PATH: usize = 103;
+    let remedy = "name a path of at most 103 bytes, as the kernel's limit on socket addresses asks";
+    let socket = path(&mut section, "socket", DEFAULT_SOCKET, report);
+    if socket.as_os_str().len() > MAX_SOCKET_PATH {
+        report.error(&section.at, &section.path_of("socket"), "the socket's path is too long", remedy);
+    }
+    if overrides.socket.as_ref().is_some_and(|path| path.as_os_str().len() > MAX_SOCKET_PATH) {
+        report.environment("VIZARD_SOCKET", "the socket's path is too long", remedy);
+    }
+    let control = Control {
+        socket: overrides.socket.clone().unwrap_or(socket),
+        group: section.get("group").and_then(|item| item.text(report).map(str::to_owned)),
+        mode: section.get("mode").and_then(|item| mode(&item, report)).unwrap_or(0o660),
+    };
+    section.finish(report);
+    control
+}
+
+fn mode(item: &Item<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let text = item.text(report)?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o777 == 0 && mode & 0o600 == 0o600);
+    match mode {
+        None => report.error(
+            &item.at,
+            &item.path,
+            format!("'{}' is not a mode that lets the daemon's own user in", super::reader::shortened(text)),
+            "write three or four octal digits, such as \"0660\"",
+        ),
+        Some(mode) if mode & 0o007 != 0 => report.warn(
+            &item.at,
+            &item.path,
+            "every user of this host may create bindings and hang up calls",
+            "write \"0660\" and set control.group to the group of your operators",
+        ),
+        Some(_) => {}
+    }
+    mode
+}
+
+pub(super) fn log(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Log {
+    let remedy = "write a level (error, warn, info, debug, trace) or levels per module, such as \"info,vizard::datapath=debug\"";
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let mut filter = "info".to_owned();
+    if let Some(item) = section.get("filter")
+        && let Some(text) = item.text(report)
+    {
+        if let Err(error) = EnvFilter::try_new(text) {
+            report.error(&item.at, &item.path, error.to_string(), remedy);
+        }
+        text.clone_into(&mut filter);
+    }
+    if let Some(text) = &overrides.log {
+        if let Err(error) = EnvFilter::try_new(text) {
+            report.environment("VIZARD_LOG", error.to_string(), remedy);
+        }
+        filter.clone_from(text);
+    }
+    let format = section.get("format").and_then(|item| item.choice(&formats, report)).unwrap_or_default();
+    section.finish(report);
+    Log { filter, format }
+}
+
+/// Names stand in tables, records and file paths, so they are kept plain.
+fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<At<String>> {
+    let remedy = "write 1 to 32 letters, digits, '-' or '_', such as \"carrier\"";
+    let item = section.require("name", report, remedy)?;
+    let text = item.text(report)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(plain) {
+        report.error(
+            &item.at,
+            &item.path,
+            format!("'{}' is not a name", super::reader::shortened(text)),
+            remedy,
+        );
+        return None;
+    }
+    Some(item.at(text.to_owned()))
+}
+
+fn trunk_name(item: Option<Item<'_>>, report: &mut Report<'_>) -> Option<At<String>> {
+    item.and_then(|item| item.text(report).map(|text| item.at(text.to_owned())))
+}
+
+fn path(section: &mut Section<'_>, key: &'static str, default: &str, report: &mut Report<'_>) -> PathBuf {
+    let Some(item) = section.get(key) else { return default.into() };
+    let Some(text) = item.text(report) else { return default.into() };
+    if text.is_empty() || text.contains('\0') {
+        report.error(
+            &item.at,
+            &item.path,
+            "this is not a path",
+            format!("write a path, such as \"{default}\""),
+        );
+    }
+    text.into()
+}
+
+/// In whole seconds; other durations have ranges that seconds do not express.
+fn duration(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: u64,
+    range: RangeInclusive<u64>,
+    report: &mut Report<'_>,
+) -> Duration {
+    let range = Duration::from_secs(*range.start())..=Duration::from_secs(*range.end());
+    section.get(key).and_then(|item| item.duration(range, report)).unwrap_or(Duration::from_secs(default))
+}
+
+fn integer(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: usize,
+    range: RangeInclusive<usize>,
+    report: &mut Report<'_>,
+) -> usize {
+    section.get(key).and_then(|item| item.integer(range, report)).unwrap_or(default)
+}

@@ -1,0 +1,292 @@
+//! The shipped files load, and every sort of mistake gets its own words.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::engine::config::{MediaSource, NumberFormat, TrunkId};
+
+/// The least that loads without a warning.
+const MINIMAL: &str = r#"
+[sip]
+listen = ["192.0.2.10:5060"]
+[[media.address]]
+name = "public"
+local = "192.0.2.10"
+[[trunk]]
+name = "carrier"
+target = "198.51.100.1:5060"
+country = "US"
+[[route]]
+prefix = "*"
+trunk = "carrier"
+[emergency]
+trunk = "carrier"
+"#;
+
+fn check(text: &str) -> Result<Settings, Vec<Problem>> {
+    parse(Path::new("test.toml"), text, &Overrides::default())
+}
+
+/// The problems of a text, as `line: key: what`, in order.
+fn problems(text: &str) -> Vec<String> {
+    let found = match check(text) {
+        Ok(settings) => settings.warnings,
+        Err(problems) => problems,
+    };
+    let line = |place: &Place| match place {
+        Place::Line { line, .. } => line.to_string(),
+        Place::File { .. } => "file".to_owned(),
+        Place::Environment { variable } => (*variable).to_owned(),
+    };
+    for problem in &found {
+        assert!(!problem.remedy.is_empty(), "a remedy for {problem:?}");
+    }
+    found.iter().map(|p| format!("{}: {}: {}", line(&p.place), p.key, p.what)).collect()
+}
+
+/// [`MINIMAL`] with one passage replaced, so that one thing is wrong.
+fn with(from: &str, to: &str) -> String {
+    assert!(MINIMAL.contains(from), "{from}");
+    MINIMAL.replacen(from, to, 1)
+}
+
+#[test]
+fn the_shipped_files_load_without_a_warning() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let settings = load(&file, &Overrides::default()).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        });
+        assert_eq!(settings.warnings, [], "{}", file.display());
+    }
+}
+
+#[test]
+fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/vizard.toml"))
+        .unwrap();
+    // A default is a comment without a blank after the hash; prose has one.
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (as_shipped, spelt_out) = (check(&text).unwrap(), check(&uncommented).unwrap());
+    let mut expected = as_shipped.clone();
+    // Examples of values that have no default.
+    expected.engine.emergency.numbers.clone_from(&spelt_out.engine.emergency.numbers);
+    expected.control.group.clone_from(&spelt_out.control.group);
+    assert_eq!(format!("{spelt_out:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn a_minimal_file_gets_every_default() {
+    let settings = check(MINIMAL).unwrap();
+    assert_eq!(settings.warnings, []);
+    assert_eq!(settings.store, Path::new(DEFAULT_STORE));
+    assert_eq!(settings.control.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!(settings.control.mode, 0o660);
+    assert_eq!(settings.datapath.addresses, ["192.0.2.10".parse::<IpAddr>().unwrap()]);
+    assert_eq!(settings.datapath.ports, 20_000..=29_999);
+    assert_eq!(settings.capacity(), 2_500);
+    assert_eq!(settings.engine.limits.calls, 2_500, "no more calls than the ports carry");
+    let trunk = settings.engine.trunk(TrunkId(0)).unwrap();
+    assert_eq!(trunk.sources, ["198.51.100.1/32".parse().unwrap()], "the target alone");
+    assert_eq!(
+        (trunk.trusted, trunk.format, trunk.media_source),
+        (false, NumberFormat::E164, MediaSource::Signalled)
+    );
+    assert_eq!(settings.engine.route("4930123456"), Some(TrunkId(0)));
+}
+
+#[test]
+fn the_environment_overrides_three_keys() {
+    let overrides = Overrides {
+        store: Some("/tmp/s".into()),
+        socket: Some("/tmp/v.sock".into()),
+        log: Some("debug".to_owned()),
+    };
+    let settings = parse(Path::new("x"), MINIMAL, &overrides).unwrap();
+    assert_eq!(settings.store, Path::new("/tmp/s"));
+    assert_eq!(settings.control.socket, Path::new("/tmp/v.sock"));
+    assert_eq!(settings.log.filter, "debug");
+
+    let overrides = Overrides { log: Some("loud=yes=no".to_owned()), ..Overrides::default() };
+    let problems = parse(Path::new("x"), MINIMAL, &overrides).unwrap_err();
+    assert_eq!(problems[0].place, Place::Environment { variable: "VIZARD_LOG" });
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let text = r#"
+[sip]
+listen = ["192.0.2.10"]
+ring_timout = "2m"
+max_call = 90
+[media]
+ports = "20001-29999"
+dscp = 64
+path = "xpd-native"
+[[media.address]]
+name = "pub lic"
+local = "0.0.0.0"
+[[trunk]]
+name = "carrier"
+target = "carrier.example.net"
+sources = ["198.51.100.1/24"]
+trusted = "yes"
+[[route]]
+prefix = "00"
+trunk = "carier"
+[emergency]
+trunk = "carrier"
+[emergency.numbers]
+USA = ["9 1 1"]
+[nonsense]
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "3: sip.listen[0]: '192.0.2.10': invalid socket address syntax",
+            "4: sip.ring_timout: unknown key (did you mean 'ring_timeout'?)",
+            "5: sip.max_call: a number without a unit",
+            "7: media.ports: '20001-29999' does not consist of whole pairs (RTP even, RTCP odd, RFC 3550 section 11)",
+            "8: media.dscp: 64 is out of range",
+            "9: media.path: 'xpd-native' is not known here (did you mean 'xdp-native'?)",
+            "11: media.address[0].name: 'pub lic' is not a name",
+            "12: media.address[0].local: 0.0.0.0 is no address that media can arrive at",
+            "13: trunk[0].country: this key is missing",
+            "15: trunk[0].target: 'carrier.example.net': invalid socket address syntax",
+            "16: trunk[0].sources[0]: 198.51.100.1/24 has bits set beyond its prefix",
+            "17: trunk[0].trusted: this is a value of type string",
+            "19: route[0].prefix: '00' is not the beginning of an E.164 number",
+            "20: route[0].trunk: there is no trunk 'carier' (did you mean 'carrier'?)",
+            "24: emergency.numbers.USA: 'USA' is not a two-letter country code (ISO 3166-1), such as US or DE",
+            "24: emergency.numbers.USA[0]: '9 1 1' cannot be dialled",
+            "25: nonsense: unknown key",
+        ]
+    );
+}
+
+#[test]
+fn each_contradiction_is_told() {
+    let second_trunk = |extra: &str| format!("{MINIMAL}[[trunk]]\nname = \"pbx\"\ncountry = \"DE\"\n{extra}");
+    let cases: [(String, &str); 22] = [
+        (with("[\"192.0.2.10:5060\"]", "[]"), "the list is empty"),
+        (with("192.0.2.10:5060", "0.0.0.0:5060"), "0.0.0.0 cannot stand in Via and Contact"),
+        (with("192.0.2.10:5060", "192.0.2.10:0"), "port 0 cannot be called"),
+        (with("[\"192.0.2.10:5060\"]", "[\"192.0.2.10:5060\", \"192.0.2.10:5060\"]"), "is listed twice"),
+        (
+            with("[\"192.0.2.10:5060\"]", "[{ local = \"10.0.0.1:5060\", advertised = \"[::1]:5060\" }]"),
+            "of different families",
+        ),
+        (with("[\"192.0.2.10:5060\"]", "[\"192.0.2.10:20000\"]"), "include the SIP port of 192.0.2.10:20000"),
+        (with("[\"192.0.2.10:5060\"]", "[\"192.0.2.10:5060\", \"192.0.2.11:5060\"]"), "several addresses"),
+        (
+            with("[\"192.0.2.10:5060\"]", "[\"[2001:db8::1]:5060\"]"),
+            "no address in sip.listen is of the family",
+        ),
+        (with("198.51.100.1:5060", "192.0.2.10:5060"), "is our own SIP address"),
+        (with("country = \"US\"", "country = \"US\"\nlisten = \"192.0.2.99:5060\""), "is not in sip.listen"),
+        (with("country = \"US\"", "country = \"US\"\nmedia = \"publik\""), "(did you mean 'public'?)"),
+        (
+            with("country = \"US\"", "country = \"US\"\nsources = [\"10.0.0.0/8\"]"),
+            "not among the trunk's sources",
+        ),
+        (with("country = \"US\"", "country = \"US\"\nsources = [\"0.0.0.0/0\"]"), "every host of the world"),
+        (with("[[route]]\nprefix = \"*\"\ntrunk = \"carrier\"\n", ""), "there is no route"),
+        (with("[emergency]\ntrunk = \"carrier\"\n", ""), "there is no emergency trunk"),
+        (format!("{MINIMAL}[[route]]\nprefix = \"*\"\ntrunk = \"carrier\"\n"), "has the same prefix"),
+        (format!("{MINIMAL}[limits]\ncalls = 2501\n"), "the media ports carry 2500 calls"),
+        (format!("{MINIMAL}[media]\nports = \"20000-20001\"\n"), "fewer than the two pairs"),
+        (format!("{MINIMAL}[control]\nmode = \"0666\"\n"), "every user of this host"),
+        (
+            second_trunk("target = \"198.51.100.2:5060\"\nsources = [\"198.51.100.2\", \"198.51.100.1\"]\n"),
+            "198.51.100.1/32 is a source of trunk 'carrier' too",
+        ),
+        (
+            second_trunk("target = \"198.51.100.2:5060\"\nsources = [\"198.51.100.0/24\"]\n"),
+            "198.51.100.0/24 overlaps 198.51.100.1/32 of trunk 'carrier'",
+        ),
+        (
+            second_trunk("target = \"198.51.100.2:5060\"\n").replace("\"pbx\"", "\"carrier\""),
+            "the name 'carrier' is used by trunk[0].name too",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = problems(&text);
+        assert!(
+            found.iter().any(|problem| problem.contains(expected)),
+            "{expected}\nnot in {found:#?}\n{text}"
+        );
+    }
+}
+
+#[test]
+fn warnings_alone_do_not_stop_the_start() {
+    let settings = check(&with("[emergency]\ntrunk = \"carrier\"\n", "")).unwrap();
+    assert_eq!(settings.warnings.len(), 1);
+    assert_eq!(settings.warnings[0].severity, Severity::Warning);
+    assert_eq!(settings.engine.emergency.trunk, None);
+}
+
+#[test]
+fn both_families_in_one_file_are_a_warning_when_they_cannot_share_a_call() {
+    let text = with("[\"192.0.2.10:5060\"]", "[\"192.0.2.10:5060\", \"[2001:db8::10]:5060\"]")
+        + "[[media.address]]\nname = \"six\"\nlocal = \"2001:db8::10\"\n"
+        + "[[trunk]]\nname = \"pbx\"\ntarget = \"[2001:db8::20]:5060\"\ncountry = \"DE\"\n";
+    let settings = check(&text).unwrap();
+    let trunk = &settings.engine.trunks[1];
+    assert_eq!((trunk.listen, trunk.media), (1, 1), "the only ones of its family");
+    assert!(settings.warnings[0].what.contains("no call joins the two"), "{:?}", settings.warnings);
+}
+
+#[test]
+fn syntax_errors_are_told_alone_with_their_lines() {
+    let found = problems("[sip]\nring_timeout = 2m\n[media]\nports = \n");
+    assert!(found.iter().all(|problem| !problem.contains("missing")), "{found:?}");
+    assert!(found[0].starts_with("2: ") && found.iter().any(|p| p.starts_with("4: ")), "{found:?}");
+}
+
+#[test]
+fn an_unreadable_file_says_what_to_do() {
+    let problems = load(Path::new("/nonexistent/vizard.toml"), &Overrides::default()).unwrap_err();
+    assert!(problems[0].to_string().contains("--config or VIZARD_CONFIG"), "{}", problems[0]);
+    let empty = parse(Path::new("empty.toml"), "", &Overrides::default()).unwrap_err();
+    assert!(empty.iter().any(|problem| problem.key == "sip.listen"), "{empty:?}");
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    // Every prefix, and every text with one line lost, of a file that has all sections.
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo.toml")).unwrap();
+    for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+        let _ = check(&text[..end]);
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    for lost in 0..lines.len() {
+        let rest: Vec<&str> = lines.iter().enumerate().filter(|(i, _)| *i != lost).map(|(_, l)| *l).collect();
+        let _ = check(&rest.join("\n"));
+    }
+}
+
+#[test]
+fn durations_read_and_show() {
+    for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("1h 30m", 5400)] {
+        assert_eq!(duration(text).map(|d| d.as_secs()), Some(seconds), "{text}");
+    }
+    for text in ["", "90", "-5s", "soon", "1mo", "99999999999999999999h"] {
+        assert_eq!(duration(text), None, "{text}");
+    }
+    for (seconds, text) in [(90, "1m 30s"), (86_400, "1d"), (5400, "1h 30m"), (86_399, "23h 59m")] {
+        assert_eq!(show_duration(std::time::Duration::from_secs(seconds)), text);
+    }
+    assert_eq!(show_duration(std::time::Duration::from_millis(500)), "500ms");
+}
