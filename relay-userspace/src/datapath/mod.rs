@@ -4,6 +4,8 @@
 //! receive path, and plain sockets. Which one is used, and why, is decided once
 //! at start and shown wherever an operator looks.
 
+pub mod userspace;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;

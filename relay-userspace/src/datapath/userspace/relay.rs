@@ -1,0 +1,176 @@
+//! The thread that moves packets, and its doors for the engine's thread.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use relay_ebpf::verdict::Verdict;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::io::Errno;
+use socket2::Socket;
+
+use super::check;
+use super::table::{PortKey, Table};
+use crate::datapath::{DatapathConfig, DatapathError, VerdictCount};
+use crate::engine::flow::{FlowSpec, FlowStats};
+
+/// Packets from one port before the lock is given up and others have their turn.
+const PACKETS_PER_TURN: usize = 32;
+/// Longer than any UDP payload.
+const LONGEST: usize = 1 << 16;
+/// The token of the descriptor that stops the thread; no port has it.
+const STOP: u64 = u64::MAX;
+
+/// What the relaying thread and the engine's thread share.
+pub(super) struct Relay {
+    epoll: OwnedFd,
+    stop: OwnedFd,
+    table: Mutex<Table>,
+    verdicts: [AtomicU64; Verdict::ALL.len()],
+}
+
+impl Relay {
+    pub(super) fn new(config: &DatapathConfig) -> Result<Self, DatapathError> {
+        let system = |doing: &str| {
+            let doing = doing.to_owned();
+            move |error: Errno| DatapathError::System { doing, problem: error.to_string() }
+        };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("creating an epoll"))?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(system("creating an eventfd"))?;
+        epoll::add(&epoll, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)
+            .map_err(system("watching an eventfd"))?;
+        let table = Table::new(config.addresses.clone(), config.ports.clone());
+        Ok(Self {
+            epoll,
+            stop,
+            table: Mutex::new(table),
+            verdicts: [const { AtomicU64::new(0) }; Verdict::ALL.len()],
+        })
+    }
+
+    pub(super) fn put(&self, spec: &FlowSpec) -> Result<(), DatapathError> {
+        let family = |a: SocketAddr, b: SocketAddr| a.is_ipv4() == b.is_ipv4();
+        if !family(spec.local, spec.send_to) || !family(spec.local, spec.send_from) {
+            return Err(DatapathError::Family { from: spec.local, to: spec.send_to });
+        }
+        self.table().put(spec, &|socket, key| self.watch(socket, key))
+    }
+
+    pub(super) fn remove(&self, local: SocketAddr) -> FlowStats {
+        self.table().remove(local)
+    }
+
+    pub(super) fn stats(&self, local: SocketAddr) -> Option<FlowStats> {
+        let table = self.table();
+        let key = table.key(local).ok()?;
+        table.port(key)?.flow.as_ref().map(super::table::Flow::stats)
+    }
+
+    pub(super) fn verdicts(&self) -> Vec<VerdictCount> {
+        let packets = |verdict: Verdict| self.verdicts[verdict as usize].load(Ordering::Relaxed);
+        Verdict::ALL
+            .iter()
+            .map(|&verdict| VerdictCount {
+                verdict: verdict.name().to_owned(),
+                action: verdict.action().as_str().to_owned(),
+                packets: packets(verdict),
+            })
+            .collect()
+    }
+
+    /// Makes [`run`](Self::run) return.
+    pub(super) fn stop(&self) {
+        let _a_full_counter_wakes_too = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+
+    /// Relays until [`stop`](Self::stop).
+    pub(super) fn run(&self) {
+        let mut payload = vec![MaybeUninit::uninit(); LONGEST];
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            // Nothing but an interruption can go wrong with a descriptor of ours.
+            let _interrupted = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None);
+            for event in &events {
+                match PortKey::from_token(event.data.u64()) {
+                    Some(key) => self.serve(key, &mut payload),
+                    None => return,
+                }
+            }
+        }
+    }
+
+    /// Relays what waits at one port, within one turn's limit.
+    fn serve(&self, key: PortKey, payload: &mut [MaybeUninit<u8>]) {
+        let mut table = self.table();
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(port) = table.port(key) else { return };
+            match port.socket.recv_from(payload) {
+                Ok((length, source)) => {
+                    let Some(source) = source.as_socket() else { continue };
+                    // SAFETY: `recv_from` has written the first `length` bytes.
+                    let payload = unsafe { payload[..length].assume_init_ref() };
+                    let verdict = relay(&mut table, key, source, payload);
+                    self.verdicts[verdict as usize].fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP answer to something that was sent from here.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn watch(&self, socket: &Socket, key: PortKey) -> Result<(), DatapathError> {
+        epoll::add(&self.epoll, socket, epoll::EventData::new_u64(key.to_token()), epoll::EventFlags::IN)
+            .map_err(|error| DatapathError::System {
+                doing: "watching a media port".into(),
+                problem: error.to_string(),
+            })
+    }
+
+    /// A thread that panicked left no packet half counted that would matter.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Decides on one packet and sends it on.
+fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) -> Verdict {
+    let Some(flow) = table.port_mut(key).and_then(|port| port.flow.as_mut()) else {
+        return Verdict::NoFlow;
+    };
+    if let Err(verdict) = check::accept(&flow.spec, flow.learned, source, payload) {
+        flow.refused_packets += 1;
+        return verdict;
+    }
+    flow.learned = Some(source);
+    let (exit, follow, signalled) = (flow.exit, flow.spec.follow_learned, flow.spec.send_to);
+    let way_out = table.port(exit);
+    let learned = way_out.and_then(|port| port.flow.as_ref()).and_then(|opposite| opposite.learned);
+    let to = learned.filter(|_| follow).unwrap_or(signalled);
+    match way_out.map(|port| port.socket.send_to(payload, &to.into())) {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => return not_sent(&error),
+        None => return Verdict::NoDevice,
+    }
+    if let Some(flow) = table.port_mut(key).and_then(|port| port.flow.as_mut()) {
+        flow.forwarded.packets += 1;
+        flow.forwarded.bytes += payload.len() as u64;
+    }
+    // With one address on both sides it leaves where it came in.
+    if key.same_address(exit) { Verdict::Transmitted } else { Verdict::Redirected }
+}
+
+/// The verdict that the kernel's tables would have led to.
+fn not_sent(error: &io::Error) -> Verdict {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MSGSIZE) => Verdict::ExceedsMtu,
+        Some(Errno::NETUNREACH | Errno::HOSTUNREACH) => Verdict::FibUnreachable,
+        Some(Errno::ACCESS | Errno::PERM) => Verdict::FibProhibited,
+        Some(Errno::INVAL) => Verdict::FibBlackhole,
+        _ => Verdict::FibNotForwarded,
+    }
+}

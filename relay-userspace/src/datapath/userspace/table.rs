@@ -1,0 +1,171 @@
+//! The ports that are open and the flows that arrive at them.
+//!
+//! A port is open as long as a flow arrives at it or leaves from it; which
+//! ports may be opened is fixed by the configuration, so the table is bounded.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use rustix::net::sockopt;
+use socket2::Socket;
+
+use crate::datapath::DatapathError;
+use crate::engine::cdr::Traffic;
+use crate::engine::flow::{FlowSpec, FlowStats};
+use crate::net::bind::bind_udp;
+
+/// A local address in four bytes: which media address, and which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PortKey(u32);
+
+impl PortKey {
+    /// Whether both ports are of one media address.
+    pub(super) fn same_address(self, other: Self) -> bool {
+        self.0 >> 16 == other.0 >> 16
+    }
+
+    /// As epoll carries it.
+    pub(super) fn to_token(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// Out of what epoll carried; `None` for another's.
+    pub(super) fn from_token(token: u64) -> Option<Self> {
+        u32::try_from(token).ok().map(Self)
+    }
+}
+
+/// An open port.
+pub(super) struct Port {
+    pub(super) socket: Socket,
+    pub(super) flow: Option<Flow>,
+    /// The flow that arrives here, and those that leave from here.
+    users: usize,
+    dscp: Option<u8>,
+}
+
+/// A flow and what it has learned and counted.
+pub(super) struct Flow {
+    pub(super) spec: FlowSpec,
+    pub(super) exit: PortKey,
+    pub(super) learned: Option<SocketAddr>,
+    pub(super) forwarded: Traffic,
+    pub(super) refused_packets: u64,
+}
+
+impl Flow {
+    pub(super) fn stats(&self) -> FlowStats {
+        FlowStats { forwarded: self.forwarded, refused_packets: self.refused_packets, learned: self.learned }
+    }
+}
+
+/// All open ports.
+pub(super) struct Table {
+    addresses: Vec<IpAddr>,
+    range: RangeInclusive<u16>,
+    ports: HashMap<PortKey, Port>,
+}
+
+/// Told of every socket that is opened.
+pub(super) type Watch<'a> = &'a dyn Fn(&Socket, PortKey) -> Result<(), DatapathError>;
+
+impl Table {
+    pub(super) fn new(addresses: Vec<IpAddr>, range: RangeInclusive<u16>) -> Self {
+        Self { addresses, range, ports: HashMap::new() }
+    }
+
+    /// The port at this address, where the configuration allows one.
+    pub(super) fn key(&self, local: SocketAddr) -> Result<PortKey, DatapathError> {
+        let index = self.addresses.iter().position(|&address| address == local.ip());
+        let index = index.and_then(|index| u16::try_from(index).ok());
+        match index {
+            Some(index) if self.range.contains(&local.port()) => {
+                Ok(PortKey(u32::from(index) << 16 | u32::from(local.port())))
+            }
+            _ => Err(DatapathError::OutsideRange(local)),
+        }
+    }
+
+    pub(super) fn port(&self, key: PortKey) -> Option<&Port> {
+        self.ports.get(&key)
+    }
+
+    pub(super) fn port_mut(&mut self, key: PortKey) -> Option<&mut Port> {
+        self.ports.get_mut(&key)
+    }
+
+    /// Creates or replaces a flow; on an error everything is as before.
+    pub(super) fn put(&mut self, spec: &FlowSpec, watch: Watch<'_>) -> Result<(), DatapathError> {
+        let (entry, exit) = (self.key(spec.local)?, self.key(spec.send_from)?);
+        self.acquire(entry, spec.local, watch)?;
+        if let Err(error) = self.acquire(exit, spec.send_from, watch) {
+            self.release(entry);
+            return Err(error);
+        }
+        self.mark(exit, spec.dscp);
+        let Some(port) = self.ports.get_mut(&entry) else { return Ok(()) };
+        let before = port.flow.take();
+        let kept = before.as_ref().filter(|old| old.spec.source.generation == spec.source.generation);
+        port.flow = Some(Flow {
+            spec: spec.clone(),
+            exit,
+            learned: kept.and_then(|old| old.learned),
+            forwarded: before.as_ref().map_or_else(Traffic::default, |old| old.forwarded),
+            refused_packets: before.as_ref().map_or(0, |old| old.refused_packets),
+        });
+        if let Some(old) = before {
+            self.release(entry);
+            self.release(old.exit);
+        }
+        Ok(())
+    }
+
+    /// Removes the flow that arrives at `local`.
+    pub(super) fn remove(&mut self, local: SocketAddr) -> FlowStats {
+        let Ok(entry) = self.key(local) else { return FlowStats::default() };
+        let flow = self.ports.get_mut(&entry).and_then(|port| port.flow.take());
+        let Some(flow) = flow else { return FlowStats::default() };
+        self.release(entry);
+        self.release(flow.exit);
+        flow.stats()
+    }
+
+    fn acquire(&mut self, key: PortKey, local: SocketAddr, watch: Watch<'_>) -> Result<(), DatapathError> {
+        if let Some(port) = self.ports.get_mut(&key) {
+            port.users += 1;
+            return Ok(());
+        }
+        let socket = bind_udp(local).map_err(|error| DatapathError::System {
+            doing: format!("cannot open media port {local}"),
+            problem: error.problem.to_string(),
+        })?;
+        watch(&socket, key)?;
+        self.ports.insert(key, Port { socket, flow: None, users: 1, dscp: None });
+        Ok(())
+    }
+
+    /// One user less; the last one closes the socket, which epoll notices.
+    fn release(&mut self, key: PortKey) {
+        let Some(port) = self.ports.get_mut(&key) else { return };
+        port.users -= 1;
+        if port.users == 0 {
+            self.ports.remove(&key);
+        }
+    }
+
+    /// What leaves from a port carries this code point. A system that forbids
+    /// it still relays.
+    fn mark(&mut self, key: PortKey, dscp: u8) {
+        let Some(port) = self.ports.get_mut(&key) else { return };
+        if port.dscp == Some(dscp) {
+            return;
+        }
+        let field = dscp << 2;
+        let _forbidden = match port.socket.local_addr().map(|name| name.is_ipv6()) {
+            Ok(true) => sockopt::set_ipv6_tclass(&port.socket, field.into()),
+            Ok(false) | Err(_) => sockopt::set_ip_tos(&port.socket, field),
+        };
+        port.dscp = Some(dscp);
+    }
+}
