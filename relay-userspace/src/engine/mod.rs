@@ -31,6 +31,7 @@ pub mod cdr;
 pub mod config;
 mod counters;
 pub mod directory;
+pub mod egress;
 pub mod event;
 pub mod flow;
 pub mod ids;

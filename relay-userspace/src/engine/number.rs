@@ -184,6 +184,14 @@ impl PartyNumber {
         self.0.country()
     }
 
+    /// The digits without the calling code, in clear; all of them where no
+    /// country has the calling code.
+    #[must_use]
+    pub fn national(&self) -> &str {
+        let calling_code = self.0.plan().map_or(0, |number| number.country_code.to_string().len());
+        self.reveal().get(calling_code..).unwrap_or_default()
+    }
+
     /// Refuses numbers that no numbering plan has. Costs about half a
     /// microsecond, so it is for provisioning.
     pub fn check_plan(&self) -> Result<(), NumberError> {
