@@ -9,6 +9,8 @@
 pub mod engine;
 
 #[cfg(feature = "daemon")]
+pub mod api;
+#[cfg(feature = "daemon")]
 pub mod datapath;
 #[cfg(feature = "daemon")]
 pub mod net;

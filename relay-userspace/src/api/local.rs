@@ -1,0 +1,100 @@
+//! What the command line may ask of the daemon, and what it hears.
+//!
+//! Requests of the directory and of calls are the engine's own
+//! ([`AdminRequest`]) and travel unchanged; what the engine does not know - the
+//! records in the store, the media path - is asked of the daemon here. Answers
+//! hold parties in masked form only, since the engine gives out no other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::datapath::{PathChoice, VerdictCount};
+use crate::engine::admin::{AdminReply, AdminRequest, Refusal};
+use crate::engine::cdr::Cdr;
+use crate::engine::time::Timestamp;
+use crate::store::CdrQuery;
+
+/// Grows when an older end would misunderstand a newer one.
+pub const PROTOCOL: u32 = 1;
+
+/// The first line that the daemon sends on a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The daemon's version.
+    pub vizard: String,
+    /// [`PROTOCOL`] of the daemon.
+    pub protocol: u32,
+    /// The daemon's process.
+    pub pid: u32,
+}
+
+/// A request with the number that its answer carries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the asker.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// An answer with the number of its request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's; zero when the request could not be read.
+    pub id: u64,
+    /// What is answered.
+    pub response: Response,
+}
+
+/// What may be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Something of the engine.
+    Admin(AdminRequest),
+    /// Call detail records, newest first.
+    CdrList(CdrQuery),
+    /// How the daemon is.
+    Status,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Admin`]; refusals of the engine come in here too.
+    Admin(AdminReply),
+    /// To [`Request::CdrList`].
+    Cdrs(Vec<Cdr>),
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// The daemon itself could not do it.
+    Refused(Refusal),
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started: Timestamp,
+    /// Its clock when it answered.
+    pub now: Timestamp,
+    /// The configuration it was started with.
+    pub config: PathBuf,
+    /// Where it keeps records.
+    pub store: PathBuf,
+    /// Where SIP arrives.
+    pub listen: Vec<SocketAddr>,
+    /// Which implementation carries media, and why.
+    pub datapath: PathChoice,
+    /// Every verdict of the media path and its packets.
+    pub verdicts: Vec<VerdictCount>,
+    /// The engine's counters and the daemon's: name and count.
+    pub counters: Vec<(String, u64)>,
+}

@@ -1,0 +1,14 @@
+//! How others talk to the daemon.
+//!
+//! [`local`] is what the command line says to the daemon and hears from it;
+//! [`frame`] is how that looks on the wire, [`client`] and [`server`] are its two
+//! ends. The socket is a Unix one, so that the file system decides who may
+//! connect and the kernel says who did.
+
+pub mod client;
+pub mod frame;
+pub mod local;
+pub mod server;
+
+#[cfg(test)]
+mod tests;
