@@ -1,1 +1,13 @@
+//! What demonstrations, end-to-end tests and benchmarks share: a lab of network
+//! namespaces, SIP peers, captures, and a vizard to stand between them.
+//!
+//! Light on dependencies, because `cargo xtask` is built with it: programs that
+//! every network engineer knows (`ip`, `ethtool`, `sipp`, `tcpdump`, `tshark`)
+//! do the work and can be repeated by hand. Nothing here looks into vizard:
+//! it is run and asked like anybody's, over its command line.
 
+/// Whether this process may create namespaces and load programs.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask bench`: the measurements behind every figure that we state.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::setup::{self, Need};
+use crate::sh;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to measure.
+    #[arg(value_enum)]
+    bench: Bench,
+    /// Print one JSON object on standard output and nothing else there.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// Nanoseconds per RTP packet in the kernel, against a bare program.
+    Packet,
+    /// Masked calls per second on one core, and the set-up latency that they add.
+    Calls,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let (name, needs) = match options.bench {
+        Bench::Packet => ("packet", vec![Need::RustSource, Need::BpfLinker]),
+        Bench::Calls => ("calls", vec![Need::RustSource, Need::BpfLinker, Need::Peers]),
+    };
+    setup::bring_about(&needs)?;
+    if matches!(options.bench, Bench::Packet) && !harness::is_root() {
+        bail!("bench packet runs programs in the kernel and needs root (CAP_BPF and CAP_NET_ADMIN)");
+    }
+    let mut bench = sh::cargo();
+    bench.args(["bench", "-p", "vizard-tests", "--bench", name, "--"]);
+    if options.json {
+        bench.arg("--json");
+    }
+    sh::run(&mut bench)
+}
