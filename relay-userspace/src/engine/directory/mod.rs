@@ -1,8 +1,390 @@
 //! Who may reach whom through which number: pools, bindings, allocation.
+//!
+//! One invariant carries the product: **a (proxy, party) pair belongs to at
+//! most one binding that is live or entombed.** An incoming call shows who
+//! dials which proxy, so it has one answer or none, and no stranger is ever
+//! reached. Each party of a binding has a proxy of its own; a number serves any
+//! number of parties, as long as each pair is used once.
+//!
+//! # Changes
+//!
+//! The directory has one writer and changes nothing on its own word. A request
+//! becomes a proposal: its pairs are reserved, [`Output::Commit`] goes out, and
+//! only when the store has it does anybody see it. Requests that touch a
+//! binding with a change under way wait for it and are then judged afresh, so
+//! that two creations with one key end as one binding.
+//!
+//! - *Committed*: the change becomes visible, and the request is answered.
+//! - *Conflict*: nothing was written; the reservation is undone.
+//! - *Failed*: what the store holds is unknown. The request is refused, the
+//!   pairs stay reserved, and a compensating transaction that restores what is
+//!   visible (or, for changes that time itself demands, the same transaction)
+//!   is tried with growing delays until the store has it. Should the process
+//!   die before, the next one starts from what the store holds, and asking
+//!   again with the same key finds it.
+//!
+//! # Life of a binding
+//!
+//! Live until its expiry or until it is closed; with a call in progress it
+//! lasts until that call's end, while new calls find it ended. Entombed for the
+//! callback window: its pairs stay reserved. Then forgotten: its pairs rest for
+//! the cool-off, in which neither number is given to that party again, and are
+//! preferred for the party for a while after it.
 
+mod allocate;
+mod binding_requests;
+mod bindings;
+mod lifetime;
 mod model;
+mod numbers;
+mod parse;
+mod parties;
+mod pool_requests;
+mod proposal;
+mod rests;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 pub use model::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
     PoolNumber, Snapshot,
 };
+
+use super::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use super::config::Config;
+use super::event::Event;
+use super::ids::{BindingId, LegName};
+use super::io::{CommitId, Output, RequestId};
+use super::number::ProxyNumber;
+use super::time::{Instant, Now, Timestamp};
+use bindings::{BindingIx, Bindings, Change, Record, Side, Stage};
+use numbers::{NumberIx, Numbers};
+use parties::{Parties, PartyIx};
+use proposal::Proposal;
+use rests::Rests;
+
+/// The pool, the bindings, and what is being changed about them.
+///
+/// After every call that takes `now`, drain [`Directory::poll_output`] and ask
+/// [`Directory::poll_timeout`] anew.
+pub struct Directory {
+    config: Arc<Config>,
+    random: ChaCha8Rng,
+    /// Both clocks at the last call.
+    clock: Now,
+    parties: Parties,
+    numbers: Numbers,
+    bindings: Bindings,
+    /// Every pair that is live, entombed or reserved.
+    pairs: BTreeMap<(PartyIx, NumberIx), BindingIx>,
+    /// When each settled binding's state ends; not those with a change or a
+    /// call under way.
+    due: BTreeSet<(Timestamp, BindingIx)>,
+    rests: Rests,
+    pending: BTreeMap<CommitId, Pending>,
+    retries: BTreeMap<(Instant, u64), Pending>,
+    waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
+    waiters: usize,
+    /// Numbers of additions that are not durable.
+    arriving: BTreeSet<ProxyNumber>,
+    outputs: VecDeque<Output>,
+    next: u64,
+    counts: Counts,
+}
+
+/// A proposal and how often the store has failed it.
+struct Pending {
+    proposal: Proposal,
+    failures: u32,
+}
+
+/// What the directory counts.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    created: u64,
+    reused: u64,
+    entombed: u64,
+    forgotten: u64,
+    exhausted: u64,
+    limited: u64,
+    conflicts: u64,
+    commit_failures: u64,
+    dropped_at_start: u64,
+}
+
+/// What is known about a caller who dials a proxy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// The call connects.
+    Live(Match),
+    /// The binding has ended, and the pair is still reserved for it.
+    Entombed(Match),
+    /// Nobody is behind this number for this caller.
+    Unknown,
+}
+
+/// Whom a pair belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Match {
+    /// The binding.
+    pub binding: BindingId,
+    /// Which of its parties calls.
+    pub caller: LegName,
+    /// The other one.
+    pub callee: PartyAddress,
+    /// The number that the other one sees.
+    pub callee_sees: ProxyNumber,
+}
+
+/// The directory numbers its commits from here, so that calls can number
+/// theirs from zero.
+const FIRST_COMMIT: u64 = 1 << 63;
+
+impl Directory {
+    /// The directory that a store's snapshot describes. `seed` feeds the ids of
+    /// new bindings. Of two bindings that claim one pair, which a store never
+    /// holds, the later is left out and counted.
+    #[must_use]
+    pub fn new(config: Arc<Config>, seed: [u8; 32], now: Now, snapshot: Snapshot) -> Self {
+        let mut directory = Self {
+            config,
+            random: ChaCha8Rng::from_seed(seed),
+            clock: now,
+            parties: Parties::default(),
+            numbers: Numbers::default(),
+            bindings: Bindings::default(),
+            pairs: BTreeMap::new(),
+            due: BTreeSet::new(),
+            rests: Rests::default(),
+            pending: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            waiters: 0,
+            arriving: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            next: FIRST_COMMIT,
+            counts: Counts::default(),
+        };
+        directory.restore(snapshot);
+        directory
+    }
+
+    /// Whom a caller reaches who dials a number. Changes that are not durable
+    /// do not show. Takes about a microsecond.
+    #[must_use]
+    pub fn lookup(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Lookup {
+        let Some((record, caller)) = self.record_of(proxy, caller) else { return Lookup::Unknown };
+        let callee = record.side(caller.other());
+        let found = Match {
+            binding: record.id,
+            caller,
+            callee: self.parties.address(callee.party),
+            callee_sees: self.numbers.get(callee.number).number,
+        };
+        match (record.stage, record.state) {
+            (Stage::Reserved, _) => Lookup::Unknown,
+            (Stage::Settled, BindingState::Live { .. }) => Lookup::Live(found),
+            (Stage::Closing, _) | (Stage::Settled, BindingState::Entombed { .. }) => Lookup::Entombed(found),
+        }
+    }
+
+    /// Whether a number is in the pool.
+    #[must_use]
+    pub fn is_proxy(&self, number: &ProxyNumber) -> bool {
+        self.numbers.find(number).is_some()
+    }
+
+    /// A binding that is live or entombed.
+    #[must_use]
+    pub fn binding(&self, id: BindingId) -> Option<Binding> {
+        let record = self.bindings.get(self.bindings.find(id)?)?;
+        (record.stage != Stage::Reserved).then(|| self.binding_of(record))
+    }
+
+    /// Notes that a call on a binding is in progress, so that it is not ended
+    /// under the call. `false` when there is no such binding.
+    pub fn hold(&mut self, id: BindingId) -> bool {
+        let Some(record) = self.bindings.find(id).and_then(|ix| self.bindings.get_mut(ix)) else {
+            return false;
+        };
+        record.calls = record.calls.saturating_add(1);
+        true
+    }
+
+    /// Notes that a call which was held is over. What was due in its time
+    /// becomes due at once: ask [`Self::poll_timeout`].
+    pub fn release(&mut self, id: BindingId) {
+        let Some(ix) = self.bindings.find(id) else { return };
+        let Some(record) = self.bindings.get_mut(ix) else { return };
+        record.calls = record.calls.saturating_sub(1);
+        if record.calls == 0 {
+            self.schedule(ix);
+        }
+    }
+
+    /// Answers a request about the pool or bindings, now or when a commit is
+    /// through, with exactly one [`Output::Reply`]. Hands back a request about
+    /// anything else.
+    pub fn handle_admin(&mut self, now: Now, id: RequestId, request: AdminRequest) -> Option<AdminRequest> {
+        self.clock = now;
+        match request {
+            AdminRequest::PoolAdd { numbers } => self.pool_add(id, numbers),
+            AdminRequest::PoolList { country, after, limit } => {
+                let rows = self.pool_list(country, after, limit);
+                self.reply(id, AdminReply::Pool(rows));
+            }
+            AdminRequest::BindCreate(wanted) => self.bind_create(id, wanted),
+            AdminRequest::BindList { key, entombed, after, limit } => {
+                let rows = self.bind_list(key.as_deref(), entombed, after, limit);
+                self.reply(id, AdminReply::Bindings(rows));
+            }
+            AdminRequest::BindShow { id: binding } => self.bind_show(id, binding),
+            AdminRequest::BindClose { id: binding } => self.bind_close(id, binding),
+            other @ (AdminRequest::CallsList
+            | AdminRequest::CallShow { .. }
+            | AdminRequest::CallHangup { .. }
+            | AdminRequest::Counters) => return Some(other),
+        }
+        None
+    }
+
+    /// Whether a commit is one of the directory's.
+    #[must_use]
+    pub fn owns(&self, commit: CommitId) -> bool {
+        commit.0 >= FIRST_COMMIT
+    }
+
+    /// The store has a transaction.
+    pub fn handle_committed(&mut self, now: Now, commit: CommitId) {
+        self.clock = now;
+        if let Some(pending) = self.pending.remove(&commit) {
+            self.apply(pending.proposal);
+        }
+    }
+
+    /// The store refused a transaction and wrote nothing of it.
+    pub fn handle_conflict(&mut self, now: Now, commit: CommitId) {
+        self.clock = now;
+        if let Some(pending) = self.pending.remove(&commit) {
+            self.counts.conflicts += 1;
+            self.refuse(pending.proposal);
+        }
+    }
+
+    /// The store failed with a transaction. `problem` is what it said.
+    pub fn handle_commit_failed(&mut self, now: Now, commit: CommitId, problem: &str) {
+        self.clock = now;
+        if let Some(pending) = self.pending.remove(&commit) {
+            self.counts.commit_failures += 1;
+            self.outputs.push_back(Output::Event(Event::CommitFailed { problem: problem.to_owned() }));
+            self.doubt(pending);
+        }
+    }
+
+    /// Does what was due by `now`, as much as one turn may; the rest stays due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.clock = now;
+        self.sweep();
+    }
+
+    /// When [`Self::handle_timeout`] must be called next, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.next_deadline()
+    }
+
+    /// The next thing to do: a commit, a reply or an event.
+    #[must_use = "an output that is not done is lost"]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Transactions that the store has not answered.
+    #[must_use]
+    pub fn pending_commits(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// What the directory has counted, and how much it holds.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        [
+            ("directory.bindings", size(self.bindings.len())),
+            ("directory.numbers", size(self.numbers.len())),
+            ("directory.resting_pairs", size(self.rests.len())),
+            ("directory.pending_commits", size(self.pending.len())),
+            ("directory.created", self.counts.created),
+            ("directory.reused", self.counts.reused),
+            ("directory.entombed", self.counts.entombed),
+            ("directory.forgotten", self.counts.forgotten),
+            ("directory.exhausted", self.counts.exhausted),
+            ("directory.limited", self.counts.limited),
+            ("directory.conflicts", self.counts.conflicts),
+            ("directory.commit_failures", self.counts.commit_failures),
+            ("directory.dropped_at_start", self.counts.dropped_at_start),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into()
+    }
+
+    fn record_of(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Option<(&Record, LegName)> {
+        let number = self.numbers.find(proxy)?;
+        let party = self.parties.find(caller)?;
+        let record = self.bindings.get(*self.pairs.get(&(party, number))?)?;
+        let leg = if record.customer == (Side { party, number }) { LegName::A } else { LegName::B };
+        Some((record, leg))
+    }
+
+    fn binding_of(&self, record: &Record) -> Binding {
+        let (tenant, project) = self.bindings.owner(record.owner);
+        let party = |side: Side| Party {
+            address: self.parties.address(side.party),
+            proxy: self.numbers.get(side.number).number,
+        };
+        Binding {
+            id: record.id,
+            tenant: tenant.to_owned(),
+            project: project.to_owned(),
+            kind: record.kind,
+            key: record.key.as_ref().to_owned(),
+            customer: party(record.customer),
+            agent: party(record.agent),
+            created: record.created,
+            state: record.state,
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, reply: AdminReply) {
+        self.outputs.push_back(Output::Reply(id, reply));
+    }
+
+    fn refuse_request(&mut self, id: RequestId, refusal: Refusal) {
+        self.reply(id, AdminReply::Refused(refusal));
+    }
+}
+
+impl Record {
+    /// The side of a leg.
+    const fn side(&self, leg: LegName) -> Side {
+        match leg {
+            LegName::A => self.customer,
+            LegName::B => self.agent,
+        }
+    }
+
+    const fn sides(&self) -> [Side; 2] {
+        [self.customer, self.agent]
+    }
+}
+
+fn refusal(kind: RefusalKind, what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+    Refusal { kind, what: what.into(), remedy: remedy.into() }
+}

@@ -1,0 +1,146 @@
+//! The choice of a proxy for a party.
+//!
+//! Nearest place first; in a place, a number that the party knows from before
+//! its cool-off, then the order in which the place offers its numbers. The
+//! other side's number is taken only where the place has no second one.
+
+use super::numbers::Place;
+use super::*;
+use crate::engine::dialling::Geography;
+use crate::engine::number::Country;
+
+/// How many of a party's familiar numbers are weighed.
+const FAMILIAR_LOOKED_AT: usize = 64;
+
+/// What a number is wanted for.
+pub(super) struct Wanted<'a> {
+    /// `customer` or `agent`.
+    pub(super) who: &'static str,
+    /// Who will dial and see it.
+    pub(super) party: &'a PartyAddress,
+    /// Only numbers of this country will do.
+    pub(super) country: Option<Country>,
+    /// The other side's.
+    pub(super) other: Option<NumberIx>,
+}
+
+impl Directory {
+    /// The number for a party, or why there is none.
+    pub(super) fn allocate(&self, wanted: &Wanted<'_>) -> Result<NumberIx, Refusal> {
+        let party = self.parties.find(wanted.party);
+        let places = self.places(wanted);
+        places
+            .iter()
+            .find_map(|place| {
+                self.familiar(wanted, party, place).or_else(|| self.offered(wanted, party, place))
+            })
+            .ok_or_else(|| self.exhausted(wanted, party, &places))
+    }
+
+    fn places(&self, wanted: &Wanted<'_>) -> Vec<Place> {
+        let mut places = Vec::with_capacity(5);
+        let own = match wanted.party {
+            PartyAddress::Number(number) => Some(Geography::of(number.reveal(), number.country())),
+            PartyAddress::Extension { trunk, .. } => {
+                places.extend([Place::Internal(Some(trunk.clone())), Place::Internal(None)]);
+                let trunk = self.config.trunk_named(trunk).and_then(|id| self.config.trunk(id));
+                trunk.map(|trunk| Geography::of_country(trunk.country))
+            }
+        };
+        let near = match wanted.country {
+            Some(country) => {
+                own.filter(|own| own.country == Some(country)).or(Some(Geography::of_country(country)))
+            }
+            None => own,
+        };
+        if let Some(near) = near {
+            places.extend(near.area.map(Place::Area));
+            places.extend(near.country.map(Place::Country));
+            if wanted.country.is_none() {
+                places.push(Place::Code(near.code));
+            }
+        }
+        if wanted.country.is_none() {
+            places.push(Place::World);
+        }
+        places
+    }
+
+    /// A number that the party has seen, and that has cooled off.
+    fn familiar(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, place: &Place) -> Option<NumberIx> {
+        self.rests
+            .of(party?)
+            .take(FAMILIAR_LOOKED_AT)
+            .map(|(number, _)| number)
+            .filter(|&number| self.numbers.is_in(number, place))
+            .filter(|&number| wanted.other != Some(number) && self.suits(wanted, party, number))
+            .min_by_key(|&number| (self.numbers.released(number), number))
+    }
+
+    fn offered(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, place: &Place) -> Option<NumberIx> {
+        let suits = |&number: &NumberIx| self.suits(wanted, party, number);
+        let another = |number: &NumberIx| wanted.other != Some(*number);
+        let other = || wanted.other.filter(|&other| self.numbers.is_in(other, place)).filter(suits);
+        self.numbers.offered(place).filter(another).find(suits).or_else(other)
+    }
+
+    /// Whether a number may be given to a party: of the country that was asked
+    /// for, in no binding of this party, and not in cool-off for it.
+    fn suits(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, number: NumberIx) -> bool {
+        let country = wanted.country.is_none_or(|country| self.numbers.get(number).country == country);
+        let free = party.is_none_or(|party| {
+            !self.pairs.contains_key(&(party, number)) && !self.is_cooling(party, number)
+        });
+        country && free
+    }
+
+    fn is_cooling(&self, party: PartyIx, number: NumberIx) -> bool {
+        let cool_off = self.config.bindings.cool_off;
+        self.rests.since(party, number).is_some_and(|since| self.clock.wall < since + cool_off)
+    }
+
+    /// The refusal that names what was wanted and what holds the numbers.
+    fn exhausted(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, places: &[Place]) -> Refusal {
+        let (who, place) = (wanted.who, wanted.country.map(|c| format!(" of {c}")).unwrap_or_default());
+        let matching = |&number: &NumberIx| {
+            wanted.country.is_none_or(|country| self.numbers.get(number).country == country)
+        };
+        let inside = |number: &NumberIx| places.iter().any(|place| self.numbers.is_in(*number, place));
+        let total = self.numbers.after(None).filter(|number| matching(number) && inside(number)).count();
+        if total == 0 {
+            return refusal(
+                RefusalKind::Exhausted,
+                format!("the pool has no voice number{place} that the {who} could use"),
+                "add numbers with `vizard pool add`",
+            );
+        }
+        let (mut live, mut entombed, mut cooling) = (0, 0, 0);
+        if let Some(party) = party {
+            let range = (party, NumberIx::FIRST)..=(party, NumberIx::LAST);
+            for (&(_, number), &binding) in self.pairs.range(range) {
+                let state = self.bindings.get(binding).map(|record| record.state);
+                if matching(&number) && inside(&number) {
+                    match state {
+                        Some(BindingState::Entombed { .. }) => entombed += 1,
+                        Some(BindingState::Live { .. }) | None => live += 1,
+                    }
+                }
+            }
+            let rests = self.rests.of(party).map(|(number, _)| number);
+            cooling = rests
+                .filter(|number| matching(number) && inside(number))
+                .filter(|&number| self.is_cooling(party, number))
+                .filter(|&number| !self.pairs.contains_key(&(party, number)))
+                .count();
+        }
+        refusal(
+            RefusalKind::Exhausted,
+            format!(
+                "no number{place} is free for the {who}: of {total} in the pool, this party's live bindings \
+                 hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it"
+            ),
+            "add numbers with `vizard pool add`, close bindings of this party, or shorten `callback_window` \
+             and `cool_off` in [bindings]",
+        )
+    }
+}

@@ -1,0 +1,275 @@
+//! Requests about bindings: create or reuse, list, show, close.
+
+use super::allocate::Wanted;
+use super::model::BindingState::{Entombed, Live};
+use super::proposal::Asked;
+use super::*;
+use crate::engine::admin::{BindingView, NewBinding, PartyView};
+
+/// Rows of one answer, whatever was asked for.
+pub(super) const MAX_ROWS: usize = 1_000;
+
+/// How many rows to answer with.
+pub(super) const fn rows(limit: usize) -> usize {
+    if limit == 0 || limit > MAX_ROWS { MAX_ROWS } else { limit }
+}
+
+impl Directory {
+    /// A new binding, or the one that has the key.
+    pub(super) fn bind_create(&mut self, id: RequestId, wanted: NewBinding) {
+        match self.bindings.with_key(&wanted.tenant, wanted.kind, &wanted.key) {
+            Some(ix) => match self.bindings.get(ix).map(|record| record.change) {
+                Some(Change::Committing) => self.wait(ix, id, AdminRequest::BindCreate(wanted)),
+                Some(Change::Doubtful) => self.refuse_request(id, in_doubt()),
+                Some(Change::None) | None => {
+                    let outcome = self.reuse(id, ix, &wanted);
+                    self.answer_refusal(id, outcome);
+                }
+            },
+            None => {
+                let outcome = self.create(id, &wanted);
+                self.answer_refusal(id, outcome);
+            }
+        }
+    }
+
+    fn answer_refusal(&mut self, id: RequestId, outcome: Result<(), Refusal>) {
+        if let Err(refusal) = outcome {
+            self.refuse_request(id, refusal);
+        }
+    }
+
+    fn reuse(&mut self, id: RequestId, ix: BindingIx, wanted: &NewBinding) -> Result<(), Refusal> {
+        let [customer, agent] = self.parties_of(wanted)?;
+        let ttl = parse::time_to_live(wanted.time_to_live, self.config.bindings.time_to_live)?;
+        let Some(record) = self.bindings.get(ix) else { return Ok(()) };
+        let binding = self.binding_of(record);
+        let conflict = |what: String, remedy: &str| Err(refusal(RefusalKind::Conflict, what, remedy));
+        if (&binding.customer.address, &binding.agent.address) != (&customer, &agent) {
+            return conflict(
+                format!("{} has this key and joins other parties", binding.id),
+                "use another key; or wait until that binding is forgotten, some time after \
+                 `vizard bind close`",
+            );
+        }
+        if binding.project != wanted.project {
+            return conflict(
+                format!("{} has this key and belongs to project {}", binding.id, binding.project),
+                "name that project, or use another key",
+            );
+        }
+        let outside = |side: Side| wanted.country.is_some_and(|c| self.numbers.get(side.number).country != c);
+        if record.sides().into_iter().any(outside) {
+            return conflict(
+                format!("{} has this key, and its numbers are of another country", binding.id),
+                "leave the country out to reuse it, or use another key",
+            );
+        }
+        let extended = self.clock.wall + ttl;
+        let expires = match record.state {
+            Live { expires } if expires >= extended => {
+                self.counts.reused += 1;
+                self.reply_bound(id, ix, true);
+                return Ok(());
+            }
+            Live { .. } | Entombed { .. } => extended,
+        };
+        self.admits_commit()?;
+        let asked = Some((id, Asked::Reuse));
+        self.propose(Proposal::Turn { asked, binding: ix, to: Live { expires } });
+        Ok(())
+    }
+
+    fn create(&mut self, id: RequestId, wanted: &NewBinding) -> Result<(), Refusal> {
+        parse::name("tenant", &wanted.tenant)?;
+        parse::name("project", &wanted.project)?;
+        parse::name("key", &wanted.key)?;
+        let [customer, agent] = self.parties_of(wanted)?;
+        parse::key_hides_parties(&wanted.key, [&customer, &agent])?;
+        let ttl = parse::time_to_live(wanted.time_to_live, self.config.bindings.time_to_live)?;
+        self.admits_commit()?;
+        self.admits_binding()?;
+        let country = wanted.country;
+        let for_customer =
+            self.allocate_or_tell(&Wanted { who: "customer", party: &customer, country, other: None })?;
+        let for_agent = self.allocate_or_tell(&Wanted {
+            who: "agent",
+            party: &agent,
+            country,
+            other: Some(for_customer),
+        })?;
+        let binding = Binding {
+            id: BindingId::random(&mut self.random),
+            tenant: wanted.tenant.clone(),
+            project: wanted.project.clone(),
+            kind: wanted.kind,
+            key: wanted.key.clone(),
+            customer: Party { address: customer, proxy: self.numbers.get(for_customer).number },
+            agent: Party { address: agent, proxy: self.numbers.get(for_agent).number },
+            created: self.clock.wall,
+            state: Live { expires: self.clock.wall + ttl },
+        };
+        match self.reserve(&binding) {
+            Some(ix) => self.propose(Proposal::Create { request: id, binding: ix }),
+            None => return Err(in_doubt()),
+        }
+        Ok(())
+    }
+
+    fn parties_of(&self, wanted: &NewBinding) -> Result<[PartyAddress; 2], Refusal> {
+        let customer = parse::party("customer", &wanted.customer, &self.config)?;
+        let agent = parse::party("agent", &wanted.agent, &self.config)?;
+        if customer == agent {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                "the customer and the agent are the same address",
+                "give two different addresses",
+            ));
+        }
+        for (who, party) in [("customer", &customer), ("agent", &agent)] {
+            if self.is_pool_number(party) {
+                return Err(refusal(
+                    RefusalKind::Invalid,
+                    format!("the {who}'s number is one of the pool's own"),
+                    "give the number where the party itself is reached",
+                ));
+            }
+        }
+        Ok([customer, agent])
+    }
+
+    fn is_pool_number(&self, party: &PartyAddress) -> bool {
+        match party {
+            PartyAddress::Number(number) => format!("+{}", number.reveal())
+                .parse()
+                .is_ok_and(|proxy| self.is_proxy(&proxy) || self.arriving.contains(&proxy)),
+            PartyAddress::Extension { .. } => false,
+        }
+    }
+
+    fn admits_binding(&mut self) -> Result<(), Refusal> {
+        let limit = self.config.limits.bindings;
+        if self.bindings.len() < limit {
+            return Ok(());
+        }
+        self.counts.limited += 1;
+        Err(refusal(
+            RefusalKind::Exhausted,
+            format!("there are {limit} bindings already, tombstones included"),
+            "close bindings, shorten `callback_window` in [bindings], or raise `bindings` in [limits]",
+        ))
+    }
+
+    fn allocate_or_tell(&mut self, wanted: &Wanted<'_>) -> Result<NumberIx, Refusal> {
+        self.allocate(wanted).inspect_err(|refusal| {
+            self.counts.exhausted += 1;
+            let wanted = refusal.what.clone();
+            self.outputs.push_back(Output::Event(Event::PoolExhausted { wanted }));
+        })
+    }
+
+    pub(super) fn bind_list(
+        &self,
+        key: Option<&str>,
+        entombed: bool,
+        after: Option<BindingId>,
+        limit: usize,
+    ) -> Vec<BindingView> {
+        let shown = |record: &Record| {
+            record.stage != Stage::Reserved && (entombed || matches!(record.state, Live { .. }))
+        };
+        let view = |(_, record): (BindingIx, &Record)| self.view(record);
+        match key {
+            Some(key) => {
+                let keyed = self.bindings.keyed(key).into_iter();
+                let rest = keyed.filter(|(_, record)| after.is_none_or(|after| record.id > after));
+                rest.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
+            }
+            None => {
+                let all = self.bindings.after(after);
+                all.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
+            }
+        }
+    }
+
+    pub(super) fn bind_show(&mut self, id: RequestId, binding: BindingId) {
+        match self.visible(binding) {
+            Ok(ix) => self.reply_binding(id, ix),
+            Err(refusal) => self.refuse_request(id, refusal),
+        }
+    }
+
+    pub(super) fn bind_close(&mut self, id: RequestId, binding: BindingId) {
+        let ix = match self.visible(binding) {
+            Ok(ix) => ix,
+            Err(refusal) => return self.refuse_request(id, refusal),
+        };
+        let Some(record) = self.bindings.get(ix) else { return };
+        let now = self.clock.wall;
+        match (record.change, record.state, record.stage) {
+            (Change::Committing, ..) => self.wait(ix, id, AdminRequest::BindClose { id: binding }),
+            (Change::Doubtful, ..) => self.refuse_request(id, in_doubt()),
+            (Change::None, Entombed { .. }, _) | (Change::None, Live { .. }, Stage::Closing) => {
+                self.reply_binding(id, ix);
+            }
+            (Change::None, Live { expires }, Stage::Settled | Stage::Reserved) => {
+                // With a call in progress it ends when the call does: until
+                // then it is live and past its time.
+                let to = if record.calls > 0 {
+                    Live { expires: expires.min(now) }
+                } else {
+                    Entombed { since: now, until: now + self.config.bindings.callback_window }
+                };
+                match self.admits_commit() {
+                    Ok(()) => {
+                        let asked = Some((id, Asked::Close));
+                        self.propose(Proposal::Turn { asked, binding: ix, to });
+                    }
+                    Err(refusal) => self.refuse_request(id, refusal),
+                }
+            }
+        }
+    }
+
+    fn visible(&self, id: BindingId) -> Result<BindingIx, Refusal> {
+        self.bindings
+            .find(id)
+            .filter(|&ix| self.bindings.get(ix).is_some_and(|record| record.stage != Stage::Reserved))
+            .ok_or_else(|| {
+                refusal(
+                    RefusalKind::NotFound,
+                    format!("there is no binding {id}"),
+                    "list bindings with `vizard bind list`",
+                )
+            })
+    }
+
+    pub(super) fn reply_bound(&mut self, id: RequestId, ix: BindingIx, reused: bool) {
+        if let Some(binding) = self.bindings.get(ix).map(|record| self.view(record)) {
+            self.reply(id, AdminReply::Bound { binding, reused });
+        }
+    }
+
+    pub(super) fn reply_binding(&mut self, id: RequestId, ix: BindingIx) {
+        if let Some(binding) = self.bindings.get(ix).map(|record| self.view(record)) {
+            self.reply(id, AdminReply::Binding(binding));
+        }
+    }
+
+    fn view(&self, record: &Record) -> BindingView {
+        let Binding { id, tenant, project, kind, key, customer, agent, created, state } =
+            self.binding_of(record);
+        let party = |party: Party| PartyView { address: party.address.masked(), proxy: party.proxy };
+        let (customer, agent) = (party(customer), party(agent));
+        let calls = usize::try_from(record.calls).unwrap_or(usize::MAX);
+        BindingView { id, tenant, project, kind, key, customer, agent, created, state, calls }
+    }
+}
+
+fn in_doubt() -> Refusal {
+    refusal(
+        RefusalKind::Unavailable,
+        "the store failed with an earlier change to this binding, and what it holds is not known yet",
+        "ask again when the store works; its failure is in the log",
+    )
+}

@@ -1,0 +1,181 @@
+//! Bindings in memory: records without repetition, and the indices to them.
+//!
+//! A million of them must fit, so a record names its parties, its numbers and
+//! its owner by four bytes each and carries no text but its key.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::Arc;
+
+use super::model::{BindingKind, BindingState};
+use super::numbers::NumberIx;
+use super::parties::PartyIx;
+use crate::engine::ids::BindingId;
+use crate::engine::time::Timestamp;
+
+/// Names one record while it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BindingIx(u32);
+
+/// Names a tenant and project.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct OwnerIx(u32);
+
+/// One side of a binding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Side {
+    pub(super) party: PartyIx,
+    pub(super) number: NumberIx,
+}
+
+/// One binding.
+pub(super) struct Record {
+    pub(super) id: BindingId,
+    pub(super) owner: OwnerIx,
+    pub(super) kind: BindingKind,
+    pub(super) key: Arc<str>,
+    pub(super) customer: Side,
+    pub(super) agent: Side,
+    pub(super) created: Timestamp,
+    pub(super) state: BindingState,
+    /// Calls in progress.
+    pub(super) calls: u32,
+    pub(super) stage: Stage,
+    pub(super) change: Change,
+}
+
+/// What calls and lists see of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its creation is not durable: it reserves its pairs and nobody sees it.
+    Reserved,
+    /// It is what its state says.
+    Settled,
+    /// Its time is over, and it waits for its calls to end: new ones do not
+    /// connect.
+    Closing,
+}
+
+/// Whether a change to a record is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// No.
+    None,
+    /// The store has it.
+    Committing,
+    /// The store failed, and what it holds is unknown until a compensating
+    /// transaction is through.
+    Doubtful,
+}
+
+/// What a binding is looked up by before a new one is made.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    text: Arc<str>,
+    kind: BindingKind,
+    tenant: Arc<str>,
+}
+
+/// All bindings.
+#[derive(Default)]
+pub(super) struct Bindings {
+    records: Vec<Option<Record>>,
+    free: Vec<BindingIx>,
+    by_id: BTreeMap<BindingId, BindingIx>,
+    by_key: BTreeMap<Key, BindingIx>,
+    owners: Vec<(Arc<str>, Arc<str>)>,
+    owner_of: BTreeMap<(Arc<str>, Arc<str>), OwnerIx>,
+}
+
+impl Bindings {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn find(&self, id: BindingId) -> Option<BindingIx> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn with_key(&self, tenant: &str, kind: BindingKind, key: &str) -> Option<BindingIx> {
+        self.by_key.get(&Key { text: key.into(), kind, tenant: tenant.into() }).copied()
+    }
+
+    pub(super) fn get(&self, ix: BindingIx) -> Option<&Record> {
+        self.records.get(ix.index())?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, ix: BindingIx) -> Option<&mut Record> {
+        self.records.get_mut(ix.index())?.as_mut()
+    }
+
+    /// Tenant and project.
+    pub(super) fn owner(&self, owner: OwnerIx) -> (&str, &str) {
+        let (tenant, project) = &self.owners[owner.0 as usize];
+        (tenant, project)
+    }
+
+    /// The short name of a tenant and project.
+    pub(super) fn intern(&mut self, tenant: &str, project: &str) -> OwnerIx {
+        let named: (Arc<str>, Arc<str>) = (tenant.into(), project.into());
+        if let Some(&owner) = self.owner_of.get(&named) {
+            return owner;
+        }
+        let owner = OwnerIx(u32::try_from(self.owners.len()).unwrap_or(u32::MAX));
+        self.owners.push(named.clone());
+        self.owner_of.insert(named, owner);
+        owner
+    }
+
+    pub(super) fn insert(&mut self, record: Record) -> BindingIx {
+        let ix = self
+            .free
+            .pop()
+            .unwrap_or_else(|| BindingIx(u32::try_from(self.records.len()).unwrap_or(u32::MAX)));
+        self.by_id.insert(record.id, ix);
+        self.by_key.insert(self.key_of(&record), ix);
+        if ix.index() == self.records.len() {
+            self.records.push(Some(record));
+        } else {
+            self.records[ix.index()] = Some(record);
+        }
+        ix
+    }
+
+    pub(super) fn remove(&mut self, ix: BindingIx) -> Option<Record> {
+        let record = self.records.get_mut(ix.index())?.take()?;
+        self.by_id.remove(&record.id);
+        self.by_key.remove(&self.key_of(&record));
+        self.free.push(ix);
+        Some(record)
+    }
+
+    /// Records after an id, in the order of ids.
+    pub(super) fn after(&self, after: Option<BindingId>) -> impl Iterator<Item = (BindingIx, &Record)> {
+        let from = after.map_or(Unbounded, Excluded);
+        self.by_id.range((from, Unbounded)).filter_map(|(_, &ix)| Some((ix, self.get(ix)?)))
+    }
+
+    /// Records with a key, of whatever tenant and kind, in the order of ids.
+    pub(super) fn keyed(&self, key: &str) -> Vec<(BindingIx, &Record)> {
+        let first = Key { text: key.into(), kind: BindingKind::Session, tenant: "".into() };
+        let mut found: Vec<_> = self
+            .by_key
+            .range((Included(first), Unbounded))
+            .take_while(|(named, _)| &*named.text == key)
+            .filter_map(|(_, &ix)| Some((ix, self.get(ix)?)))
+            .collect();
+        found.sort_by_key(|(_, record)| record.id);
+        found
+    }
+
+    fn key_of(&self, record: &Record) -> Key {
+        let (tenant, _) = &self.owners[record.owner.0 as usize];
+        Key { text: record.key.clone(), kind: record.kind, tenant: tenant.clone() }
+    }
+}
+
+impl BindingIx {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}

@@ -1,0 +1,259 @@
+//! What becomes of records: reserved, settled, ended, forgotten; and the sweep
+//! that time drives.
+
+use super::model::BindingState::{Entombed, Live};
+use super::rests::{FAMILIAR, Rest};
+use super::*;
+
+/// Records that one turn of the sweep looks at.
+const TURN: usize = 256;
+/// Rests that go in one transaction.
+const RESTS_AT_ONCE: usize = 128;
+
+impl Directory {
+    /// Rebuilds everything from what the store holds.
+    pub(super) fn restore(&mut self, snapshot: Snapshot) {
+        for number in snapshot.numbers {
+            if self.numbers.find(&number.number).is_none() {
+                self.numbers.add(number);
+            }
+        }
+        let mut bindings = snapshot.bindings;
+        bindings.sort_by_key(|binding| (binding.created, binding.id));
+        for binding in bindings {
+            if let Some(ix) = self.reserve(&binding) {
+                self.settle(ix);
+            } else {
+                self.counts.dropped_at_start += 1;
+            }
+        }
+        for rest in snapshot.rests {
+            if let Some(number) = self.numbers.find(&rest.proxy) {
+                let party = self.parties.acquire(&rest.party);
+                self.rest(Rest { since: rest.since, party, number });
+                self.parties.release(party);
+            }
+        }
+    }
+
+    /// Takes a record in and reserves its pairs; `None` when one of them, its
+    /// key or its id is taken, or one of its numbers is not ours.
+    pub(super) fn reserve(&mut self, binding: &Binding) -> Option<BindingIx> {
+        let customer_number = self.numbers.find(&binding.customer.proxy)?;
+        let agent_number = self.numbers.find(&binding.agent.proxy)?;
+        let taken = |address, number| {
+            self.parties.find(address).is_some_and(|party| self.pairs.contains_key(&(party, number)))
+        };
+        if taken(&binding.customer.address, customer_number)
+            || taken(&binding.agent.address, agent_number)
+            || binding.customer == binding.agent
+            || self.bindings.find(binding.id).is_some()
+            || self.bindings.with_key(&binding.tenant, binding.kind, &binding.key).is_some()
+        {
+            return None;
+        }
+        let record = Record {
+            id: binding.id,
+            owner: self.bindings.intern(&binding.tenant, &binding.project),
+            kind: binding.kind,
+            key: binding.key.as_str().into(),
+            customer: Side {
+                party: self.parties.acquire(&binding.customer.address),
+                number: customer_number,
+            },
+            agent: Side { party: self.parties.acquire(&binding.agent.address), number: agent_number },
+            created: binding.created,
+            state: binding.state,
+            calls: 0,
+            stage: Stage::Reserved,
+            change: Change::None,
+        };
+        let sides = record.sides();
+        let ix = self.bindings.insert(record);
+        for side in sides {
+            self.pairs.insert((side.party, side.number), ix);
+            self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
+        }
+        Some(ix)
+    }
+
+    /// Makes a record what its state says, and visible.
+    pub(super) fn settle(&mut self, ix: BindingIx) {
+        let wall = self.clock.wall;
+        if let Some(record) = self.bindings.get_mut(ix) {
+            record.change = Change::None;
+            record.stage = match record.state {
+                Live { expires } if expires <= wall && record.calls > 0 => Stage::Closing,
+                Live { .. } | Entombed { .. } => Stage::Settled,
+            };
+        }
+        self.schedule(ix);
+    }
+
+    pub(super) fn set_state(&mut self, ix: BindingIx, to: BindingState) {
+        let Some(record) = self.bindings.get_mut(ix) else { return };
+        let (id, from, sides) = (record.id, record.state, record.sides());
+        record.state = to;
+        for side in sides {
+            self.numbers.set_load(side.number, |load| {
+                load.count(from, -1);
+                load.count(to, 1);
+            });
+        }
+        if let (Live { .. }, Entombed { .. }) = (from, to) {
+            self.counts.entombed += 1;
+            self.outputs.push_back(Output::Event(Event::BindingEntombed { binding: id }));
+        }
+    }
+
+    /// Takes a record out and frees its pairs.
+    pub(super) fn discard(&mut self, ix: BindingIx) {
+        self.unschedule(ix);
+        let Some(record) = self.bindings.remove(ix) else { return };
+        for side in record.sides() {
+            self.pairs.remove(&(side.party, side.number));
+            self.numbers.set_load(side.number, |load| load.count(record.state, -1));
+            self.parties.release(side.party);
+        }
+    }
+
+    /// Takes a tombstone out; its pairs rest.
+    pub(super) fn forget(&mut self, ix: BindingIx, since: Timestamp) {
+        self.rest_sides(ix, since);
+        if let Some(record) = self.bindings.get(ix) {
+            self.counts.forgotten += 1;
+            self.outputs.push_back(Output::Event(Event::BindingForgotten { binding: record.id }));
+        }
+        self.discard(ix);
+    }
+
+    /// Lets both pairs of a record rest.
+    pub(super) fn rest_sides(&mut self, ix: BindingIx, since: Timestamp) {
+        let Some(sides) = self.bindings.get(ix).map(Record::sides) else { return };
+        for Side { party, number } in sides {
+            self.rest(Rest { since, party, number });
+        }
+    }
+
+    fn rest(&mut self, rest: Rest) {
+        if self.rests.put(rest) {
+            self.parties.retain(rest.party);
+        }
+        self.numbers.note_release(rest.number, rest.since);
+    }
+
+    /// Notes when a settled record's state ends.
+    pub(super) fn schedule(&mut self, ix: BindingIx) {
+        if let Some(record) = self.bindings.get(ix)
+            && record.stage != Stage::Reserved
+            && record.change == Change::None
+        {
+            self.due.insert((record.state.ends(), ix));
+        }
+    }
+
+    pub(super) fn unschedule(&mut self, ix: BindingIx) {
+        if let Some(record) = self.bindings.get(ix) {
+            self.due.remove(&(record.state.ends(), ix));
+        }
+    }
+
+    /// One turn of what time demands.
+    pub(super) fn sweep(&mut self) {
+        for _ in 0..TURN {
+            if !self.may_sweep() || !(self.retry_one() || self.end_one()) {
+                break;
+            }
+        }
+        if self.may_sweep() {
+            self.drop_rests();
+        }
+    }
+
+    /// Half of the commits that may wait are for requests.
+    fn may_sweep(&self) -> bool {
+        self.pending.len() < (self.config.limits.pending_commits / 2).max(1)
+    }
+
+    fn retry_one(&mut self) -> bool {
+        match self.retries.first_entry() {
+            Some(entry) if entry.key().0 <= self.clock.mono => {
+                let pending = entry.remove();
+                self.propose_again(pending);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn end_one(&mut self) -> bool {
+        let Some(&(at, ix)) = self.due.first().filter(|(at, _)| *at <= self.clock.wall) else { return false };
+        self.due.remove(&(at, ix));
+        let since = self.clock.wall;
+        let Some(record) = self.bindings.get_mut(ix) else { return true };
+        match record.state {
+            // The end of its last call makes it due again.
+            Live { .. } if record.calls > 0 => record.stage = Stage::Closing,
+            Entombed { .. } if record.calls > 0 => {}
+            Live { .. } => {
+                let to = Entombed { since, until: since + self.config.bindings.callback_window };
+                self.propose(Proposal::Turn { asked: None, binding: ix, to });
+            }
+            Entombed { .. } => self.propose(Proposal::Forget { binding: ix, since }),
+        }
+        true
+    }
+
+    /// Drops rests that nobody is familiar with any more, or the oldest when
+    /// there are more than bindings could leave.
+    fn drop_rests(&mut self) {
+        let mut rests = Vec::new();
+        while let Some(rest) = self.rests.oldest().filter(|rest| self.rest_is_over(rest)) {
+            if rests.len() == RESTS_AT_ONCE {
+                break;
+            }
+            self.rests.withhold(&rest);
+            rests.push(rest);
+        }
+        if !rests.is_empty() {
+            self.propose(Proposal::DropRests { rests });
+        }
+    }
+
+    fn rest_is_over(&self, rest: &Rest) -> bool {
+        self.rest_ends(rest) <= self.clock.wall || self.rests.ageing() > self.rest_limit()
+    }
+
+    fn rest_ends(&self, rest: &Rest) -> Timestamp {
+        rest.since + self.config.bindings.cool_off + FAMILIAR
+    }
+
+    /// Every binding leaves two.
+    fn rest_limit(&self) -> usize {
+        self.config.limits.bindings.saturating_mul(2)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<(Instant, &'static str)> {
+        if !self.may_sweep() {
+            return None;
+        }
+        let at = |wall: Timestamp| self.clock.mono + wall.saturating_since(self.clock.wall);
+        let retry = self.retries.first_key_value().map(|(&(at, _), _)| (at, "commit retry"));
+        let due = self.due.first().map(|&(wall, _)| (at(wall), "binding expiry"));
+        let rest = self.rests.oldest().map(|rest| {
+            let over = self.rest_is_over(&rest);
+            (if over { self.clock.mono } else { at(self.rest_ends(&rest)) }, "end of a rest")
+        });
+        [retry, due, rest].into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+}
+
+impl BindingState {
+    /// When time changes it.
+    const fn ends(self) -> Timestamp {
+        match self {
+            Live { expires } => expires,
+            Entombed { until, .. } => until,
+        }
+    }
+}

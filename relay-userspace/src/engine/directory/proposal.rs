@@ -1,0 +1,311 @@
+//! Proposals: what each asks of the store, and what each answer makes of it.
+
+use std::time::Duration;
+
+use super::rests::Rest;
+use super::*;
+use crate::engine::io::{Change as Stored, Transaction};
+
+/// First and longest delay before a transaction that failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A change that waits for the store.
+pub(super) enum Proposal {
+    /// Numbers join the pool; `known` of those asked for were there already.
+    AddNumbers { request: RequestId, numbers: Vec<PoolNumber>, known: usize },
+    /// An addition failed: make sure that the store has none of it.
+    WithdrawNumbers { numbers: Vec<ProxyNumber> },
+    /// A reserved record becomes a live binding.
+    Create { request: RequestId, binding: BindingIx },
+    /// A creation failed: make sure that the store has none of it.
+    WithdrawBinding { binding: BindingIx },
+    /// A binding's state changes, because somebody asked or its time is over.
+    Turn { asked: Option<(RequestId, Asked)>, binding: BindingIx, to: BindingState },
+    /// A change that was asked for failed: make sure that the store has what
+    /// is visible.
+    Restore { binding: BindingIx },
+    /// A tombstone goes, and its pairs rest from `since`.
+    Forget { binding: BindingIx, since: Timestamp },
+    /// Old rests go.
+    DropRests { rests: Vec<Rest> },
+}
+
+/// What a change of state answers.
+#[derive(Clone, Copy)]
+pub(super) enum Asked {
+    /// A creation that found its key.
+    Reuse,
+    /// A request to close.
+    Close,
+}
+
+impl Directory {
+    /// Whether one more request's commit may wait for the store.
+    pub(super) fn admits_commit(&mut self) -> Result<(), Refusal> {
+        let limit = self.config.limits.pending_commits;
+        if self.pending.len() + self.retries.len() + self.waiters < limit {
+            return Ok(());
+        }
+        self.counts.limited += 1;
+        Err(refusal(
+            RefusalKind::Exhausted,
+            format!("{limit} commits wait for the store already"),
+            "ask again when the store has caught up; if it does not, look at its disk",
+        ))
+    }
+
+    /// Hands a proposal to the store.
+    pub(super) fn propose(&mut self, proposal: Proposal) {
+        self.propose_again(Pending { proposal, failures: 0 });
+    }
+
+    pub(super) fn propose_again(&mut self, pending: Pending) {
+        let commit = CommitId(self.next);
+        self.next += 1;
+        if let Some(binding) = pending.proposal.binding() {
+            self.unschedule(binding);
+            if let Some(record) = self.bindings.get_mut(binding) {
+                record.change = if pending.failures == 0 { Change::Committing } else { Change::Doubtful };
+            }
+        }
+        self.outputs.push_back(Output::Commit(commit, self.transaction(&pending.proposal)));
+        self.pending.insert(commit, pending);
+    }
+
+    fn transaction(&self, proposal: &Proposal) -> Transaction {
+        let binding = |ix: &BindingIx| self.bindings.get(*ix).map(|record| self.binding_of(record));
+        let changes = match proposal {
+            Proposal::AddNumbers { numbers, .. } => numbers.iter().cloned().map(Stored::PutNumber).collect(),
+            Proposal::WithdrawNumbers { numbers } => {
+                numbers.iter().copied().map(Stored::DeleteNumber).collect()
+            }
+            Proposal::Create { binding: ix, .. } => binding(ix).map_or_else(Vec::new, |binding| {
+                let mut changes = claims(&binding).map(Stored::ClaimPair).to_vec();
+                changes.push(Stored::PutBinding(binding));
+                changes
+            }),
+            Proposal::WithdrawBinding { binding: ix } => binding(ix).map_or_else(Vec::new, |binding| {
+                let mut changes = claims(&binding).map(Stored::ReleasePair).to_vec();
+                changes.push(Stored::DeleteBinding(binding.id));
+                changes
+            }),
+            Proposal::Turn { binding: ix, to, .. } => binding(ix)
+                .map(|binding| Stored::PutBinding(Binding { state: *to, ..binding }))
+                .into_iter()
+                .collect(),
+            Proposal::Restore { binding: ix } => binding(ix).map(Stored::PutBinding).into_iter().collect(),
+            Proposal::Forget { binding: ix, since } => binding(ix).map_or_else(Vec::new, |binding| {
+                let rest = |party: &Party| {
+                    let (proxy, party) = (party.proxy, party.address.clone());
+                    Stored::PutRest(PairRest { proxy, party, since: *since })
+                };
+                let mut changes = claims(&binding).map(Stored::ReleasePair).to_vec();
+                changes.extend([rest(&binding.customer), rest(&binding.agent)]);
+                changes.push(Stored::DeleteBinding(binding.id));
+                changes
+            }),
+            Proposal::DropRests { rests } => rests
+                .iter()
+                .map(|rest| {
+                    Stored::DeleteRest(PairRest {
+                        proxy: self.numbers.get(rest.number).number,
+                        party: self.parties.address(rest.party),
+                        since: rest.since,
+                    })
+                })
+                .collect(),
+        };
+        Transaction { changes }
+    }
+
+    /// The store has it.
+    pub(super) fn apply(&mut self, proposal: Proposal) {
+        match proposal {
+            Proposal::AddNumbers { request, numbers, known } => {
+                let added = numbers.len();
+                for number in numbers {
+                    self.arriving.remove(&number.number);
+                    self.numbers.add(number);
+                }
+                self.reply(request, AdminReply::PoolAdded { added, known });
+            }
+            Proposal::WithdrawNumbers { numbers } => {
+                for number in numbers {
+                    self.arriving.remove(&number);
+                }
+            }
+            Proposal::Create { request, binding } => {
+                self.counts.created += 1;
+                self.settle(binding);
+                self.reply_bound(request, binding, false);
+                self.wake(binding);
+            }
+            Proposal::WithdrawBinding { binding } => {
+                self.discard(binding);
+                self.wake(binding);
+            }
+            Proposal::Turn { asked, binding, to } => {
+                self.set_state(binding, to);
+                self.settle(binding);
+                match asked {
+                    Some((request, Asked::Reuse)) => {
+                        self.counts.reused += 1;
+                        self.reply_bound(request, binding, true);
+                    }
+                    Some((request, Asked::Close)) => self.reply_binding(request, binding),
+                    None => {}
+                }
+                self.wake(binding);
+            }
+            Proposal::Restore { binding } => {
+                self.settle(binding);
+                self.wake(binding);
+            }
+            Proposal::Forget { binding, since } => {
+                self.forget(binding, since);
+                self.wake(binding);
+            }
+            Proposal::DropRests { rests } => {
+                for rest in rests {
+                    if self.rests.remove(&rest) {
+                        self.parties.release(rest.party);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The store has nothing of it.
+    pub(super) fn refuse(&mut self, proposal: Proposal) {
+        let conflict = || {
+            refusal(
+                RefusalKind::Conflict,
+                "the store holds this number and party for another binding",
+                "ask again: other numbers will be chosen",
+            )
+        };
+        match proposal {
+            Proposal::AddNumbers { request, numbers, .. } => {
+                for number in numbers {
+                    self.arriving.remove(&number.number);
+                }
+                self.refuse_request(request, conflict());
+            }
+            Proposal::Create { request, binding } => {
+                // Which of the two pairs is foreign is unknown, so neither is
+                // chosen again soon.
+                self.rest_sides(binding, self.clock.wall);
+                self.discard(binding);
+                self.refuse_request(request, conflict());
+                self.wake(binding);
+            }
+            Proposal::Turn { asked: Some((request, _)), binding, .. } => {
+                self.settle(binding);
+                self.refuse_request(request, conflict());
+                self.wake(binding);
+            }
+            // These claim nothing, so they are true whoever else writes.
+            proposal @ (Proposal::Turn { asked: None, .. }
+            | Proposal::WithdrawNumbers { .. }
+            | Proposal::WithdrawBinding { .. }
+            | Proposal::Restore { .. }
+            | Proposal::Forget { .. }
+            | Proposal::DropRests { .. }) => self.retry(proposal, 1),
+        }
+    }
+
+    /// The store may have it or not.
+    pub(super) fn doubt(&mut self, Pending { proposal, failures }: Pending) {
+        let unavailable = || {
+            refusal(
+                RefusalKind::Unavailable,
+                "the store failed, and whether it took the change is not known yet",
+                "ask again with the same key when the store works; its failure is in the log",
+            )
+        };
+        if let Some(binding) = proposal.binding() {
+            for (id, _) in self.take_waiters(binding) {
+                self.refuse_request(id, unavailable());
+            }
+        }
+        let next = match proposal {
+            Proposal::AddNumbers { request, numbers, .. } => {
+                self.refuse_request(request, unavailable());
+                Proposal::WithdrawNumbers { numbers: numbers.iter().map(|number| number.number).collect() }
+            }
+            Proposal::Create { request, binding } => {
+                self.refuse_request(request, unavailable());
+                Proposal::WithdrawBinding { binding }
+            }
+            Proposal::Turn { asked: Some((request, _)), binding, .. } => {
+                self.refuse_request(request, unavailable());
+                Proposal::Restore { binding }
+            }
+            proposal @ (Proposal::Turn { asked: None, .. }
+            | Proposal::WithdrawNumbers { .. }
+            | Proposal::WithdrawBinding { .. }
+            | Proposal::Restore { .. }
+            | Proposal::Forget { .. }
+            | Proposal::DropRests { .. }) => proposal,
+        };
+        self.retry(next, failures + 1);
+    }
+
+    fn retry(&mut self, proposal: Proposal, failures: u32) {
+        if let Some(record) = proposal.binding().and_then(|ix| self.bindings.get_mut(ix)) {
+            record.change = Change::Doubtful;
+        }
+        let (first, longest) = RETRY;
+        let delay = first.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(longest);
+        self.next += 1;
+        self.retries.insert((self.clock.mono + delay, self.next), Pending { proposal, failures });
+    }
+
+    /// Lets a request wait until a binding's change is through.
+    pub(super) fn wait(&mut self, binding: BindingIx, id: RequestId, request: AdminRequest) {
+        match self.admits_commit() {
+            Ok(()) => {
+                self.waiters += 1;
+                self.waiting.entry(binding).or_default().push_back((id, request));
+            }
+            Err(refusal) => self.refuse_request(id, refusal),
+        }
+    }
+
+    fn take_waiters(&mut self, binding: BindingIx) -> VecDeque<(RequestId, AdminRequest)> {
+        let waiters = self.waiting.remove(&binding).unwrap_or_default();
+        self.waiters -= waiters.len();
+        waiters
+    }
+
+    /// Judges the requests that waited for a binding.
+    fn wake(&mut self, binding: BindingIx) {
+        for (id, request) in self.take_waiters(binding) {
+            // Only requests of the directory's own wait, so none comes back.
+            let _ = self.handle_admin(self.clock, id, request);
+        }
+    }
+}
+
+impl Proposal {
+    /// The binding that it changes.
+    const fn binding(&self) -> Option<BindingIx> {
+        match self {
+            Self::AddNumbers { .. } | Self::WithdrawNumbers { .. } | Self::DropRests { .. } => None,
+            Self::Create { binding, .. }
+            | Self::WithdrawBinding { binding }
+            | Self::Turn { binding, .. }
+            | Self::Restore { binding }
+            | Self::Forget { binding, .. } => Some(*binding),
+        }
+    }
+}
+
+/// Both pairs of a binding.
+fn claims(binding: &Binding) -> [PairClaim; 2] {
+    [&binding.customer, &binding.agent].map(|party| PairClaim {
+        proxy: party.proxy,
+        party: party.address.clone(),
+        binding: binding.id,
+    })
+}
