@@ -11,6 +11,8 @@ pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod api;
 #[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod datapath;
 #[cfg(feature = "daemon")]
 pub mod net;
@@ -18,3 +20,5 @@ pub mod net;
 pub mod settings;
 #[cfg(feature = "daemon")]
 pub mod store;
+#[cfg(feature = "daemon")]
+pub mod telemetry;

@@ -1,0 +1,169 @@
+//! The daemon: one engine, its clocks, and its wiring to the world.
+//!
+//! Four threads, none of which waits for another's work: the worker owns the
+//! engine, the signalling sockets and the media path's flows; the store's
+//! thread owns the store, whose commits block on the disk; the control thread
+//! serves the local socket; the media path has its own, in the kernel or here.
+//! They meet in bounded channels.
+//!
+//! A start goes from what is cheap to undo to what others see: the store (whose
+//! content becomes the engine's directory), the media path, the signalling
+//! sockets, the local socket, then "ready". Whatever fails says what is in the
+//! way and ends the start; everything before it is released by being dropped.
+
+mod clock;
+mod control;
+mod journal;
+mod notify;
+mod stop;
+mod waker;
+mod worker;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, anyhow};
+
+use crate::api::local::Status;
+use crate::datapath::Datapath;
+use crate::engine::Engine;
+use crate::engine::config::{Config, Listen};
+use crate::engine::ids::Slot;
+use crate::net::udp::UdpTransport;
+use crate::settings::Control;
+use crate::store::Store;
+
+pub use worker::Ended;
+
+use clock::Clock;
+use control::ControlServer;
+use journal::Journal;
+use stop::StopFlag;
+use waker::Waker;
+use worker::{Door, State, WAITING_REQUESTS, Worker};
+
+/// What a daemon is made of.
+pub struct Parts {
+    /// The engine's part of the configuration.
+    pub config: Config,
+    /// The local socket.
+    pub control: Control,
+    /// Where commits become durable; its content is where the engine starts.
+    pub store: Box<dyn Store>,
+    /// What relays media.
+    pub datapath: Box<dyn Datapath>,
+    /// Where the engine's tags, Call-IDs and ports follow from; secret and
+    /// never used twice.
+    pub seed: [u8; 32],
+    /// What a status says the configuration came from.
+    pub config_file: PathBuf,
+    /// What a status says the records are kept in.
+    pub store_path: PathBuf,
+}
+
+/// A running daemon. Dropping it asks it to stop and does not wait.
+pub struct Daemon {
+    stop: StopFlag,
+    worker: Option<JoinHandle<Ended>>,
+    control: Option<ControlServer>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts serving. When this returns, SIP and local requests are answered.
+    pub fn start(parts: Parts) -> anyhow::Result<Self> {
+        let Parts { mut config, control, store, datapath, seed, config_file, store_path } = parts;
+        let snapshot = store.load()?;
+        let listen: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.local).collect();
+        let transport = UdpTransport::bind(&listen, config.limits.message_bytes).context("SIP")?;
+        let addresses: Vec<SocketAddr> = transport.addresses().collect();
+        for (listen, &bound) in config.sip.listen.iter_mut().zip(&addresses) {
+            name_port(listen, bound);
+        }
+
+        let (waker, clock) = (Waker::new().context("cannot make an eventfd")?, Clock::start());
+        let stop = StopFlag::new(waker.clone());
+        let (requests, asked) = sync_channel(WAITING_REQUESTS);
+        let door = Door { requests, waker: waker.clone() };
+        let control = ControlServer::start(&control, door, store.reader())?;
+        let (answers, answered) = channel();
+        let journal = Journal::start(store, config.limits.pending_commits, answers, waker.clone())
+            .context("cannot start the store's thread")?;
+        let about = Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: process::id(),
+            started: clock.now().wall,
+            now: clock.now().wall,
+            config: config_file,
+            store: store_path,
+            listen: addresses.clone(),
+            datapath: datapath.choice().clone(),
+            verdicts: Vec::new(),
+            counters: Vec::new(),
+        };
+        let worker = Worker {
+            engine: Engine::new(Arc::new(config), Slot(0), seed, clock.now(), snapshot),
+            clock,
+            transport,
+            datapath,
+            journal,
+            answers: answered,
+            requests: asked,
+            waker,
+            stop: stop.clone(),
+            about,
+            state: State::default(),
+        };
+        let worker = thread::Builder::new()
+            .name("vizard-worker".into())
+            .spawn(move || worker.run())
+            .context("cannot start the worker's thread")?;
+        Ok(Self { stop, worker: Some(worker), control: Some(control), addresses })
+    }
+
+    /// Where SIP arrives; ports that were zero are now those that the kernel
+    /// chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks for a stop: calls are ended first. Asked again, it does not wait
+    /// for them.
+    pub fn stop(&self) {
+        self.stop.ask();
+    }
+
+    /// Waits until the daemon has stopped.
+    pub fn wait(mut self) -> anyhow::Result<Ended> {
+        let ended = self.worker.take().map(JoinHandle::join);
+        if let Some(control) = self.control.take() {
+            control.close();
+        }
+        match ended {
+            Some(Ok(ended)) => Ok(ended),
+            Some(Err(_)) | None => Err(anyhow!("the worker's thread panicked; its message is above")),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.ask();
+    }
+}
+
+/// A port that was left to the kernel is now known.
+fn name_port(listen: &mut Listen, bound: SocketAddr) {
+    listen.local = bound;
+    if listen.advertised.port() == 0 {
+        listen.advertised.set_port(bound.port());
+    }
+}
+
+#[cfg(test)]
+mod tests;

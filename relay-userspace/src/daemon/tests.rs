@@ -1,0 +1,182 @@
+//! A daemon in this process: real sockets on loopback, no disk.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::api::client::Client;
+use crate::api::local::{Request, Response};
+use crate::datapath::userspace::SocketDatapath;
+use crate::engine::admin::{AdminReply, AdminRequest, RefusalKind};
+use crate::engine::cdr::Cdr;
+use crate::engine::directory::Snapshot;
+use crate::engine::flow::MediaPath;
+use crate::engine::io::Transaction;
+use crate::settings::{self, Overrides, Settings};
+use crate::store::{CdrQuery, CdrReader, CommitOutcome, StoreError};
+
+const CONFIGURATION: &str = r#"
+[sip]
+listen = ["127.0.0.1:5060"]
+[media]
+path = "sockets"
+[[media.address]]
+name = "loopback"
+local = "127.0.0.1"
+[[trunk]]
+name = "carrier"
+target = "127.0.0.1:5080"
+country = "US"
+[[route]]
+prefix = "*"
+trunk = "carrier"
+[emergency]
+trunk = "carrier"
+"#;
+
+/// Takes everything and keeps nothing.
+struct Sink {
+    readable: bool,
+}
+
+impl Store for Sink {
+    fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
+        Ok(vec![CommitOutcome::Applied; group.len()])
+    }
+
+    fn load(&self) -> Result<Snapshot, StoreError> {
+        let broken = || StoreError::Io { doing: "testing", problem: "the disk is on fire".into() };
+        if self.readable { Ok(Snapshot::default()) } else { Err(broken()) }
+    }
+
+    fn reader(&self) -> Box<dyn CdrReader> {
+        Box::new(Self { readable: self.readable })
+    }
+}
+
+impl CdrReader for Sink {
+    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+        Err(StoreError::Io { doing: "testing", problem: format!("asked for {}", query.limit) })
+    }
+}
+
+fn configuration() -> Settings {
+    let mut settings = settings::parse(Path::new("test.toml"), CONFIGURATION, &Overrides::default()).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    settings.engine.sip.listen[0] = Listen { local: any, advertised: any };
+    settings
+}
+
+fn parts(directory: &TempDir) -> Parts {
+    let Settings { engine, datapath, mut control, .. } = configuration();
+    control.socket = directory.path().join("socket");
+    Parts {
+        config: engine,
+        control,
+        store: Box::new(Sink { readable: true }),
+        datapath: Box::new(SocketDatapath::open(&datapath, "a test".into()).unwrap()),
+        seed: [7; 32],
+        config_file: "test.toml".into(),
+        store_path: "nowhere".into(),
+    }
+}
+
+fn client(directory: &TempDir) -> Client {
+    Client::connect(&directory.path().join("socket"), Duration::from_secs(5)).unwrap()
+}
+
+fn status(client: &mut Client) -> Status {
+    match client.ask(Request::Status).unwrap() {
+        Response::Status(status) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_status_says_where_the_daemon_is_and_what_it_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(parts(&directory)).unwrap();
+    let mut client = client(&directory);
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..100 {
+        peer.send_to(b"not SIP", daemon.addresses()[0]).unwrap();
+    }
+    // A turn takes messages before requests, and more than these.
+    let status = status(&mut client);
+    assert_eq!(status.listen, daemon.addresses());
+    assert_eq!(status.datapath.path, MediaPath::Sockets);
+    assert!(status.verdicts.iter().any(|count| count.verdict == "no-flow"));
+    assert!(status.counters.contains(&("udp-received".into(), 100)), "{:?}", status.counters);
+    assert_eq!((status.pid, status.config), (process::id(), "test.toml".into()));
+}
+
+#[test]
+fn requests_reach_the_engine_and_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let _daemon = Daemon::start(parts(&directory)).unwrap();
+    let mut client = client(&directory);
+    let calls = client.ask(Request::Admin(AdminRequest::CallsList)).unwrap();
+    assert_eq!(calls, Response::Admin(AdminReply::Calls(Vec::new())));
+    let query = CdrQuery { limit: usize::MAX, ..CdrQuery::default() };
+    let Response::Refused(refusal) = client.ask(Request::CdrList(query)).unwrap() else { panic!() };
+    assert_eq!(refusal.kind, RefusalKind::Unavailable);
+    assert!(refusal.what.contains("asked for 10000"), "the number of records is bounded: {refusal:?}");
+}
+
+#[test]
+fn many_clients_are_served_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    let _daemon = Daemon::start(parts(&directory)).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut client = client(&directory);
+                for _ in 0..20 {
+                    status(&mut client);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_stop_without_calls_is_over_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(parts(&directory)).unwrap();
+    let begun = std::time::Instant::now();
+    daemon.stop();
+    assert_eq!(daemon.wait().unwrap(), Ended::Drained);
+    assert!(begun.elapsed() < Duration::from_millis(900), "no sleep was in the way");
+    assert!(!directory.path().join("socket").exists());
+}
+
+#[test]
+fn a_signalling_port_in_use_names_its_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut parts = parts(&directory);
+    parts.config.sip.listen[0].local = held.local_addr().unwrap();
+    let error = format!("{:#}", Daemon::start(parts).err().unwrap());
+    assert!(error.contains(&format!("(pid {})", process::id())), "{error}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_socket_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = Daemon::start(parts(&directory)).unwrap();
+    let error = format!("{:#}", Daemon::start(parts(&directory)).err().unwrap());
+    assert!(error.contains(&process::id().to_string()), "{error}");
+    status(&mut client(&directory));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_ends_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let parts = Parts { store: Box::new(Sink { readable: false }), ..parts(&directory) };
+    let error = format!("{:#}", Daemon::start(parts).err().unwrap());
+    assert!(error.contains("on fire"), "{error}");
+    assert!(!directory.path().join("socket").exists());
+}

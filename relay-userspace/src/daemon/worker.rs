@@ -1,0 +1,360 @@
+//! The event loop that owns one engine.
+//!
+//! It turns what happens into inputs and does what the outputs say, on one
+//! thread and without ever waiting for a disk, a client or a peer. Today one
+//! worker serves all slots; nothing in it is global, so that several can run
+//! side by side, each with its own engine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use super::journal::Journal;
+use super::stop::{Stop, StopFlag};
+use super::waker::Waker;
+use crate::api::local::{Request, Response, Status};
+use crate::datapath::Datapath;
+use crate::engine::Engine;
+use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::flow::FlowSpec;
+use crate::engine::io::{Input, Output, RequestId};
+use crate::engine::time::Instant;
+use crate::net::udp::{Drained, UdpTransport};
+use crate::telemetry::EventLog;
+
+/// Batches of datagrams from each socket in one turn.
+const BATCHES_PER_TURN: usize = 4;
+/// Requests of operators in one turn.
+const REQUESTS_PER_TURN: usize = 8;
+/// Answers of the store in one turn.
+const ANSWERS_PER_TURN: usize = 1024;
+/// Requests of operators that wait for their turn.
+pub(super) const WAITING_REQUESTS: usize = 128;
+/// How long calls may take to end after a stop was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The longest sleep; only bounds what a lost wake-up could cost.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Everything that the loop owns.
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) clock: Clock,
+    pub(super) transport: UdpTransport,
+    pub(super) datapath: Box<dyn Datapath>,
+    pub(super) journal: Journal,
+    pub(super) answers: Receiver<Input>,
+    pub(super) requests: Receiver<Asked>,
+    pub(super) waker: Waker,
+    pub(super) stop: StopFlag,
+    /// What every [`Status`] says of this process.
+    pub(super) about: Status,
+    pub(super) state: State,
+}
+
+/// What changes while the loop runs.
+#[derive(Default)]
+pub(super) struct State {
+    events: EventLog,
+    /// Who waits for the engine's answer to which request.
+    asking: BTreeMap<RequestId, Asking>,
+    requests: u64,
+    drain: Drain,
+}
+
+#[derive(Default)]
+enum Drain {
+    #[default]
+    Running,
+    /// Calls are being ended, until this moment at the latest.
+    Until(Instant),
+    Done,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every call had ended and was recorded.
+    Drained,
+    /// Calls were still open when the time to end them was over.
+    TimedOut,
+    /// A second stop did not wait for calls to end.
+    AtOnce,
+}
+
+/// A request of an operator, and where its answer goes.
+pub(super) struct Asked {
+    pub(super) what: Ask,
+    pub(super) answer: oneshot::Sender<Response>,
+}
+
+/// What is asked of the loop.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Admin(AdminRequest),
+    Status,
+}
+
+/// How a request waits for the engine.
+enum Asking {
+    /// The reply is the answer.
+    Reply(oneshot::Sender<Response>),
+    /// The reply holds the counters that a status needs.
+    Counters(oneshot::Sender<Response>),
+}
+
+/// The way to the loop for those who serve operators.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) requests: SyncSender<Asked>,
+    pub(super) waker: Waker,
+}
+
+impl Door {
+    /// Asks the loop and waits for its answer.
+    pub(super) async fn ask(&self, what: Ask) -> Response {
+        let (answer, answered) = oneshot::channel();
+        let gone = || refused("the daemon is stopping", "ask again when it has started");
+        match self.requests.try_send(Asked { what, answer }) {
+            Ok(()) => self.waker.wake(),
+            Err(TrySendError::Full(_)) => {
+                return refused("too many requests wait to be served", "try again in a moment");
+            }
+            Err(TrySendError::Disconnected(_)) => return gone(),
+        }
+        answered.await.unwrap_or_else(|_| gone())
+    }
+}
+
+impl Worker {
+    /// Runs until calls are drained after a stop, or the stop insists.
+    pub(super) fn run(mut self) -> Ended {
+        loop {
+            // In this order: what is over makes room for what begins; what the
+            // store acknowledged sets waiting calls free; a timer that is late is
+            // later with every message taken before it; operators can wait longest.
+            // Each source has a budget, so that none keeps another from its turn.
+            if let Some(ended) = self.stopping() {
+                self.transport.flush();
+                return self.close(ended);
+            }
+            self.waker.rearm();
+            let mut more = self.take_answers();
+            self.take_timers();
+            more |= self.take_datagrams();
+            more |= self.take_requests();
+            self.transport.flush();
+            self.state.events.summarise(self.clock.instant());
+            if !more && !matches!(self.state.drain, Drain::Done) {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Whether it is time to end, and how.
+    fn stopping(&mut self) -> Option<Ended> {
+        match (self.stop.get(), &self.state.drain) {
+            (Stop::AtOnce, _) => Some(Ended::AtOnce),
+            (Stop::Drain, Drain::Done) => Some(Ended::Drained),
+            (Stop::Drain, Drain::Until(end)) if self.clock.instant() >= *end => Some(Ended::TimedOut),
+            (Stop::No, _) | (Stop::Drain, Drain::Until(_)) => None,
+            (Stop::Drain, Drain::Running) => {
+                self.state.drain = Drain::Until(self.clock.instant() + DRAIN);
+                self.handle(Input::Shutdown);
+                None
+            }
+        }
+    }
+
+    /// Waits for the store, unless even that is too long.
+    fn close(self, ended: Ended) -> Ended {
+        match ended {
+            Ended::Drained | Ended::TimedOut => self.journal.close(),
+            Ended::AtOnce => {}
+        }
+        ended
+    }
+
+    fn take_answers(&mut self) -> bool {
+        for _ in 0..ANSWERS_PER_TURN {
+            let Ok(answer) = self.answers.try_recv() else { return false };
+            self.handle(answer);
+        }
+        true
+    }
+
+    fn take_timers(&mut self) {
+        let now = self.clock.now();
+        if self.engine.poll_timeout().is_some_and(|(due, _)| due <= now.mono) {
+            self.engine.handle_timeout(now);
+            self.act();
+        }
+    }
+
+    fn take_datagrams(&mut self) -> bool {
+        let mut more = false;
+        let mut arrived = Vec::new();
+        for socket in 0..self.transport.descriptors().count() {
+            let mut drained = Drained::Perhaps;
+            for _ in 0..BATCHES_PER_TURN {
+                drained = self.transport.receive(socket, |datagram| arrived.push(datagram));
+                for datagram in arrived.drain(..) {
+                    self.handle(Input::Received(datagram));
+                }
+                if drained == Drained::Yes {
+                    break;
+                }
+            }
+            more |= drained == Drained::Perhaps;
+        }
+        more
+    }
+
+    fn take_requests(&mut self) -> bool {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Ok(asked) = self.requests.try_recv() else { return false };
+            self.state.requests += 1;
+            let id = RequestId(self.state.requests);
+            let (asking, request) = match asked.what {
+                Ask::Admin(request) => (Asking::Reply(asked.answer), request),
+                Ask::Status => (Asking::Counters(asked.answer), AdminRequest::Counters),
+            };
+            self.state.asking.insert(id, asking);
+            self.handle(Input::Admin(id, request));
+        }
+        true
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle_input(self.clock.now(), input);
+        self.act();
+    }
+
+    /// Does what the engine wants done, and tells it what came of that at once.
+    fn act(&mut self) {
+        let mut consequences = VecDeque::new();
+        loop {
+            while let Some(output) = self.engine.poll_output() {
+                consequences.extend(self.perform(output));
+            }
+            let Some(input) = consequences.pop_front() else { return };
+            self.engine.handle_input(self.clock.now(), input);
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Send(datagram) => self.transport.queue(datagram),
+            Output::Commit(id, transaction) => {
+                let refused = self.journal.submit(id, transaction).err()?;
+                return Some(Input::CommitFailed(id, refused.into()));
+            }
+            Output::PutFlow(flow) => return self.put(&flow),
+            Output::RemoveFlow(local) => {
+                return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
+            }
+            Output::Reply(id, reply) => self.reply(id, reply),
+            Output::Event(event) => self.state.events.record(self.clock.instant(), &event),
+            Output::Drained => self.state.drain = Drain::Done,
+        }
+        None
+    }
+
+    fn put(&mut self, flow: &FlowSpec) -> Option<Input> {
+        let refused = self.datapath.put(flow).err()?;
+        Some(Input::FlowRefused(flow.local, refused.to_string()))
+    }
+
+    fn reply(&mut self, id: RequestId, mut reply: AdminReply) {
+        let Some(asking) = self.state.asking.remove(&id) else { return };
+        let (answer, response) = match asking {
+            Asking::Reply(answer) => {
+                self.measure(&mut reply);
+                (answer, Response::Admin(reply))
+            }
+            Asking::Counters(answer) => (answer, Response::Status(Box::new(self.status(reply)))),
+        };
+        // An asker that has hung up needs no answer.
+        let _hung_up = answer.send(response);
+    }
+
+    /// Fills in what only the media path knows.
+    fn measure(&self, reply: &mut AdminReply) {
+        let calls = match reply {
+            AdminReply::Call(call) => std::slice::from_mut(call),
+            AdminReply::Calls(calls) => calls.as_mut_slice(),
+            AdminReply::PoolAdded { .. }
+            | AdminReply::Pool(_)
+            | AdminReply::Bound { .. }
+            | AdminReply::Bindings(_)
+            | AdminReply::Binding(_)
+            | AdminReply::HungUp(_)
+            | AdminReply::Counters(_)
+            | AdminReply::Refused(_) => return,
+        };
+        for flow in calls.iter_mut().flat_map(|call| &mut call.flows) {
+            flow.stats = self.datapath.stats(flow.local);
+        }
+    }
+
+    fn status(&self, reply: AdminReply) -> Status {
+        let mut counters = if let AdminReply::Counters(counters) = reply { counters } else { Vec::new() };
+        let transport = self.transport.counters().named();
+        counters.extend(transport.map(|(name, count)| (name.to_owned(), count)));
+        Status {
+            now: self.clock.now().wall,
+            datapath: self.datapath.choice().clone(),
+            verdicts: self.datapath.verdicts(),
+            counters,
+            ..self.about.clone()
+        }
+    }
+
+    /// Waits for a datagram, room to send one, another thread, or a deadline.
+    fn sleep(&mut self) {
+        let now = self.clock.instant();
+        let drain = match self.state.drain {
+            Drain::Until(end) => Some(end),
+            Drain::Running | Drain::Done => None,
+        };
+        let timer = self.engine.poll_timeout().map(|(due, _)| due);
+        let due = [timer, drain, self.state.events.deadline()].into_iter().flatten().min();
+        let wait = due.map_or(LONGEST_SLEEP, |due| due.saturating_since(now).min(LONGEST_SLEEP));
+        let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
+
+        let mut watched = vec![PollFd::new(&self.waker, PollFlags::IN)];
+        for (socket, blocked) in self.transport.descriptors() {
+            let events = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            watched.push(PollFd::from_borrowed_fd(socket, events));
+        }
+        // Only a signal interrupts, and the next turn looks at everything anyway.
+        let _interrupted = poll(&mut watched, Some(&wait));
+        let writable: Vec<usize> = (0..watched.len() - 1)
+            .filter(|&index| watched[index + 1].revents().intersects(PollFlags::OUT | PollFlags::ERR))
+            .collect();
+        for index in writable {
+            self.transport.writable(index);
+        }
+    }
+}
+
+/// An answer that is none.
+pub(super) fn refused(what: &str, remedy: &str) -> Response {
+    Response::Refused(Refusal { kind: RefusalKind::Unavailable, what: what.into(), remedy: remedy.into() })
+}
+
+impl TryFrom<Request> for Ask {
+    type Error = crate::store::CdrQuery;
+
+    /// What the loop answers; records are read elsewhere.
+    fn try_from(request: Request) -> Result<Self, Self::Error> {
+        match request {
+            Request::Admin(request) => Ok(Self::Admin(request)),
+            Request::Status => Ok(Self::Status),
+            Request::CdrList(query) => Err(query),
+        }
+    }
+}
