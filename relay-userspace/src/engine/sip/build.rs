@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use super::header::{MAGIC_COOKIE, Via};
-use super::message::Message;
+use super::message::{Message, ParseLimits};
 use super::method::Method;
 use super::name::Name;
 use super::scan;
@@ -316,6 +316,32 @@ fn write_top_via(writer: &mut Writer, line: &str, source: SocketAddr) {
     }
     let comma = if rest.is_some() { "," } else { "" };
     writer.header(Name::Via, &[&top, comma, rest.unwrap_or_default()]);
+}
+
+/// The ACK of a failure (RFC 3261 section 17.1.1.3, `to` from the response) or
+/// the CANCEL (section 9.1, `to` from the request) that belongs to a request of
+/// ours. `None` only for bytes that no [`RequestBuilder`] wrote.
+pub(super) fn hop_by_hop(method: Method, request: &[u8], to: Option<&str>) -> Option<Request> {
+    let no_limits = ParseLimits { bytes: request.len(), headers: usize::MAX };
+    let request = Message::parse(request, &no_limits).ok()?;
+    let branch = request.via().ok()?.branch_token()?.to_owned();
+    let mut writer = Writer::new();
+    write_infallibly(
+        &mut writer.out,
+        format_args!("{method} {} SIP/2.0\r\n", request.request_uri()?.as_str()),
+    );
+    writer.header(Name::Via, &[request.header(Name::Via)?]);
+    for route in request.header_all(Name::Route) {
+        writer.header(Name::Route, &[route]);
+    }
+    writer.header(Name::MaxForwards, &["70"]);
+    writer.header(Name::From, &[request.header(Name::From)?]);
+    writer.header(Name::To, &[to.or_else(|| request.header(Name::To))?]);
+    writer.header(Name::CallId, &[request.header(Name::CallId)?]);
+    let number = request.cseq().ok()?.number;
+    write_infallibly(&mut writer.out, format_args!("CSeq: {number} {method}\r\n"));
+    let bytes = writer.finish("", &[]).ok()?;
+    Some(Request { method, branch, bytes })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod method;
 pub mod name;
 pub mod sdp;
 pub mod status;
+pub mod transaction;
 pub mod uri;
 
 mod scan;
