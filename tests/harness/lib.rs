@@ -6,6 +6,13 @@
 //! do the work and can be repeated by hand. Nothing here looks into vizard:
 //! it is run and asked like anybody's, over its command line.
 
+pub mod audio;
+pub mod capture;
+pub mod lab;
+pub mod process;
+pub mod sipp;
+pub mod vizard;
+
 /// Whether this process may create namespaces and load programs.
 #[must_use]
 pub fn is_root() -> bool {

@@ -1,0 +1,196 @@
+//! A vizard under test: the real binary, started and asked like anybody's.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::lab::{Lab, Place, Shape};
+use crate::process::{Running, describe, output};
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Builds `vizard`, or finds that it is up to date, and says where it is.
+pub fn build() -> Result<PathBuf> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut build = Command::new(cargo);
+    build.current_dir(root()).args(["build", "-p", "relay-userspace", "--bin", "vizard"]);
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let messages = output(&mut build)?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo built no executable called vizard")
+}
+
+/// A running vizard.
+#[derive(Debug)]
+pub struct Vizard<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+    config: PathBuf,
+    running: Running,
+    starts: u32,
+}
+
+impl<'lab> Vizard<'lab> {
+    /// Starts it in its place of the lab; it answers on its socket when this
+    /// returns.
+    pub fn start(lab: &'lab Lab, binary: &Path, config: &Path) -> Result<Self> {
+        let running = launch(lab, binary, config, 1)?;
+        Ok(Self { lab, binary: binary.to_owned(), config: config.to_owned(), running, starts: 1 })
+    }
+
+    /// Runs `vizard … --json` and returns the document.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.command();
+        command.args(arguments).arg("--json");
+        let text = output(&mut command)?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("`{}` printed no JSON: {text}", describe(&command)))
+    }
+
+    /// What a person sees.
+    pub fn show(&self, arguments: &[&str]) -> Result<String> {
+        output(self.command().args(arguments))
+    }
+
+    /// The command line's exit code, and what it wrote to standard error.
+    pub fn refused(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        let output = self.command().args(arguments).output().context("cannot start vizard")?;
+        let code = output.status.code().context("vizard was ended by a signal")?;
+        Ok((code, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// A vizard command line that talks to this one.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = self.lab.at(Place::Vizard, &self.binary.to_string_lossy());
+        environment(&mut command, self.lab, &self.config);
+        command
+    }
+
+    /// One of its counters; zero when it never counted.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        Ok(self.ask(&["status"])?["counters"][name].as_u64().unwrap_or(0))
+    }
+
+    /// Packets by verdict, those that occurred.
+    pub fn verdicts(&self) -> Result<Vec<(String, u64)>> {
+        let status = self.ask(&["status", "--all"])?;
+        let rows = status["verdicts"].as_array().context("`vizard status` shows no verdicts")?;
+        let verdict = |row: &Value| Some((row["verdict"].as_str()?.to_owned(), row["packets"].as_u64()?));
+        Ok(rows.iter().filter_map(verdict).filter(|(_, packets)| *packets > 0).collect())
+    }
+
+    /// The call detail records of the newest call, legs in order, once there are
+    /// `legs` of them: they are written just after the call's last message.
+    pub fn records(&self, legs: usize) -> Result<Vec<Value>> {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let all = self.ask(&["cdr", "list", "--limit", "100"])?;
+            let all = all["cdrs"].as_array().cloned().unwrap_or_default();
+            let newest = all.first().map(|record| record["session"].clone());
+            let mut records: Vec<Value> =
+                all.iter().filter(|record| Some(&record["session"]) == newest.as_ref()).cloned().collect();
+            if records.len() >= legs {
+                records.sort_by_key(|record| record["leg"].as_str().map(str::to_owned));
+                return Ok(records);
+            }
+            if std::time::Instant::now() > deadline {
+                bail!("expected {legs} call detail records of one call, found {}: {all:?}", records.len());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Ends it without a warning and starts it again.
+    pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.running.stop(Signal::KILL)?;
+        self.starts += 1;
+        self.running = launch(self.lab, &self.binary, &self.config, self.starts)?;
+        Ok(())
+    }
+
+    /// Ends it in good order.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.running.stop(Signal::TERM)?;
+        if status.success() { Ok(()) } else { Err(anyhow!("vizard ended badly: {status}\n{}", self.log())) }
+    }
+
+    /// Its log since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.running.output()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.running.id()
+    }
+
+    /// Leaves it running after this process.
+    pub fn leave(self) {
+        self.running.leave();
+    }
+}
+
+/// The socket of a lab's vizard.
+#[must_use]
+pub fn socket(lab: &Lab) -> PathBuf {
+    lab.folder().join("vizard.sock")
+}
+
+/// Starts a vizard that is expected to give up, and returns its exit code and
+/// what it said.
+pub fn gives_up(lab: &Lab, binary: &Path, config: &Path) -> Result<(i32, String)> {
+    let log = lab.folder().join("vizard.gives-up.log");
+    let mut running = Running::start("vizard", run(lab, binary, config), &log)?;
+    let status = running.wait(Duration::from_secs(20))?;
+    Ok((status.code().context("vizard was ended by a signal")?, running.output()))
+}
+
+fn launch(lab: &Lab, binary: &Path, config: &Path, start: u32) -> Result<Running> {
+    let log = lab.folder().join(format!("vizard.{start}.log"));
+    let mut running = Running::start("vizard", run(lab, binary, config), &log)?;
+    let socket = socket(lab);
+    let answers = || UnixStream::connect(&socket).is_ok();
+    running.wait_until("listening on its socket", Duration::from_secs(20), answers)?;
+    Ok(running)
+}
+
+fn run(lab: &Lab, binary: &Path, config: &Path) -> Command {
+    // Entering a namespace hides the BPF file system under a fresh /sys.
+    const WITH_BPFFS: &str = "mount -t bpf bpf /sys/fs/bpf && exec \"$0\" run";
+    let mut command = match lab.shape() {
+        Shape::Loopback => {
+            let mut command = Command::new(binary);
+            command.arg("run");
+            command
+        }
+        Shape::TwoSides | Shape::OneWire => {
+            let mut command = lab.at(Place::Vizard, "sh");
+            command.arg("-c").arg(WITH_BPFFS).arg(binary);
+            command
+        }
+    };
+    environment(&mut command, lab, config);
+    command
+}
+
+fn environment(command: &mut Command, lab: &Lab, config: &Path) {
+    command
+        .env("VIZARD_CONFIG", config)
+        .env("VIZARD_STORE", lab.folder().join("store"))
+        .env("VIZARD_SOCKET", socket(lab));
+}
