@@ -81,6 +81,16 @@ impl Address {
         ])
     }
 
+    /// The sixteen bytes; those of an IPv4 address are the first four.
+    #[must_use]
+    pub fn octets(&self) -> [u8; 16] {
+        let mut octets = [0; 16];
+        for (bytes, word) in octets.chunks_exact_mut(4).zip(self.0) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        octets
+    }
+
     /// From words in network byte order.
     #[inline(always)]
     #[must_use]
@@ -195,32 +205,53 @@ impl Layout {
         Some(self)
     }
 
-    /// The first port.
-    #[inline(always)]
-    #[must_use]
-    pub const fn first_port(&self) -> u32 {
-        self.first_port
-    }
-
     /// How many ports each address has.
-    #[inline(always)]
     #[must_use]
     pub const fn ports(&self) -> u32 {
         self.ports
     }
 
-    /// How many addresses there are.
+    /// The first slot of a media address, for the program: reads are volatile,
+    /// since the value is set after compiling.
     #[inline(always)]
     #[must_use]
-    pub const fn addresses(&self) -> u32 {
-        self.addresses
+    pub fn base_of(&self, address: &Address, family: Family) -> Option<u32> {
+        let count = volatile(&self.addresses);
+        let ports = volatile(&self.ports);
+        let mut base = 0;
+        for index in 0..MAX_ADDRESSES {
+            if index as u32 >= count {
+                return None;
+            }
+            if self.holds(index, address, family) {
+                return Some(base);
+            }
+            base += ports;
+        }
+        None
     }
 
-    /// The address at an index below [`MAX_ADDRESSES`], and its family.
+    /// How far a port is from the first media port, if it is one of them.
     #[inline(always)]
     #[must_use]
-    pub const fn address(&self, index: usize) -> (&Address, Family) {
-        (&self.address[index], if self.family_v6[index] == 0 { Family::V4 } else { Family::V6 })
+    pub fn offset_of_port(&self, port: Port) -> Option<u32> {
+        let offset = u32::from(port.number()).wrapping_sub(volatile(&self.first_port));
+        if offset < volatile(&self.ports) { Some(offset) } else { None }
+    }
+
+    #[inline(always)]
+    fn holds(&self, index: usize, address: &Address, family: Family) -> bool {
+        let v6 = volatile(&self.family_v6[index]) != 0;
+        let Address(ours) = &self.address[index];
+        match family {
+            Family::V4 => !v6 && volatile(&ours[0]) == address.0[0],
+            Family::V6 => {
+                v6 && volatile(&ours[0]) == address.0[0]
+                    && volatile(&ours[1]) == address.0[1]
+                    && volatile(&ours[2]) == address.0[2]
+                    && volatile(&ours[3]) == address.0[3]
+            }
+        }
     }
 
     /// How many slots each of the per-flow arrays has.
@@ -235,6 +266,13 @@ impl Layout {
         let offset = (port as u32).wrapping_sub(self.first_port);
         if index < self.addresses && offset < self.ports { Some(index * self.ports + offset) } else { None }
     }
+}
+
+/// Reads what may differ from what the compiler saw.
+#[inline(always)]
+fn volatile<T: Copy>(value: &T) -> T {
+    // SAFETY: a reference is valid and aligned.
+    unsafe { core::ptr::read_volatile(value) }
 }
 
 /// The address family of a flow; both of its ends have the same.
@@ -456,6 +494,12 @@ pub struct LearnedSource {
 }
 
 impl LearnedSource {
+    /// A cell with this word and source.
+    #[must_use]
+    pub const fn new(word: u64, source: End) -> Self {
+        Self { word, address: source.address, port: source.port, reserved: [0; 3] }
+    }
+
     /// The word of this epoch and phase.
     #[inline(always)]
     #[must_use]
@@ -491,8 +535,8 @@ pub struct FlowCount {
 
 /// The way to a far end: filled in by the control plane from routes and
 /// neighbours. `state` is zero while it is unknown or being changed; the
-/// program then asks the kernel's own tables. It is odd-even safe: a reader
-/// that sees two different states around its reading asks the kernel too.
+/// program then asks the kernel's own tables, and does so too when `state`
+/// changed while it was reading.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopSlot {
@@ -501,6 +545,14 @@ pub struct HopSlot {
     /// The way.
     pub hop: Hop,
     reserved: u64,
+}
+
+impl HopSlot {
+    /// A known way; `state` is not zero.
+    #[must_use]
+    pub const fn known(state: u32, hop: Hop) -> Self {
+        Self { state, hop, reserved: 0 }
+    }
 }
 
 /// A resolved next hop.

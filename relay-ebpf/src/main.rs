@@ -1,1 +1,56 @@
+//! The XDP program: a verdict per packet, and nothing else here but how a
+//! verdict becomes an action.
+//!
+//! `packet` turns raw pointers into checked references, `parse` finds the
+//! datagram and whether it is media, `admit` holds it against its flow,
+//! `forward` rewrites it and finds the way out (`fib` when the control plane
+//! did not know it). `maps` has the statics.
 
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch, core_intrinsics)]
+#![allow(
+    internal_features,
+    reason = "the target offers atomic read-modify-write instructions through its intrinsics alone"
+)]
+#![allow(
+    clippy::inline_always,
+    reason = "a call costs more than most of these bodies, and the verifier follows one function best"
+)]
+
+mod admit;
+mod fib;
+mod forward;
+mod maps;
+mod packet;
+mod parse;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use relay_ebpf::verdict::Action;
+
+/// Relays media; everything else goes on to the kernel's stack.
+#[xdp]
+pub fn relay(context: XdpContext) -> u32 {
+    let verdict = parse::verdict(&context);
+    maps::count(verdict);
+    match verdict.action() {
+        Action::Pass => XDP_PASS,
+        Action::Drop => XDP_DROP,
+        Action::Transmit => XDP_TX,
+        Action::Redirect => XDP_REDIRECT,
+    }
+}
+
+/// Nothing here panics; the compiler wants to know what would happen.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lets only programs under a GPL-compatible licence call some
+/// helpers (the route look-up is one).
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -5,6 +5,7 @@
 //! at start and shown wherever an operator looks.
 
 pub mod userspace;
+pub mod xdp;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
+
+use userspace::SocketDatapath;
+use xdp::XdpDatapath;
+use xdp::load::Hook;
 
 /// What the media path is told at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,40 @@ pub enum Mode {
     XdpGeneric,
     /// Plain sockets.
     Sockets,
+}
+
+/// Opens the implementation that `config` asks for. With [`Mode::Auto`] a
+/// slower one serves where a faster one fails, and its [`PathChoice::reason`]
+/// says what failed and what to do about it.
+pub fn open(config: &DatapathConfig) -> Result<Box<dyn Datapath>, DatapathError> {
+    let asked = || "the configuration asks for it".to_owned();
+    match config.mode {
+        Mode::XdpNative => Ok(Box::new(XdpDatapath::open(config, Hook::Native, asked())?)),
+        Mode::XdpGeneric => Ok(Box::new(XdpDatapath::open(config, Hook::Generic, asked())?)),
+        Mode::Sockets => Ok(Box::new(SocketDatapath::open(config, asked())?)),
+        Mode::Auto => fastest(config),
+    }
+}
+
+/// The fastest implementation that works here.
+fn fastest(config: &DatapathConfig) -> Result<Box<dyn Datapath>, DatapathError> {
+    let reason = "the driver runs the program".to_owned();
+    let native = match XdpDatapath::open(config, Hook::Native, reason) {
+        Ok(native) => return Ok(Box::new(native)),
+        Err(error) => error,
+    };
+    let reason = format!("native XDP failed: {native}");
+    let generic = match XdpDatapath::open(config, Hook::Generic, reason) {
+        Ok(generic) => return Ok(Box::new(generic)),
+        Err(error) => error,
+    };
+    let (native, generic) = (native.to_string(), generic.to_string());
+    let reason = if native == generic {
+        format!("XDP failed: {native}")
+    } else {
+        format!("native XDP failed: {native}; generic XDP failed: {generic}")
+    };
+    Ok(Box::new(SocketDatapath::open(config, reason)?))
 }
 
 /// Something that relays media.

@@ -1,0 +1,205 @@
+//! The map statics, and the only raw map pointers.
+//!
+//! Sizes of the per-flow arrays are those of one slot; the control plane sets
+//! them before loading. `relay_ebpf::abi` says who writes what.
+
+use core::arch::asm;
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMapHash, PerCpuArray};
+use relay_ebpf::abi::{
+    Address, End, Family, Flow, FlowCount, FlowSlot, Hop, HopSlot, Layout, LearnedSource, MAX_DEVICES,
+    MAX_HOPS, Phase, Port,
+};
+use relay_ebpf::verdict::Verdict;
+
+const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
+const SEQ_CST: AtomicOrdering = AtomicOrdering::SeqCst;
+
+#[map]
+static FLOWS: Array<FlowSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static LEARNED: Array<LearnedSource> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);
+#[map]
+static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
+#[map]
+static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
+
+/// Set by the control plane before loading, and read-only then.
+#[unsafe(no_mangle)]
+static LAYOUT: Layout = Layout::EMPTY;
+
+/// Counts a packet under its verdict.
+#[inline(always)]
+pub(crate) fn count(verdict: Verdict) {
+    if let Some(counter) = VERDICTS.get_ptr_mut(verdict.index()) {
+        // SAFETY: this CPU's own counter, and a program is not interrupted by
+        // itself.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// The slot of a media address and port.
+#[inline(always)]
+pub(crate) fn slot(address: &Address, family: Family, port: Port) -> Result<u32, Verdict> {
+    let base = LAYOUT.base_of(address, family).ok_or(Verdict::NotOurAddress)?;
+    let offset = LAYOUT.offset_of_port(port).ok_or(Verdict::NotOurPort)?;
+    Ok(base + offset)
+}
+
+/// The flow of a slot.
+#[inline(always)]
+pub(crate) fn flow(slot: u32) -> Option<LiveFlow> {
+    let flows = FLOWS.get_ptr(slot)?;
+    // SAFETY: a map value stays where it is as long as the map lives; `state`
+    // is written by another thread, hence volatile.
+    let state = unsafe { read_volatile(addr_of!((*flows).state)) };
+    if state == 0 {
+        return None;
+    }
+    // SAFETY: the index is 0 or 1.
+    let body = unsafe { addr_of!((*flows).bodies).cast::<Flow>().add((state & 1) as usize) };
+    Some(LiveFlow { state, body })
+}
+
+/// The live body of a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveFlow {
+    state: u32,
+    body: *const Flow,
+}
+
+impl LiveFlow {
+    /// Its fields. They are only to be acted upon once [`LiveFlow::is_whole`]
+    /// said so after they were read.
+    #[inline(always)]
+    pub(crate) fn fields(&self) -> &'static Flow {
+        // SAFETY: a live body; the control plane writes the other one. Were it
+        // to write this one (two updates within one packet), integers without
+        // invariants would be read, and `is_whole` would reject them.
+        unsafe { &*self.body }
+    }
+
+    /// Whether what was read so far belongs to one and the same flow.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        keep_order();
+        // SAFETY: as above.
+        let sequence = unsafe { read_volatile(self.body.cast::<u32>()) };
+        keep_order();
+        sequence == self.state
+    }
+}
+
+/// The cell where a flow's learned source lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell(*mut LearnedSource);
+
+/// The cell of a slot.
+#[inline(always)]
+pub(crate) fn learned(slot: u32) -> Option<Cell> {
+    LEARNED.get_ptr_mut(slot).map(Cell)
+}
+
+impl Cell {
+    /// Epoch and phase.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        // SAFETY: a map value; other CPUs write it, hence volatile.
+        unsafe { read_volatile(addr_of!((*self.0).word)) }
+    }
+
+    /// The source, to be believed only in a locked cell.
+    #[inline(always)]
+    pub(crate) fn source(self) -> End {
+        // SAFETY: as above.
+        unsafe {
+            End {
+                address: read_volatile(addr_of!((*self.0).address)),
+                port: read_volatile(addr_of!((*self.0).port)),
+            }
+        }
+    }
+
+    /// Fixes `source` for `epoch`, unless another CPU was faster than `seen`.
+    #[inline(always)]
+    pub(crate) fn learn(self, seen: u64, epoch: u32, source: End) -> bool {
+        let claimed = LearnedSource::word(epoch, Phase::Claimed);
+        // SAFETY: an aligned word of a map value, which is contended by atomics alone.
+        let word = unsafe { addr_of_mut!((*self.0).word) };
+        // SAFETY: as above.
+        let (_, won) = unsafe { atomic_cxchg::<_, SEQ_CST, SEQ_CST>(word, seen, claimed) };
+        if !won {
+            return false;
+        }
+        // SAFETY: claimed, so nobody else writes. The exchange that locks is a
+        // full barrier wherever the program runs, which a store would not be.
+        unsafe {
+            write_volatile(addr_of_mut!((*self.0).address), source.address);
+            write_volatile(addr_of_mut!((*self.0).port), source.port);
+            atomic_xchg::<_, SEQ_CST>(word, LearnedSource::word(epoch, Phase::Locked));
+        }
+        true
+    }
+}
+
+/// Counts a forwarded packet. One source is one receive queue, so no two CPUs
+/// count for one flow and a plain addition loses nothing.
+#[inline(always)]
+pub(crate) fn count_forwarded(slot: u32, payload: u16) {
+    if let Some(count) = COUNTS.get_ptr_mut(slot) {
+        // SAFETY: a map value; see above for who else writes.
+        unsafe {
+            (*count).packets += 1;
+            (*count).bytes += u64::from(payload);
+        }
+    }
+}
+
+/// Counts a packet that a flow refused: these come from anybody and on any CPU.
+#[inline(always)]
+pub(crate) fn count_refused(slot: u32) {
+    if let Some(count) = COUNTS.get_ptr_mut(slot) {
+        // SAFETY: an aligned word of a map value.
+        unsafe { atomic_xadd::<_, _, RELAXED>(addr_of_mut!((*count).refused), 1_u64) };
+    }
+}
+
+/// The way of a hop slot, when it is known.
+#[inline(always)]
+pub(crate) fn hop(slot: u32) -> Option<Hop> {
+    let hop = HOPS.get_ptr(slot)?;
+    // SAFETY: a map value that the control plane changes, hence volatile and
+    // twice: equal, non-zero states around the reading make it one way.
+    unsafe {
+        let before = read_volatile(addr_of!((*hop).state));
+        if before == 0 {
+            return None;
+        }
+        keep_order();
+        let way = read_volatile(addr_of!((*hop).hop));
+        keep_order();
+        if read_volatile(addr_of!((*hop).state)) == before { Some(way) } else { None }
+    }
+}
+
+/// Redirects the frame to an interface, when Vizard is attached to it.
+#[inline(always)]
+pub(crate) fn redirect(interface: u32) -> bool {
+    DEVICES.redirect(interface, 0).is_ok()
+}
+
+/// Keeps the compiler from moving memory accesses across this point; the
+/// target has no instruction for `core::sync::atomic::compiler_fence`.
+#[inline(always)]
+fn keep_order() {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
+}

@@ -1,0 +1,70 @@
+//! The only raw packet pointers.
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::programs::XdpContext;
+use relay_ebpf::verdict::Verdict;
+
+/// A frame as the driver handed it over.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    /// The frame of this invocation.
+    #[inline(always)]
+    pub(crate) fn of(context: &XdpContext) -> Self {
+        Self { start: context.data(), end: context.data_end() }
+    }
+
+    /// Its length in bytes; padding included.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The header at `offset`.
+    ///
+    /// The reference is only good until the program resizes the frame, and no
+    /// two references may overlap; callers ask once for each header.
+    #[inline(always)]
+    pub(crate) fn view<T: Plain>(&self, offset: usize) -> Result<&'static mut T, Verdict> {
+        let at = self.start + offset;
+        if at + size_of::<T>() > self.end {
+            return Err(Verdict::Truncated);
+        }
+        // SAFETY: the check above is the one that the verifier demands, so the
+        // bytes are within the frame, which lives as long as the program runs.
+        // `Plain` types are valid for every bit pattern and need no more than
+        // even addresses; frames start at one and so do all headers in them.
+        Ok(unsafe { &mut *(at as *mut T) })
+    }
+}
+
+/// Types that may overlay packet bytes.
+///
+/// # Safety
+/// Every bit pattern is valid, there is no padding, and alignment is at most 2.
+pub(crate) unsafe trait Plain {}
+
+// SAFETY: `repr(C)` of bytes and pairs of bytes, sizes asserted in `header`.
+unsafe impl Plain for relay_ebpf::header::Ethernet {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::VlanTag {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Ipv4 {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Ipv6 {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Udp {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Rtp {}
+
+/// The index of the interface that the frame came in on.
+#[inline(always)]
+pub(crate) fn ingress(context: &XdpContext) -> u32 {
+    let metadata: *const xdp_md = context.ctx;
+    // SAFETY: the context that the kernel passed to this invocation.
+    unsafe { (*metadata).ingress_ifindex }
+}

@@ -1,0 +1,269 @@
+//! Loads the embedded program, attaches it, and explains what stands in the way.
+
+use std::io;
+use std::net::IpAddr;
+
+use aya::maps::{DevMapHash, MapError};
+use aya::programs::xdp::{XdpError, XdpMode};
+use aya::programs::{ProgramError, Xdp, loaded_programs};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use relay_ebpf::abi::{self, Address, Family, Layout};
+
+use super::netlink::{Link, Netlink};
+use crate::datapath::{DatapathConfig, DatapathError};
+
+/// The program, as `build.rs` made it; empty when the build skipped it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/relay"));
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// In the driver.
+    Native,
+    /// In the stack's receive path.
+    Generic,
+}
+
+impl Hook {
+    fn mode(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+        }
+    }
+}
+
+/// The layout of the maps for these media addresses and ports.
+pub fn layout(config: &DatapathConfig) -> Result<Layout, DatapathError> {
+    let mut layout = Layout::new(*config.ports.start(), *config.ports.end());
+    for &address in &config.addresses {
+        layout = match address {
+            IpAddr::V4(address) => layout.with(Address::v4(address.octets()), Family::V4),
+            IpAddr::V6(address) => layout.with(Address::v6(address.octets()), Family::V6),
+        }
+        .ok_or_else(|| {
+            failed(
+                "laying out the maps",
+                format!("at most {} media addresses are possible", abi::MAX_ADDRESSES),
+            )
+        })?;
+    }
+    if layout.slots() == 0 {
+        return Err(failed("laying out the maps", "there is no media address or no media port".to_owned()));
+    }
+    Ok(layout)
+}
+
+/// Loads the program and its maps; `log` has it report what it learns.
+pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
+    const DOING: &str = "loading the XDP program";
+    if OBJECT.is_empty() {
+        return Err(failed(
+            DOING,
+            "this binary was built without it (AYA_BUILD_SKIP was set): build it again".to_owned(),
+        ));
+    }
+    let level: u8 = if log { u8::MAX } else { 0 };
+    let slots = layout.slots();
+    let mut ebpf = EbpfLoader::new()
+        .override_global(abi::LAYOUT, layout, true)
+        .override_global(aya_log::LEVEL, &level, false)
+        .map_max_entries(abi::FLOWS, slots)
+        .map_max_entries(abi::LEARNED, slots)
+        .map_max_entries(abi::COUNTS, slots)
+        .load(OBJECT)
+        .map_err(|error| failed(DOING, explain_load(&error)))?;
+    let program = program(&mut ebpf).map_err(|error| failed(DOING, explain_program(&error)))?;
+    program.load().map_err(|error| failed(DOING, explain_program(&error)))?;
+    Ok(ebpf)
+}
+
+/// The program of a loaded object.
+pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
+    ebpf.program_mut(abi::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// The interfaces that media comes in and leaves on.
+pub fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<Link>, DatapathError> {
+    let asking = |error: io::Error| failed("listing interfaces and addresses", error.to_string());
+    let links = netlink.links().map_err(asking)?;
+    if config.interfaces.is_empty() {
+        let owned = netlink.addresses().map_err(asking)?;
+        let mut found: Vec<Link> = Vec::new();
+        for address in &config.addresses {
+            let owner = owned.iter().find(|(own, _)| own == address).map(|(_, index)| *index);
+            let link = links.iter().find(|link| Some(link.index) == owner).ok_or_else(|| {
+                failed(
+                    "finding the media interfaces",
+                    format!("no interface has the media address {address}: add it with `ip address add`, or name the interfaces"),
+                )
+            })?;
+            if !found.contains(link) {
+                found.push(link.clone());
+            }
+        }
+        return Ok(found);
+    }
+    config
+        .interfaces
+        .iter()
+        .map(|name| {
+            links.iter().find(|link| link.name == *name).cloned().ok_or_else(|| {
+                let known: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+                failed(
+                    "finding the media interfaces",
+                    format!("there is no interface {name} here, only {}", known.join(", ")),
+                )
+            })
+        })
+        .collect()
+}
+
+/// Attaches the program to `links` and lets it send on all of them.
+pub fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), DatapathError> {
+    for link in links {
+        let doing = || format!("attaching {} to {}", hook.as_str(), link.name);
+        if let Some(id) = link.xdp_program {
+            return Err(failed(&doing(), in_use(id, &link.name)));
+        }
+        let program = program(ebpf).map_err(|error| failed(&doing(), explain_program(&error)))?;
+        program
+            .attach_to_if_index(link.index, hook.mode())
+            .map_err(|error| failed(&doing(), explain_attach(&error, link, hook)))?;
+        if link.is_veth {
+            tracing::warn!(
+                interface = %link.name,
+                "a virtual pair delivers what is sent here only if its other end has an XDP program (a plain pass \
+                 will do) or GRO, and its packets have whole checksums only with `ethtool -K DEV tx off` there"
+            );
+        }
+    }
+    let devices = ebpf.map_mut(abi::DEVICES).ok_or_else(|| missing(abi::DEVICES))?;
+    let doing = "opening interfaces for sending";
+    let mut devices = DevMapHash::try_from(devices).map_err(|error| failed(doing, error.to_string()))?;
+    for link in links {
+        devices.insert(link.index, link.index, None, 0).map_err(|error| failed(doing, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// An error of this module.
+pub fn failed(doing: &str, problem: String) -> DatapathError {
+    DatapathError::System { doing: doing.to_owned(), problem }
+}
+
+/// The object lacks a map: the two halves were not built together.
+pub fn missing(map: &str) -> DatapathError {
+    failed("opening the kernel maps", format!("the XDP program has no map {map}: build the binary again"))
+}
+
+fn in_use(id: u32, interface: &str) -> String {
+    let program = loaded_programs().filter_map(Result::ok).find(|info| info.id() == id);
+    let name = program.as_ref().and_then(|info| info.name_as_str()).unwrap_or("of unknown name").to_owned();
+    let user = program.as_ref().and_then(aya::programs::ProgramInfo::created_by_uid);
+    let user = user.map_or_else(String::new, |uid| format!(", loaded by user {uid}"));
+    format!(
+        "it already has XDP program {id} ({name}{user}): stop its owner, or detach it with \
+         `ip link set dev {interface} xdp off`"
+    )
+}
+
+fn explain_load(error: &EbpfError) -> String {
+    match error {
+        EbpfError::MapError(MapError::CreateError { io_error, name }) => {
+            format!("map {name}: {}", explain(io_error))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn explain_program(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, .. } if is_refusal(io_error) => explain(io_error),
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+            format!("the kernel's verifier refused it ({io_error}): {last}")
+        }
+        ProgramError::SyscallError(error) => explain(&error.io_error),
+        other => other.to_string(),
+    }
+}
+
+fn explain_attach(error: &ProgramError, link: &Link, hook: Hook) -> String {
+    let io_error = match error {
+        ProgramError::SyscallError(error) => &error.io_error,
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => {
+            return refused_by_driver(&error.to_string(), link);
+        }
+        other => return other.to_string(),
+    };
+    match (io_error.raw_os_error(), hook) {
+        (Some(libc::EOPNOTSUPP), Hook::Native) => {
+            format!("the driver of {} has no native XDP: use generic XDP", link.name)
+        }
+        (Some(libc::EBUSY | libc::EEXIST), _) => {
+            "another XDP program is on it, or one in the other mode: detach that first".to_owned()
+        }
+        (Some(libc::EINVAL | libc::ERANGE | libc::EMSGSIZE), _) => {
+            refused_by_driver(&io_error.to_string(), link)
+        }
+        _ => explain(io_error),
+    }
+}
+
+fn refused_by_driver(problem: &str, link: &Link) -> String {
+    format!(
+        "{problem}: drivers refuse XDP with an MTU over about 3500 (here {}), with large receive offload \
+         (`ethtool -K {} lro off`), or with too few queues; `dmesg` may say which",
+        link.mtu, link.name
+    )
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && missing_capabilities().is_some()
+        || error.raw_os_error() == Some(libc::EPERM)
+}
+
+/// What a system call's failure means here, and what to do.
+pub fn explain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => match missing_capabilities() {
+            Some(missing) => format!("{error}: the process lacks {missing} (root has both)"),
+            None => format!(
+                "{error}, though the process has CAP_BPF and CAP_NET_ADMIN: a security module or kernel lockdown \
+                 forbids it (see /sys/kernel/security/lockdown, and `ausearch -m avc` or `dmesg`)"
+            ),
+        },
+        Some(libc::ENOMEM) => format!("{error}: fewer media ports need less kernel memory"),
+        Some(libc::ENOSYS) => format!("{error}: this kernel was built without BPF"),
+        _ => error.to_string(),
+    }
+}
+
+/// Which of the two capabilities the process lacks.
+fn missing_capabilities() -> Option<String> {
+    const CAP_NET_ADMIN: u32 = 12;
+    const CAP_SYS_ADMIN: u32 = 21;
+    const CAP_BPF: u32 = 39;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let held = u64::from_str_radix(line.trim(), 16).ok()?;
+    let has = |capability: u32| held >> capability & 1 == 1;
+    let mut missing = Vec::new();
+    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
+        missing.push("CAP_BPF");
+    }
+    if !has(CAP_NET_ADMIN) {
+        missing.push("CAP_NET_ADMIN");
+    }
+    (!missing.is_empty()).then(|| missing.join(" and "))
+}

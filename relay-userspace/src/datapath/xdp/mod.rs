@@ -1,0 +1,201 @@
+//! Media in the kernel: the XDP program's loader and the keeper of its maps.
+//!
+//! `load` puts the program in place or says why it cannot; `table` publishes
+//! flows in memory shared with it; `hops` resolves next hops through `netlink`
+//! and keeps them true. Nothing here looks at a packet.
+
+mod hops;
+pub mod load;
+mod log;
+mod netlink;
+pub mod table;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use aya::Ebpf;
+use aya::maps::{Map, MapData, PerCpuArray};
+use ipnet::IpNet;
+use relay_ebpf::abi::{self, Address, Content as Wanted, End, Flow, Layout, Port};
+use relay_ebpf::verdict::Verdict;
+
+use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
+use crate::engine::cdr::Traffic;
+use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
+
+use hops::Hops;
+use load::{Hook, failed, missing};
+use netlink::Netlink;
+use table::{FlowTable, Mapped, Reading};
+
+/// Relays media through the XDP program.
+pub struct XdpDatapath {
+    choice: PathChoice,
+    addresses: Vec<IpAddr>,
+    layout: Layout,
+    flows: FlowTable,
+    hops: Hops,
+    verdicts: PerCpuArray<MapData, u64>,
+    _log: Option<log::Reader>,
+    /// Last, so that packets stop before their maps go.
+    _program: Ebpf,
+}
+
+impl XdpDatapath {
+    /// Loads the program and attaches it to the media interfaces. `reason` says
+    /// why it is this path.
+    pub fn open(config: &DatapathConfig, hook: Hook, reason: String) -> Result<Self, DatapathError> {
+        let layout = load::layout(config)?;
+        let mut netlink = Netlink::open().map_err(|error| failed("opening netlink", error.to_string()))?;
+        let links = load::interfaces(config, &mut netlink)?;
+        let wants_log = tracing::enabled!(tracing::Level::DEBUG);
+        let mut program = load::load(&layout, wants_log)?;
+        let (flows, verdicts) = take_maps(&mut program)?;
+        let hop_slots = take(&mut program, abi::HOPS, Mapped::new)?;
+        let devices = links.iter().map(|link| link.index).collect();
+        let hops = Hops::new(hop_slots, devices)
+            .map_err(|error| failed("following routes and neighbours", load::explain(&error)))?;
+        let log = if wants_log { log::Reader::start(&mut program) } else { None };
+        load::attach(&mut program, &links, hook)?;
+        let path = match hook {
+            Hook::Native => MediaPath::XdpNative,
+            Hook::Generic => MediaPath::XdpGeneric,
+        };
+        let interfaces = links.into_iter().map(|link| link.name).collect();
+        let choice = PathChoice { path, reason, interfaces };
+        let addresses = config.addresses.clone();
+        Ok(Self { choice, addresses, layout, flows, hops, verdicts, _log: log, _program: program })
+    }
+
+    fn slot(&self, local: SocketAddr) -> Option<u32> {
+        let index = self.addresses.iter().position(|address| *address == local.ip())?;
+        self.layout.slot(u32::try_from(index).ok()?, local.port())
+    }
+}
+
+impl Datapath for XdpDatapath {
+    fn choice(&self) -> &PathChoice {
+        &self.choice
+    }
+
+    fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
+        check_family(flow)?;
+        let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
+        let opposite = match flow.follow_learned {
+            true => Some(self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?),
+            false => None,
+        };
+        let hop = self.hops.acquire(flow.send_to.ip(), flow.send_from.ip())?;
+        let body = flow_body(flow, hop, opposite);
+        match self.flows.put(slot, &body, flow.source.generation) {
+            Some(Some(replaced)) => self.hops.release(replaced),
+            Some(None) => {}
+            None => {
+                self.hops.release(hop);
+                return Err(DatapathError::OutsideRange(flow.local));
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, local: SocketAddr) -> FlowStats {
+        let Some(reading) = self.slot(local).and_then(|slot| self.flows.remove(slot)) else {
+            return FlowStats::default();
+        };
+        self.hops.release(reading.hop);
+        stats(&reading, local)
+    }
+
+    fn stats(&self, local: SocketAddr) -> Option<FlowStats> {
+        let reading = self.flows.read(self.slot(local)?)?;
+        Some(stats(&reading, local))
+    }
+
+    fn verdicts(&self) -> Vec<VerdictCount> {
+        Verdict::ALL
+            .iter()
+            .map(|verdict| VerdictCount {
+                verdict: verdict.name().to_owned(),
+                action: verdict.action().as_str().to_owned(),
+                packets: self.verdicts.get(&verdict.index(), 0).map_or(0, |cpus| cpus.iter().sum()),
+            })
+            .collect()
+    }
+}
+
+/// Both ends, the local addresses and the allowed sources are of one family.
+fn check_family(flow: &FlowSpec) -> Result<(), DatapathError> {
+    let v4 = flow.local.is_ipv4();
+    let allowed = flow.source.allowed.addr();
+    if flow.send_to.is_ipv4() == v4 && flow.send_from.is_ipv4() == v4 && allowed.is_ipv4() == v4 {
+        return Ok(());
+    }
+    Err(DatapathError::Family { from: SocketAddr::new(allowed, 0), to: flow.send_to })
+}
+
+/// A flow as the program reads it.
+pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
+    let content = match flow.content {
+        Content::Rtp(types) => Wanted::Rtp(types.bits()),
+        Content::Rtcp => Wanted::Rtcp,
+    };
+    let (allowed, prefix) = match flow.source.allowed {
+        IpNet::V4(net) => (Address::v4(net.addr().octets()), net.prefix_len()),
+        IpNet::V6(net) => (Address::v6(net.addr().octets()), net.prefix_len()),
+    };
+    let body =
+        Flow::new(content, allowed, prefix, end(flow.send_from), end(flow.send_to), hop).with_dscp(flow.dscp);
+    opposite.map_or(body, |opposite| body.following(opposite))
+}
+
+fn end(address: SocketAddr) -> End {
+    let port = Port::new(address.port());
+    match address.ip() {
+        IpAddr::V4(address) => End { address: Address::v4(address.octets()), port },
+        IpAddr::V6(address) => End { address: Address::v6(address.octets()), port },
+    }
+}
+
+fn stats(reading: &Reading, local: SocketAddr) -> FlowStats {
+    let learned = reading.source.map(|source| {
+        let octets: [u8; 16] = source.address.octets();
+        let ip = if local.is_ipv4() {
+            let [a, b, c, d, ..] = octets;
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(octets))
+        };
+        SocketAddr::new(ip, source.port.number())
+    });
+    FlowStats {
+        forwarded: Traffic { packets: reading.packets, bytes: reading.bytes },
+        refused_packets: reading.refused,
+        learned,
+    }
+}
+
+fn take_maps(program: &mut Ebpf) -> Result<(FlowTable, PerCpuArray<MapData, u64>), DatapathError> {
+    let doing = "opening the kernel maps";
+    let flows = array(program, abi::FLOWS)?;
+    let learned = array(program, abi::LEARNED)?;
+    let counts = array(program, abi::COUNTS)?;
+    let flows =
+        FlowTable::new(&flows, &learned, &counts).map_err(|error| failed(doing, load::explain(&error)))?;
+    let verdicts = program.take_map(abi::VERDICTS).ok_or_else(|| missing(abi::VERDICTS))?;
+    let verdicts = PerCpuArray::try_from(verdicts).map_err(|error| failed(doing, error.to_string()))?;
+    Ok((flows, verdicts))
+}
+
+fn take<T>(
+    program: &mut Ebpf,
+    name: &str,
+    map: impl FnOnce(&MapData) -> std::io::Result<T>,
+) -> Result<T, DatapathError> {
+    map(&array(program, name)?).map_err(|error| failed("mapping a kernel map", load::explain(&error)))
+}
+
+fn array(program: &mut Ebpf, name: &str) -> Result<MapData, DatapathError> {
+    match program.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        Some(_) | None => Err(missing(name)),
+    }
+}

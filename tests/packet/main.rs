@@ -1,0 +1,14 @@
+//! The XDP program on real bytes: packet in, verdict and packet out, by the
+//! kernel's own test run (`BPF_PROG_TEST_RUN`), until every verdict was seen.
+//!
+//! `world` loads the program and tells the verdict from the counters; `frames`
+//! builds packets with etherparse, an implementation of the same standards that
+//! is not ours; `reference` says in plain Rust what the verdict should be, and
+//! random packets must agree with it. `wire` is the one test on real interfaces.
+//!
+//! They need root: without it they fail, unless `VIZARD_SKIP_PRIVILEGED=1` asks
+//! for them to be skipped, which they say.
+
+mod frames;
+mod rewriting;
+mod world;

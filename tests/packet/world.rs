@@ -1,0 +1,244 @@
+//! The loaded program, its maps, and a verdict for each packet.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+
+use aya::Ebpf;
+use aya::maps::{Array, DevMapHash, Map, MapData, PerCpuArray};
+use aya::programs::{TestRun, TestRunOptions};
+use relay_ebpf::abi::{self, Address, End, FlowSlot, Hop, HopSlot, Layout, LearnedSource, Phase, Port};
+use relay_ebpf::verdict::{Action, Verdict};
+use vizard::datapath::xdp::table::{FlowTable, Reading};
+use vizard::datapath::xdp::{flow_body, load};
+use vizard::datapath::{DatapathConfig, Mode};
+use vizard::engine::flow::{Content, FlowOwner, FlowSpec, PayloadTypes, SourceRule};
+use vizard::engine::ids::{LegName, SessionId};
+
+/// Where media arrives.
+pub(crate) const LOCAL_V4: &str = "192.0.2.10";
+pub(crate) const LOCAL_V6: &str = "2001:db8::10";
+pub(crate) const FIRST_PORT: u16 = 20_000;
+pub(crate) const LAST_PORT: u16 = 20_099;
+/// The MAC addresses of the test's next hop.
+pub(crate) const OUR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0a];
+pub(crate) const NEXT_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0b];
+/// Hop slots: back out of the loopback, on which test runs come in; out of
+/// another interface; not resolved; out of an interface that is not ours.
+pub(crate) const BACK: u32 = 0;
+pub(crate) const ACROSS: u32 = 1;
+pub(crate) const UNKNOWN: u32 = 2;
+pub(crate) const FOREIGN: u32 = 3;
+pub(crate) const NARROW: u32 = 4;
+pub(crate) const NARROW_MTU: u16 = 100;
+
+/// What became of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// One program in a network namespace of this thread's own.
+pub(crate) struct World {
+    pub(crate) layout: Layout,
+    pub(crate) table: FlowTable,
+    pub(crate) flows: Array<MapData, FlowSlot>,
+    pub(crate) learned: Array<MapData, LearnedSource>,
+    hops: Array<MapData, HopSlot>,
+    verdicts: PerCpuArray<MapData, u64>,
+    program: Ebpf,
+}
+
+/// A world, or `None` when privileged tests are to be skipped.
+pub(crate) fn world() -> Option<World> {
+    if !harness::is_root() {
+        assert!(
+            std::env::var_os("VIZARD_SKIP_PRIVILEGED").is_some_and(|value| value == "1"),
+            "loading XDP programs needs root: run as root, or set VIZARD_SKIP_PRIVILEGED=1"
+        );
+        let test = std::thread::current().name().unwrap_or("test").to_owned();
+        eprintln!("SKIPPED (needs root): {test}");
+        return None;
+    }
+    // SAFETY: changes this thread's namespace alone; each test has its own thread.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_eq!(unshared, 0, "a network namespace: {}", std::io::Error::last_os_error());
+    ip("link set lo up");
+    ip("link add data-a type veth peer name data-b");
+    let config = DatapathConfig {
+        mode: Mode::XdpNative,
+        interfaces: Vec::new(),
+        addresses: vec![address(LOCAL_V4), address(LOCAL_V6)],
+        ports: FIRST_PORT..=LAST_PORT,
+    };
+    let layout = load::layout(&config).expect("a layout");
+    let mut program = load::load(&layout, false).expect("the program loads");
+    let flows = array(&mut program, abi::FLOWS);
+    let learned = array(&mut program, abi::LEARNED);
+    let counts = array(&mut program, abi::COUNTS);
+    let table = FlowTable::new(&flows, &learned, &counts).expect("maps can be mapped");
+    let hops = array(&mut program, abi::HOPS);
+    let verdicts = program.take_map(abi::VERDICTS).expect("a map of verdicts");
+    let mut world = World {
+        layout,
+        table,
+        flows: Map::Array(flows).try_into().expect("an array"),
+        learned: Map::Array(learned).try_into().expect("an array"),
+        hops: Map::Array(hops).try_into().expect("an array"),
+        verdicts: verdicts.try_into().expect("a per-CPU array"),
+        program,
+    };
+    world.add_hops();
+    Some(world)
+}
+
+impl World {
+    fn add_hops(&mut self) {
+        let other = index_of("data-a");
+        let foreign = index_of("data-b");
+        for (slot, interface, mtu) in
+            [(BACK, 1, 1500), (ACROSS, other, 1500), (FOREIGN, foreign, 1500), (NARROW, 1, NARROW_MTU)]
+        {
+            let hop = HopSlot::known(1, Hop::new(interface, mtu, OUR_MAC, NEXT_MAC));
+            self.hops.set(slot, hop, 0).expect("a hop");
+        }
+        let devices = self.program.map_mut(abi::DEVICES).expect("a device map");
+        let mut devices = DevMapHash::try_from(devices).expect("a device map");
+        for interface in [1, other] {
+            devices.insert(interface, interface, None, 0).expect("a device");
+        }
+    }
+
+    /// Puts a flow whose packets leave by a hop slot.
+    pub(crate) fn put(&mut self, flow: &FlowSpec, hop: u32) {
+        let opposite = flow.follow_learned.then(|| self.slot(flow.send_from));
+        let body = flow_body(flow, hop, opposite);
+        let slot = self.slot(flow.local);
+        self.table.put(slot, &body, flow.source.generation).expect("a slot");
+    }
+
+    pub(crate) fn read(&self, local: SocketAddr) -> Reading {
+        self.table.read(self.slot(local)).expect("a flow")
+    }
+
+    /// The slot of a local address.
+    pub(crate) fn slot(&self, local: SocketAddr) -> u32 {
+        self.layout.slot(u32::from(local.is_ipv6()), local.port()).expect("a media address and port")
+    }
+
+    /// Runs the program once on a frame. Exactly one verdict must be counted,
+    /// and what the program returned must be that verdict's action.
+    pub(crate) fn run(&mut self, frame: &[u8]) -> Outcome {
+        let before = self.counters();
+        let mut out = vec![0; frame.len() + 64];
+        let program = load::program(&mut self.program).expect("the program");
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ..TestRunOptions::default()
+            })
+            .expect("a test run");
+        out.truncate(result.data_size_out as usize);
+        let counted: Vec<Verdict> = Verdict::ALL
+            .iter()
+            .copied()
+            .zip(before.iter().zip(self.counters()))
+            .flat_map(|(verdict, (before, after))| std::iter::repeat_n(verdict, (after - before) as usize))
+            .collect();
+        let [verdict] = counted[..] else { panic!("one packet was counted as {counted:?}") };
+        let action = match result.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            3 => Action::Transmit,
+            4 => Action::Redirect,
+            other => panic!("{verdict:?} returned {other}"),
+        };
+        assert_eq!(action, verdict.action(), "{verdict:?}");
+        if matches!(action, Action::Pass) {
+            assert_eq!(out, frame, "{verdict:?} changed a packet that it passed");
+        }
+        Outcome { verdict, bytes: out }
+    }
+
+    fn counters(&self) -> Vec<u64> {
+        Verdict::ALL
+            .iter()
+            .map(|verdict| self.verdicts.get(&verdict.index(), 0).expect("a counter").iter().sum())
+            .collect()
+    }
+
+    /// Makes it look as if another CPU were learning the source right now.
+    pub(crate) fn claim(&mut self, local: SocketAddr) {
+        let slot = self.slot(local);
+        let flow = self.flows.get(&slot, 0).expect("a slot");
+        let epoch = flow.bodies[(flow.state & 1) as usize].epoch();
+        let cell = LearnedSource::new(
+            LearnedSource::word(epoch, Phase::Claimed),
+            End { address: Address::default(), port: Port::new(0) },
+        );
+        self.learned.set(slot, cell, 0).expect("a cell");
+    }
+
+    /// Makes it look as if the live body had been overtaken by two updates.
+    pub(crate) fn overtake(&mut self, local: SocketAddr) {
+        let slot = self.slot(local);
+        let mut flow = self.flows.get(&slot, 0).expect("a slot");
+        let live = &mut flow.bodies[(flow.state & 1) as usize];
+        *live = live.published_as(live.sequence() + 2, live.epoch());
+        self.flows.set(slot, flow, 0).expect("a slot");
+    }
+}
+
+fn array(program: &mut Ebpf, name: &str) -> MapData {
+    match program.take_map(name) {
+        Some(Map::Array(data)) => data,
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+/// A flow between media ports: from anybody in `allowed`, to `send_to`.
+pub(crate) fn flow(local: &str, allowed: &str, send_from: &str, send_to: &str) -> FlowSpec {
+    FlowSpec {
+        owner: FlowOwner { session: SessionId::from_bits(7), leg: LegName::A },
+        local: local.parse().expect("an address"),
+        source: SourceRule { allowed: allowed.parse().expect("a network"), generation: 0 },
+        content: Content::Rtp(PayloadTypes::from_iter([0, 8, 101])),
+        send_from: send_from.parse().expect("an address"),
+        send_to: send_to.parse().expect("an address"),
+        follow_learned: false,
+        dscp: 46,
+    }
+}
+
+pub(crate) fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub(crate) fn wire(address: &str) -> Address {
+    match self::address(address) {
+        IpAddr::V4(address) => Address::v4(address.octets()),
+        IpAddr::V6(address) => Address::v6(address.octets()),
+    }
+}
+
+/// Runs `ip` in this thread's namespace.
+pub(crate) fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("ip (iproute2)");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Sets a kernel parameter in this thread's namespace.
+pub(crate) fn sysctl(name: &str, value: &str) {
+    std::fs::write(format!("/proc/thread-self/root/proc/sys/{name}"), value)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+pub(crate) fn index_of(interface: &str) -> u32 {
+    rustix::net::netdevice::name_to_index(
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
+            .expect("a socket"),
+        interface,
+    )
+    .expect("an interface")
+}
