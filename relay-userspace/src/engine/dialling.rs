@@ -33,7 +33,7 @@ pub(super) fn read(text: &str, country: Country) -> Option<International> {
     if let Some(rest) = digits.strip_prefix(prefix) {
         return international(rest);
     }
-    let national = || written(PHONE_NUMBER_UTIL.parse(&digits, region).ok().filter(is_assigned)?);
+    let national = || written(&PHONE_NUMBER_UTIL.parse(digits, region).ok().filter(is_assigned)?);
     if digits.starts_with('0') || (code == 1 && digits.len() == 10) {
         return national();
     }
@@ -69,7 +69,7 @@ fn international(digits: &str) -> Option<International> {
     digits.bytes().all(|b| b.is_ascii_digit()).then_some(text)
 }
 
-fn written(number: PhoneNumber) -> Option<International> {
+fn written(number: &PhoneNumber) -> Option<International> {
     let mut digits = number.country_code.to_string();
     digits.push_str(&number.get_national_significant_number());
     international(&digits)

@@ -4,6 +4,15 @@
 //! a store makes its transactions durable, in groups, and hands everything
 //! back at the next start.
 
+mod apply;
+mod keys;
+mod memory;
+mod record;
+mod sled;
+
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -11,6 +20,8 @@ use crate::engine::cdr::Cdr;
 use crate::engine::directory::Snapshot;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
+pub use memory::MemoryStore;
+pub use sled::SledStore;
 
 /// Where the engine's commits become durable.
 pub trait Store: Send {

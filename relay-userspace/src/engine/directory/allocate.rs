@@ -4,8 +4,10 @@
 //! its cool-off, then the order in which the place offers its numbers. The
 //! other side's number is taken only where the place has no second one.
 
-use super::numbers::Place;
-use super::*;
+use super::numbers::{NumberIx, Place};
+use super::parties::PartyIx;
+use super::{BindingState, Directory, PartyAddress, refusal};
+use crate::engine::admin::{Refusal, RefusalKind};
 use crate::engine::dialling::Geography;
 use crate::engine::number::Country;
 

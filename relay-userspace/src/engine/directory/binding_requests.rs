@@ -1,10 +1,16 @@
 //! Requests about bindings: create or reuse, list, show, close.
 
 use super::allocate::Wanted;
+use super::bindings::{BindingIx, Change, Record, Side, Stage};
 use super::model::BindingState::{Entombed, Live};
-use super::proposal::Asked;
-use super::*;
-use crate::engine::admin::{BindingView, NewBinding, PartyView};
+use super::numbers::NumberIx;
+use super::proposal::{Asked, Proposal};
+use super::{Binding, BindingId, Directory, Party, PartyAddress, parse, refusal};
+use crate::engine::admin::{
+    AdminReply, AdminRequest, BindingView, NewBinding, PartyView, Refusal, RefusalKind,
+};
+use crate::engine::event::Event;
+use crate::engine::io::{Output, RequestId};
 
 /// Rows of one answer, whatever was asked for.
 pub(super) const MAX_ROWS: usize = 1_000;
@@ -17,23 +23,17 @@ pub(super) const fn rows(limit: usize) -> usize {
 impl Directory {
     /// A new binding, or the one that has the key.
     pub(super) fn bind_create(&mut self, id: RequestId, wanted: NewBinding) {
-        match self.bindings.with_key(&wanted.tenant, wanted.kind, &wanted.key) {
-            Some(ix) => match self.bindings.get(ix).map(|record| record.change) {
-                Some(Change::Committing) => self.wait(ix, id, AdminRequest::BindCreate(wanted)),
-                Some(Change::Doubtful) => self.refuse_request(id, in_doubt()),
-                Some(Change::None) | None => {
-                    let outcome = self.reuse(id, ix, &wanted);
-                    self.answer_refusal(id, outcome);
-                }
-            },
-            None => {
-                let outcome = self.create(id, &wanted);
-                self.answer_refusal(id, outcome);
+        let same_key = self.bindings.with_key(&wanted.tenant, wanted.kind, &wanted.key);
+        let same_key = same_key.and_then(|ix| Some((ix, self.bindings.get(ix)?.change)));
+        let outcome = match same_key {
+            None => self.create(id, &wanted),
+            Some((ix, Change::None)) => self.reuse(id, ix, &wanted),
+            Some((_, Change::Doubtful)) => Err(in_doubt()),
+            Some((ix, Change::Committing)) => {
+                self.wait(ix, id, AdminRequest::BindCreate(wanted));
+                Ok(())
             }
-        }
-    }
-
-    fn answer_refusal(&mut self, id: RequestId, outcome: Result<(), Refusal>) {
+        };
         if let Err(refusal) = outcome {
             self.refuse_request(id, refusal);
         }
@@ -179,16 +179,13 @@ impl Directory {
             record.stage != Stage::Reserved && (entombed || matches!(record.state, Live { .. }))
         };
         let view = |(_, record): (BindingIx, &Record)| self.view(record);
-        match key {
-            Some(key) => {
-                let keyed = self.bindings.keyed(key).into_iter();
-                let rest = keyed.filter(|(_, record)| after.is_none_or(|after| record.id > after));
-                rest.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
-            }
-            None => {
-                let all = self.bindings.after(after);
-                all.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
-            }
+        if let Some(key) = key {
+            let keyed = self.bindings.keyed(key).into_iter();
+            let rest = keyed.filter(|(_, record)| after.is_none_or(|after| record.id > after));
+            rest.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
+        } else {
+            let all = self.bindings.after(after);
+            all.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
         }
     }
 

@@ -1,9 +1,14 @@
 //! What becomes of records: reserved, settled, ended, forgotten; and the sweep
 //! that time drives.
 
+use super::bindings::{BindingIx, Change, Record, Side, Stage};
 use super::model::BindingState::{Entombed, Live};
+use super::proposal::Proposal;
 use super::rests::{FAMILIAR, Rest};
-use super::*;
+use super::{Binding, BindingState, Directory, Snapshot};
+use crate::engine::event::Event;
+use crate::engine::io::Output;
+use crate::engine::time::{Instant, Timestamp};
 
 /// Records that one turn of the sweep looks at.
 const TURN: usize = 256;

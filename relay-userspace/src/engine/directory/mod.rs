@@ -64,7 +64,7 @@ use super::ids::{BindingId, LegName};
 use super::io::{CommitId, Output, RequestId};
 use super::number::ProxyNumber;
 use super::time::{Instant, Now, Timestamp};
-use bindings::{BindingIx, Bindings, Change, Record, Side, Stage};
+use bindings::{BindingIx, Bindings, Record, Side, Stage};
 use numbers::{NumberIx, Numbers};
 use parties::{Parties, PartyIx};
 use proposal::Proposal;

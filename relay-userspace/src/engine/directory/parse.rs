@@ -11,7 +11,7 @@ use crate::engine::number::{PartyNumber, Typed};
 /// Longest tenant, project or key, in bytes.
 const MAX_NAME: usize = 128;
 /// Longest time-to-live: ten years.
-const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(3653 * 24 * 3600);
+const MAX_TIME_TO_LIVE: Duration = Duration::from_hours(3653 * 24);
 /// Fewer digits than this are too common to count as somebody's number.
 const TELLING_DIGITS: usize = 7;
 

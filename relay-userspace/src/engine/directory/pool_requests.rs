@@ -1,9 +1,13 @@
 //! Requests about the pool: add numbers, list them with their load.
 
+use std::collections::BTreeMap;
+
 use super::binding_requests::rows;
-use super::*;
-use crate::engine::admin::{NewNumber, PoolRow};
-use crate::engine::number::Country;
+use super::proposal::Proposal;
+use super::{Directory, PartyAddress, PoolNumber, parse, refusal};
+use crate::engine::admin::{AdminReply, NewNumber, PoolRow, Refusal, RefusalKind};
+use crate::engine::io::RequestId;
+use crate::engine::number::{Country, ProxyNumber};
 
 /// Numbers of one addition: they become one transaction.
 const MAX_ADDED: usize = 10_000;

@@ -1,13 +1,18 @@
 //! Proposals: what each asks of the store, and what each answer makes of it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::bindings::{BindingIx, Change};
 use super::rests::Rest;
-use super::*;
-use crate::engine::io::{Change as Stored, Transaction};
+use super::{Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal};
+use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
+use crate::engine::number::ProxyNumber;
+use crate::engine::time::Timestamp;
 
 /// First and longest delay before a transaction that failed is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// A change that waits for the store.
 pub(super) enum Proposal {

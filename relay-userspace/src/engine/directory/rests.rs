@@ -9,7 +9,7 @@ use crate::engine::time::Timestamp;
 
 /// How long after its cool-off a number is preferred for a party that has seen
 /// it: about as long as people recognise one.
-pub(super) const FAMILIAR: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const FAMILIAR: Duration = Duration::from_hours(30 * 24);
 
 /// A freed pair and when it was freed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -25,8 +25,8 @@ pub(super) fn config() -> Config {
         sip: config::Sip {
             listen: Vec::new(),
             timers: config::Timers::default(),
-            ring_timeout: Duration::from_secs(60),
-            max_call: Duration::from_secs(3600),
+            ring_timeout: Duration::from_mins(1),
+            max_call: Duration::from_hours(1),
             product: "Vizard".into(),
         },
         media: config::Media {
@@ -39,9 +39,9 @@ pub(super) fn config() -> Config {
         routes: vec![config::Route { prefix: String::new(), trunk: TrunkId(0) }],
         emergency: config::Emergency::default(),
         bindings: Times {
-            time_to_live: Duration::from_secs(3600),
-            callback_window: Duration::from_secs(600),
-            cool_off: Duration::from_secs(1200),
+            time_to_live: Duration::from_hours(1),
+            callback_window: Duration::from_mins(10),
+            cool_off: Duration::from_mins(20),
         },
         limits: Limits::default(),
     }

@@ -1,0 +1,226 @@
+//! What a transaction does to keys and values: the behaviour that every
+//! key-value store of ours shares.
+//!
+//! A group is worked out against the store as it is, in memory, and comes out
+//! as two sets of writes, one per database, that the store then makes durable.
+//! A transaction that conflicts leaves nothing behind in them.
+
+use std::collections::BTreeMap;
+
+use super::keys;
+use super::record::{self, Holder, Stored};
+use super::{CdrQuery, CommitOutcome, StoreError};
+use crate::engine::cdr::Cdr;
+use crate::engine::directory::{PairClaim, Snapshot};
+use crate::engine::io::{Change, Transaction};
+
+/// A sorted set of keys and values.
+pub(super) trait Table {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// All keys that begin so, and their values, in order.
+    fn scan<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a>;
+    /// The same, last first.
+    fn scan_back<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a>;
+}
+
+/// A key and its value.
+pub(super) type Row = Result<(Vec<u8>, Vec<u8>), StoreError>;
+
+/// Keys to write; `None` deletes.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a group writes.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) directory: Writes,
+    pub(super) cdrs: Writes,
+    pub(super) outcomes: Vec<CommitOutcome>,
+}
+
+/// Works out what a group of transactions writes.
+pub(super) fn plan(
+    directory: &dyn Table,
+    cdrs: &dyn Table,
+    group: &[Transaction],
+) -> Result<Group, StoreError> {
+    let mut planned = Group::default();
+    for transaction in group {
+        let mut step = Step {
+            directory: Layer { below: directory, group: &planned.directory, writes: Writes::new() },
+            cdrs: Layer { below: cdrs, group: &planned.cdrs, writes: Writes::new() },
+        };
+        let outcome = step.run(transaction)?;
+        let (of_directory, of_cdrs) = (step.directory.writes, step.cdrs.writes);
+        if outcome == CommitOutcome::Applied {
+            planned.directory.extend(of_directory);
+            planned.cdrs.extend(of_cdrs);
+        }
+        planned.outcomes.push(outcome);
+    }
+    Ok(planned)
+}
+
+/// One transaction on top of those before it.
+struct Step<'a> {
+    directory: Layer<'a>,
+    cdrs: Layer<'a>,
+}
+
+struct Layer<'a> {
+    below: &'a dyn Table,
+    group: &'a Writes,
+    writes: Writes,
+}
+
+impl Layer<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.writes.get(key).or_else(|| self.group.get(key)) {
+            Some(written) => Ok(written.clone()),
+            None => self.below.get(key),
+        }
+    }
+
+    fn put<T: Stored>(&mut self, tree: &'static str, key: Vec<u8>, value: &T) -> Result<(), StoreError> {
+        let bytes = record::encode(value).map_err(|problem| unreadable(tree, &key, problem))?;
+        self.writes.insert(key, Some(bytes));
+        Ok(())
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+}
+
+impl Step<'_> {
+    fn run(&mut self, transaction: &Transaction) -> Result<CommitOutcome, StoreError> {
+        for change in &transaction.changes {
+            match change {
+                Change::PutNumber(number) => {
+                    self.directory.put("numbers", keys::number(&number.number), number)?;
+                }
+                Change::DeleteNumber(number) => self.directory.delete(keys::number(number)),
+                Change::PutBinding(binding) => {
+                    self.directory.put("bindings", keys::binding(binding.id), binding)?;
+                }
+                Change::DeleteBinding(id) => self.directory.delete(keys::binding(*id)),
+                Change::ClaimPair(claim) => match self.holder(claim)? {
+                    Some(Holder(other)) if other != claim.binding => return Ok(CommitOutcome::Conflict),
+                    Some(_) | None => {
+                        let key = keys::pair(&claim.proxy, &claim.party);
+                        self.directory.put("pairs", key, &Holder(claim.binding))?;
+                    }
+                },
+                Change::ReleasePair(claim) => {
+                    if self.holder(claim)? == Some(Holder(claim.binding)) {
+                        self.directory.delete(keys::pair(&claim.proxy, &claim.party));
+                    }
+                }
+                Change::PutRest(rest) => {
+                    self.directory.put("rests", keys::rest(&rest.proxy, &rest.party), rest)?;
+                }
+                Change::DeleteRest(rest) => self.directory.delete(keys::rest(&rest.proxy, &rest.party)),
+                Change::PutCdr(cdr) => self.put_cdr(cdr)?,
+            }
+        }
+        Ok(CommitOutcome::Applied)
+    }
+
+    fn holder(&self, claim: &PairClaim) -> Result<Option<Holder>, StoreError> {
+        let key = keys::pair(&claim.proxy, &claim.party);
+        self.directory.get(&key)?.map(|bytes| read("pairs", &key, &bytes)).transpose()
+    }
+
+    /// Replaces the record of the same session and leg, its indices included.
+    fn put_cdr(&mut self, cdr: &Cdr) -> Result<(), StoreError> {
+        let by_leg = keys::session_leg(cdr.session, cdr.leg);
+        if let Some(old_key) = self.cdrs.get(&by_leg)? {
+            if let Some(bytes) = self.cdrs.get(&old_key)? {
+                let old: Cdr = read("cdrs", &old_key, &bytes)?;
+                if let Some(binding) = old.binding {
+                    self.cdrs.delete(keys::binding_cdr(binding, &old_key));
+                }
+            }
+            self.cdrs.delete(old_key);
+        }
+        let key = keys::cdr(cdr.end, cdr.session, cdr.leg);
+        if let Some(binding) = cdr.binding {
+            self.cdrs.writes.insert(keys::binding_cdr(binding, &key), Some(Vec::new()));
+        }
+        self.cdrs.writes.insert(by_leg, Some(key.clone()));
+        self.cdrs.put("cdrs", key, cdr)
+    }
+}
+
+/// Everything that the engine's directory needs to start.
+pub(super) fn snapshot(directory: &dyn Table) -> Result<Snapshot, StoreError> {
+    Ok(Snapshot {
+        numbers: read_all(directory, "numbers", keys::NUMBERS)?,
+        bindings: read_all(directory, "bindings", keys::BINDINGS)?,
+        rests: read_all(directory, "rests", keys::RESTS)?,
+    })
+}
+
+/// Call detail records that match, newest first.
+pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+    let mut found = Vec::new();
+    let mut keep = |cdr: Cdr| {
+        if query.binding.is_none_or(|binding| cdr.binding == Some(binding)) {
+            found.push(cdr);
+        }
+        found.len() < query.limit
+    };
+    if query.limit == 0 {
+        return Ok(found);
+    }
+    match (query.session, query.binding) {
+        (Some(session), _) => {
+            for row in table.scan_back(&keys::session_prefix(session)) {
+                keep(at(table, &row?.1)?);
+            }
+            found.sort_by_key(|cdr| std::cmp::Reverse((cdr.end, cdr.leg)));
+            found.truncate(query.limit);
+        }
+        (None, Some(binding)) => {
+            for row in table.scan_back(&keys::binding_prefix(binding)) {
+                if !keep(at(table, &keys::of_binding_entry(&row?.0))?) {
+                    break;
+                }
+            }
+        }
+        (None, None) => {
+            for row in table.scan_back(keys::CDRS) {
+                let (key, bytes) = row?;
+                if !keep(read("cdrs", &key, &bytes)?) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn at(table: &dyn Table, key: &[u8]) -> Result<Cdr, StoreError> {
+    match table.get(key)? {
+        Some(bytes) => read("cdrs", key, &bytes),
+        None => Err(unreadable("cdrs", key, "an index names it, and it is not there".into())),
+    }
+}
+
+fn read_all<T: Stored>(table: &dyn Table, tree: &'static str, prefix: &[u8]) -> Result<Vec<T>, StoreError> {
+    table
+        .scan(prefix)
+        .map(|row| {
+            let (key, bytes) = row?;
+            read(tree, &key, &bytes)
+        })
+        .collect()
+}
+
+fn read<T: Stored>(tree: &'static str, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    record::decode(bytes).map_err(|problem| unreadable(tree, key, problem))
+}
+
+fn unreadable(tree: &'static str, key: &[u8], problem: String) -> StoreError {
+    StoreError::Record { tree, key: keys::shown(key), problem }
+}

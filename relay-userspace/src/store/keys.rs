@@ -1,0 +1,141 @@
+//! Keys that sort as they are read.
+//!
+//! Both databases hold one tree each, so that a group of changes is one atomic
+//! batch; the first byte of a key says what kind of record it is. Integers are
+//! big-endian, times have their sign bit flipped, and texts end at a zero byte,
+//! which none of them contains.
+
+use crate::engine::directory::PartyAddress;
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::number::ProxyNumber;
+use crate::engine::time::Timestamp;
+
+/// Marks a database as ours.
+pub(super) const FORMAT: &[u8] = b"!format";
+/// Pool numbers.
+pub(super) const NUMBERS: &[u8] = b"n";
+/// Bindings.
+pub(super) const BINDINGS: &[u8] = b"b";
+/// Freed pairs.
+pub(super) const RESTS: &[u8] = b"r";
+/// Call detail records by the time of their end.
+pub(super) const CDRS: &[u8] = b"c";
+
+/// Of a pool number.
+pub(super) fn number(number: &ProxyNumber) -> Vec<u8> {
+    [NUMBERS, number.digits().as_bytes()].concat()
+}
+
+/// Of a binding.
+pub(super) fn binding(id: BindingId) -> Vec<u8> {
+    [BINDINGS, &id.to_bits().to_be_bytes()].concat()
+}
+
+/// Of the claim on a pair.
+pub(super) fn pair(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
+    with_pair(b"p", proxy, party)
+}
+
+/// Of a pair that rests.
+pub(super) fn rest(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
+    with_pair(RESTS, proxy, party)
+}
+
+/// Of a call detail record.
+pub(super) fn cdr(end: Timestamp, session: SessionId, leg: LegName) -> Vec<u8> {
+    [CDRS, &moment(end), &session.to_bits().to_be_bytes(), &[leg_byte(leg)]].concat()
+}
+
+/// Of the index entry that finds a record by its session and leg.
+pub(super) fn session_leg(session: SessionId, leg: LegName) -> Vec<u8> {
+    let mut key = session_prefix(session);
+    key.push(leg_byte(leg));
+    key
+}
+
+/// Before the legs of a session.
+pub(super) fn session_prefix(session: SessionId) -> Vec<u8> {
+    [b"s".as_slice(), &session.to_bits().to_be_bytes()].concat()
+}
+
+/// Of the index entry that finds a record by its binding; ends like the
+/// record's own key.
+pub(super) fn binding_cdr(binding: BindingId, cdr: &[u8]) -> Vec<u8> {
+    let mut key = binding_prefix(binding);
+    key.extend_from_slice(&cdr[CDRS.len()..]);
+    key
+}
+
+/// Before the records of a binding, oldest first.
+pub(super) fn binding_prefix(binding: BindingId) -> Vec<u8> {
+    [b"i".as_slice(), &binding.to_bits().to_be_bytes()].concat()
+}
+
+/// The record's key that an entry of the binding index stands for.
+pub(super) fn of_binding_entry(entry: &[u8]) -> Vec<u8> {
+    [CDRS, entry.get(1 + 16..).unwrap_or_default()].concat()
+}
+
+/// The record's key in text: the only part of it that is safe to show is all
+/// but the party, which pairs and rests end with.
+pub(super) fn shown(key: &[u8]) -> String {
+    let (kind, rest) = key.split_at(key.len().min(1));
+    let id = rest.get(..16).and_then(|bytes| bytes.try_into().ok()).map(u128::from_be_bytes);
+    match (kind, id) {
+        (b"n", _) => format!("+{}", String::from_utf8_lossy(rest)),
+        (b"p" | b"r", _) => {
+            let proxy = rest.split(|&byte| byte == 0).next().unwrap_or_default();
+            format!("+{}", String::from_utf8_lossy(proxy))
+        }
+        (b"b", Some(bits)) => BindingId::from_bits(bits).to_string(),
+        _ => rest.escape_ascii().to_string(),
+    }
+}
+
+fn with_pair(kind: &[u8], proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
+    let mut key = [kind, proxy.digits().as_bytes(), &[0]].concat();
+    match party {
+        PartyAddress::Number(number) => {
+            key.push(b'+');
+            key.extend_from_slice(number.reveal().as_bytes());
+        }
+        PartyAddress::Extension { trunk, user } => {
+            key.push(b'@');
+            key.extend_from_slice(trunk.as_bytes());
+            key.push(0);
+            key.extend_from_slice(user.reveal().as_bytes());
+        }
+    }
+    key
+}
+
+fn moment(at: Timestamp) -> [u8; 8] {
+    (at.unix_microseconds() ^ i64::MIN).to_be_bytes()
+}
+
+const fn leg_byte(leg: LegName) -> u8 {
+    match leg {
+        LegName::A => b'A',
+        LegName::B => b'B',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_sort_by_time_even_before_the_epoch() {
+        let key = |at| cdr(Timestamp::from_unix_microseconds(at), SessionId::from_bits(1), LegName::A);
+        assert!(key(-5) < key(-4) && key(-1) < key(0) && key(0) < key(i64::MAX));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_key_has_no_party_in_it() {
+        let (proxy, party): (ProxyNumber, _) =
+            ("+14155550100".parse().unwrap(), "+12125551200".parse().unwrap());
+        assert_eq!(shown(&pair(&proxy, &PartyAddress::Number(party))), "+14155550100");
+        let id = BindingId::from_bits(7);
+        assert_eq!(shown(&binding(id)), id.to_string());
+    }
+}

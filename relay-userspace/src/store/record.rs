@@ -1,0 +1,428 @@
+//! What a stored record looks like, apart from what the engine's types look
+//! like today.
+//!
+//! A record is one byte of version and a postcard encoding of a struct here
+//! that never changes once it has shipped; a new shape is a new struct and a
+//! new version, and the old one stays readable. Party numbers pass through
+//! `reveal` here and nowhere else in the store.
+
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as WordError, StrDeserializer};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
+use crate::engine::directory::{
+    Binding, BindingKind, BindingState, Extension, NumberKind, PairRest, Party, PartyAddress, PoolNumber,
+};
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::number::ProxyNumber;
+use crate::engine::time::Timestamp;
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// A type that can be stored.
+pub(super) trait Stored: Sized {
+    /// Its first shape.
+    type V1: Serialize + DeserializeOwned;
+
+    fn to_v1(&self) -> Self::V1;
+    fn from_v1(record: Self::V1) -> Result<Self, String>;
+}
+
+/// Version and record.
+pub(super) fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, String> {
+    postcard::to_extend(&value.to_v1(), vec![VERSION]).map_err(|error| error.to_string())
+}
+
+/// The value of a record of any version.
+pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, String> {
+    match bytes.split_first() {
+        Some((&VERSION, record)) => {
+            T::from_v1(postcard::from_bytes(record).map_err(|error| error.to_string())?)
+        }
+        Some((version, _)) => Err(format!(
+            "its version is {version}, and this program reads up to {VERSION}; start a newer Vizard"
+        )),
+        None => Err("it is empty".into()),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct NumberV1 {
+    number: String,
+    country: String,
+    region: Option<String>,
+    locality: Option<String>,
+    kind: u8,
+    voice: bool,
+    sms: bool,
+    trunk: Option<String>,
+}
+
+impl Stored for PoolNumber {
+    type V1 = NumberV1;
+
+    fn to_v1(&self) -> NumberV1 {
+        NumberV1 {
+            number: self.number.to_string(),
+            country: self.country.to_string(),
+            region: self.region.clone(),
+            locality: self.locality.clone(),
+            kind: match self.kind {
+                NumberKind::Local => 0,
+                NumberKind::TollFree => 1,
+                NumberKind::Mobile => 2,
+                NumberKind::Internal => 3,
+            },
+            voice: self.voice,
+            sms: self.sms,
+            trunk: self.trunk.clone(),
+        }
+    }
+
+    fn from_v1(record: NumberV1) -> Result<Self, String> {
+        Ok(Self {
+            number: proxy(&record.number)?,
+            country: record.country.parse().map_err(|_| "its country is not one".to_owned())?,
+            region: record.region,
+            locality: record.locality,
+            kind: match record.kind {
+                0 => NumberKind::Local,
+                1 => NumberKind::TollFree,
+                2 => NumberKind::Mobile,
+                3 => NumberKind::Internal,
+                other => return Err(format!("{other} is no kind of number")),
+            },
+            voice: record.voice,
+            sms: record.sms,
+            trunk: record.trunk,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum AddressV1 {
+    /// Digits without `+`.
+    Number(String),
+    Extension {
+        trunk: String,
+        user: String,
+    },
+}
+
+fn to_address(address: &PartyAddress) -> AddressV1 {
+    match address {
+        PartyAddress::Number(number) => AddressV1::Number(number.reveal().to_owned()),
+        PartyAddress::Extension { trunk, user } => {
+            AddressV1::Extension { trunk: trunk.clone(), user: user.reveal().to_owned() }
+        }
+    }
+}
+
+fn from_address(record: AddressV1) -> Result<PartyAddress, String> {
+    match record {
+        AddressV1::Number(digits) => {
+            let number =
+                format!("+{digits}").parse().map_err(|error| format!("a party's number: {error}"))?;
+            Ok(PartyAddress::Number(number))
+        }
+        AddressV1::Extension { trunk, user } => {
+            let user = Extension::new(&user).ok_or("a party's extension is not one")?;
+            Ok(PartyAddress::Extension { trunk, user })
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct BindingV1 {
+    id: u128,
+    tenant: String,
+    project: String,
+    kind: u8,
+    key: String,
+    customer: (AddressV1, String),
+    agent: (AddressV1, String),
+    created: i64,
+    state: StateV1,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StateV1 {
+    Live { expires: i64 },
+    Entombed { since: i64, until: i64 },
+}
+
+impl Stored for Binding {
+    type V1 = BindingV1;
+
+    fn to_v1(&self) -> BindingV1 {
+        let party = |party: &Party| (to_address(&party.address), party.proxy.to_string());
+        BindingV1 {
+            id: self.id.to_bits(),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            kind: match self.kind {
+                BindingKind::Session => 0,
+                BindingKind::Case => 1,
+                BindingKind::Customer => 2,
+                BindingKind::Agent => 3,
+            },
+            key: self.key.clone(),
+            customer: party(&self.customer),
+            agent: party(&self.agent),
+            created: self.created.unix_microseconds(),
+            state: match self.state {
+                BindingState::Live { expires } => StateV1::Live { expires: expires.unix_microseconds() },
+                BindingState::Entombed { since, until } => {
+                    StateV1::Entombed { since: since.unix_microseconds(), until: until.unix_microseconds() }
+                }
+            },
+        }
+    }
+
+    fn from_v1(record: BindingV1) -> Result<Self, String> {
+        let party = |(address, number): (AddressV1, String)| {
+            Ok::<_, String>(Party { address: from_address(address)?, proxy: proxy(&number)? })
+        };
+        Ok(Self {
+            id: BindingId::from_bits(record.id),
+            tenant: record.tenant,
+            project: record.project,
+            kind: match record.kind {
+                0 => BindingKind::Session,
+                1 => BindingKind::Case,
+                2 => BindingKind::Customer,
+                3 => BindingKind::Agent,
+                other => return Err(format!("{other} is no kind of binding")),
+            },
+            key: record.key,
+            customer: party(record.customer)?,
+            agent: party(record.agent)?,
+            created: time(record.created),
+            state: match record.state {
+                StateV1::Live { expires } => BindingState::Live { expires: time(expires) },
+                StateV1::Entombed { since, until } => {
+                    BindingState::Entombed { since: time(since), until: time(until) }
+                }
+            },
+        })
+    }
+}
+
+/// The binding that holds a pair.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Holder(pub(super) BindingId);
+
+impl Stored for Holder {
+    type V1 = u128;
+
+    fn to_v1(&self) -> u128 {
+        self.0.to_bits()
+    }
+
+    fn from_v1(record: u128) -> Result<Self, String> {
+        Ok(Self(BindingId::from_bits(record)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct RestV1 {
+    proxy: String,
+    party: AddressV1,
+    since: i64,
+}
+
+impl Stored for PairRest {
+    type V1 = RestV1;
+
+    fn to_v1(&self) -> RestV1 {
+        RestV1 {
+            proxy: self.proxy.to_string(),
+            party: to_address(&self.party),
+            since: self.since.unix_microseconds(),
+        }
+    }
+
+    fn from_v1(record: RestV1) -> Result<Self, String> {
+        Ok(Self {
+            proxy: proxy(&record.proxy)?,
+            party: from_address(record.party)?,
+            since: time(record.since),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CdrV1 {
+    session: u128,
+    leg: SideV1,
+    binding: Option<u128>,
+    tenant: String,
+    project: String,
+    inbound: bool,
+    proxy: Option<String>,
+    remote_country: Option<String>,
+    trunk: String,
+    start: i64,
+    answer: Option<i64>,
+    end: i64,
+    billable_seconds: u64,
+    /// Packets and bytes.
+    received: (u64, u64),
+    sent: (u64, u64),
+    released_by: SideV1,
+    cause: String,
+    sip_status: Option<u16>,
+    emergency: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SideV1 {
+    A,
+    B,
+    Platform,
+}
+
+impl Stored for Cdr {
+    type V1 = CdrV1;
+
+    fn to_v1(&self) -> CdrV1 {
+        let traffic = |traffic: Traffic| (traffic.packets, traffic.bytes);
+        CdrV1 {
+            session: self.session.to_bits(),
+            leg: match self.leg {
+                LegName::A => SideV1::A,
+                LegName::B => SideV1::B,
+            },
+            binding: self.binding.map(BindingId::to_bits),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            inbound: self.direction == Direction::Inbound,
+            proxy: self.proxy.map(|proxy| proxy.to_string()),
+            remote_country: self.remote_country.map(|country| country.to_string()),
+            trunk: self.trunk.clone(),
+            start: self.start.unix_microseconds(),
+            answer: self.answer.map(Timestamp::unix_microseconds),
+            end: self.end.unix_microseconds(),
+            billable_seconds: self.billable_seconds,
+            received: traffic(self.received),
+            sent: traffic(self.sent),
+            released_by: match self.release.side {
+                ReleaseSide::A => SideV1::A,
+                ReleaseSide::B => SideV1::B,
+                ReleaseSide::Platform => SideV1::Platform,
+            },
+            cause: self.release.cause.as_str().to_owned(),
+            sip_status: self.release.sip_status,
+            emergency: self.emergency,
+        }
+    }
+
+    fn from_v1(record: CdrV1) -> Result<Self, String> {
+        let traffic = |(packets, bytes)| Traffic { packets, bytes };
+        let country = |text: String| text.parse().map_err(|_| "its country is not one".to_owned());
+        Ok(Self {
+            session: SessionId::from_bits(record.session),
+            leg: match record.leg {
+                SideV1::A => LegName::A,
+                SideV1::B => LegName::B,
+                SideV1::Platform => return Err("it belongs to no leg".into()),
+            },
+            binding: record.binding.map(BindingId::from_bits),
+            tenant: record.tenant,
+            project: record.project,
+            direction: if record.inbound { Direction::Inbound } else { Direction::Outbound },
+            proxy: record.proxy.as_deref().map(proxy).transpose()?,
+            remote_country: record.remote_country.map(country).transpose()?,
+            trunk: record.trunk,
+            start: time(record.start),
+            answer: record.answer.map(time),
+            end: time(record.end),
+            billable_seconds: record.billable_seconds,
+            received: traffic(record.received),
+            sent: traffic(record.sent),
+            release: Release {
+                side: match record.released_by {
+                    SideV1::A => ReleaseSide::A,
+                    SideV1::B => ReleaseSide::B,
+                    SideV1::Platform => ReleaseSide::Platform,
+                },
+                cause: cause(&record.cause)?,
+                sip_status: record.sip_status,
+            },
+            emergency: record.emergency,
+        })
+    }
+}
+
+/// The cause whose word this is.
+fn cause(word: &str) -> Result<Cause, String> {
+    let word: StrDeserializer<'_, WordError> = word.into_deserializer();
+    Cause::deserialize(word).map_err(|_| "its release cause is not one".into())
+}
+
+fn proxy(text: &str) -> Result<ProxyNumber, String> {
+    text.parse().map_err(|error| format!("its number: {error}"))
+}
+
+const fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_unix_microseconds(microseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_survives_its_word() {
+        use Cause::*;
+        let causes = [
+            Normal,
+            Cancelled,
+            Busy,
+            Declined,
+            NoAnswer,
+            Unreachable,
+            Rejected,
+            NoBinding,
+            BindingEnded,
+            Anonymous,
+            NoRoute,
+            NotAcceptable,
+            Overload,
+            MediaFailure,
+            ProtocolError,
+            MaxDuration,
+            Operator,
+            Shutdown,
+        ];
+        for cause in causes {
+            assert_eq!(super::cause(cause.as_str()), Ok(cause));
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_says_so() {
+        let mut bytes = encode(&Holder(BindingId::from_bits(9))).unwrap();
+        assert!(decode::<Holder>(&bytes).is_ok());
+        bytes[0] = 77;
+        let problem = decode::<Holder>(&bytes).err().unwrap();
+        assert!(problem.contains("version is 77"), "{problem}");
+        assert!(decode::<Holder>(&[]).is_err());
+        assert!(decode::<Binding>(&[VERSION, 1, 2, 3]).is_err());
+    }
+
+    /// The first shape never changes: these bytes are in files out there.
+    #[test]
+    fn the_first_version_keeps_its_bytes() {
+        let rest = PairRest {
+            proxy: "+14155550100".parse().unwrap(),
+            party: PartyAddress::Number("+12125551200".parse().unwrap()),
+            since: time(5),
+        };
+        let bytes = b"\x01\x0c+14155550100\x00\x0b12125551200\x0a";
+        assert_eq!(encode(&rest).unwrap(), bytes);
+        assert_eq!(decode::<PairRest>(bytes).unwrap(), rest);
+    }
+}

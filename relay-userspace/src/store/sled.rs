@@ -1,0 +1,241 @@
+//! The default store: two embedded sled databases under one path.
+//!
+//! ```text
+//! PATH/lock         the process that has the store open
+//! PATH/format       written once both databases exist
+//! PATH/directory/   numbers, bindings, pairs
+//! PATH/cdrs/        call detail records
+//! ```
+//!
+//! A group of transactions becomes one atomic batch per database, then one
+//! `flush` of each database that it touched, then one `fdatasync` of that
+//! database's file: sled 0.34 flushes with `sync_file_range`, which survives a
+//! killed process and not a power cut. A transaction that changes both
+//! databases is whole in each; should the process die between the two, it was
+//! not acknowledged, and its records are written again or not missed.
+//!
+//! sled starts an empty database when it finds its file damaged beyond use. The
+//! mark that both databases carry tells that from a new store.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::apply::{self, Row, Table, Writes};
+use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys};
+use crate::engine::cdr::Cdr;
+use crate::engine::directory::Snapshot;
+use crate::engine::io::Transaction;
+
+/// Bytes of sled's page cache, per database: the engine reads once, at start.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// What [`keys::FORMAT`] and the `format` file hold.
+const FORMAT: &[u8] = b"vizard store 1\n";
+
+/// A store in files.
+pub struct SledStore {
+    directory: Database,
+    cdrs: Database,
+    /// Locked while the store is open.
+    _lock: File,
+}
+
+impl SledStore {
+    /// Opens the store at a path, or makes one there.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(path).map_err(|error| cannot_open(path, &error))?;
+        let lock = lock(path)?;
+        let format = path.join("format");
+        let existed = format.try_exists().map_err(|error| cannot_open(path, &error))?;
+        let directory = Database::open(path, "directory", existed)?;
+        let cdrs = Database::open(path, "cdrs", existed)?;
+        if !existed {
+            let written = File::create(&format).and_then(|mut file| {
+                file.write_all(FORMAT)?;
+                file.sync_all()?;
+                // The names of what was made must outlast a power cut too.
+                for made in [&path.join("directory"), &path.join("cdrs"), path] {
+                    File::open(made)?.sync_all()?;
+                }
+                Ok(())
+            });
+            written.map_err(|error| cannot_open(path, &error))?;
+        }
+        Ok(Self { directory, cdrs, _lock: lock })
+    }
+}
+
+impl Store for SledStore {
+    fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
+        let planned = apply::plan(&self.directory.tree, &self.cdrs.tree, group)?;
+        let mut touched = Vec::with_capacity(2);
+        for (database, writes) in [(&self.directory, planned.directory), (&self.cdrs, planned.cdrs)] {
+            if !writes.is_empty() {
+                database.write(writes)?;
+                touched.push(database);
+            }
+        }
+        for database in &touched {
+            database.tree.flush().map_err(|error| failed("flushing", &error))?;
+        }
+        for database in &touched {
+            database
+                .file
+                .sync_data()
+                .map_err(|error| StoreError::Io { doing: "syncing", problem: error.to_string() })?;
+        }
+        Ok(planned.outcomes)
+    }
+
+    fn load(&self) -> Result<Snapshot, StoreError> {
+        apply::snapshot(&self.directory.tree)
+    }
+
+    fn reader(&self) -> Box<dyn CdrReader> {
+        Box::new(Reader(self.cdrs.tree.clone()))
+    }
+}
+
+struct Reader(::sled::Tree);
+
+impl CdrReader for Reader {
+    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+        apply::cdrs(&self.0, query)
+    }
+}
+
+/// One sled database with all its records in one tree.
+struct Database {
+    tree: ::sled::Tree,
+    /// A second handle on sled's log, to sync it with.
+    file: File,
+    /// Closes the database when dropped, after `tree`.
+    _db: ::sled::Db,
+}
+
+impl Database {
+    fn open(store: &Path, name: &str, existed: bool) -> Result<Self, StoreError> {
+        let path = store.join(name);
+        let db = ::sled::Config::new()
+            .path(&path)
+            .cache_capacity(CACHE_BYTES)
+            // Every group is flushed when it is committed.
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| match error {
+                ::sled::Error::Io(error) => cannot_open(&path, &error),
+                other => damaged(&path, &other.to_string()),
+            })?;
+        let tree = db.open_tree("records").map_err(|error| damaged(&path, &error.to_string()))?;
+        let mark = tree.get(keys::FORMAT).map_err(|error| damaged(&path, &error.to_string()))?;
+        match mark {
+            Some(mark) if mark == FORMAT => {}
+            Some(_) => {
+                return Err(StoreError::Open {
+                    path: path.display().to_string(),
+                    problem: "it was written by a newer Vizard; start that one, or name another [store] path"
+                        .into(),
+                });
+            }
+            None if existed => return Err(damaged(&path, "its records are gone")),
+            None => {
+                let marked = tree.insert(keys::FORMAT, FORMAT).and_then(|_| tree.flush());
+                marked.map_err(|error| failed("making the store", &error))?;
+            }
+        }
+        let file = File::open(path.join("db")).map_err(|error| cannot_open(&path, &error))?;
+        file.sync_all().map_err(|error| cannot_open(&path, &error))?;
+        Ok(Self { tree, file, _db: db })
+    }
+
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|error| failed("writing", &error))
+    }
+}
+
+impl Table for ::sled::Tree {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = ::sled::Tree::get(self, key).map_err(|error| failed("reading", &error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
+        Box::new(self.scan_prefix(prefix).map(row))
+    }
+
+    fn scan_back<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
+        Box::new(self.scan_prefix(prefix).rev().map(row))
+    }
+}
+
+fn row(row: ::sled::Result<(::sled::IVec, ::sled::IVec)>) -> Row {
+    let (key, value) = row.map_err(|error| failed("reading", &error))?;
+    Ok((key.to_vec(), value.to_vec()))
+}
+
+/// Holds the store for this process. The lock goes with the process, however
+/// it ends; the file says whose it is.
+fn lock(store: &Path) -> Result<File, StoreError> {
+    let path = store.join("lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| cannot_open(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse { path: store.display().to_string(), by: holder(&mut file) });
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot_open(&path, &error)),
+    }
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(|error| cannot_open(&path, &error))?;
+    Ok(file)
+}
+
+/// `process 4711 (vizard)`, as far as the lock file and the kernel tell.
+fn holder(lock: &mut File) -> String {
+    let mut text = String::new();
+    let pid: Option<u32> = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    let Some(pid) = pid else { return "another process".into() };
+    match fs::read_to_string(PathBuf::from(format!("/proc/{pid}/comm"))) {
+        Ok(name) => format!("process {pid} ({})", name.trim()),
+        Err(_) => format!("process {pid}"),
+    }
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; give the user that runs Vizard read and write access to it",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "; a file is in the way: name another [store] path"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable, or name another [store] path",
+        io::ErrorKind::StorageFull => "; free some space",
+        _ => "",
+    };
+    StoreError::Open { path: path.display().to_string(), problem: format!("{error}{remedy}") }
+}
+
+fn damaged(path: &Path, problem: &str) -> StoreError {
+    StoreError::Open {
+        path: path.display().to_string(),
+        problem: format!(
+            "it is damaged ({problem}); restore it from a backup, or move it away to start empty"
+        ),
+    }
+}
+
+fn failed(doing: &'static str, error: &::sled::Error) -> StoreError {
+    StoreError::Io { doing, problem: error.to_string() }
+}

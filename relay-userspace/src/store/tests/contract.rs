@@ -1,0 +1,138 @@
+//! What every store does alike.
+
+use super::*;
+use crate::store::CommitOutcome::{Applied, Conflict};
+use crate::store::{CdrQuery, CommitOutcome, MemoryStore, SledStore, Store};
+
+/// Runs a test on every kind of store.
+fn on_each(test: impl Fn(&mut dyn Store)) {
+    test(&mut MemoryStore::default());
+    let directory = tempfile::tempdir().unwrap();
+    test(&mut SledStore::open(directory.path()).unwrap());
+}
+
+fn commit(store: &mut dyn Store, transaction: Transaction) -> CommitOutcome {
+    store.commit(&[transaction]).unwrap()[0]
+}
+
+fn query(store: &dyn Store, query: &CdrQuery) -> Vec<Cdr> {
+    store.reader().cdrs(query).unwrap()
+}
+
+#[test]
+fn what_was_written_is_read_back_the_same() {
+    on_each(|store| {
+        let binding = binding(77);
+        let rest = PairRest { proxy: number(1).number, party: customer(), since: time(-3) };
+        let changes = vec![
+            Change::PutNumber(number(1)),
+            Change::PutBinding(binding.clone()),
+            Change::PutRest(rest.clone()),
+            Change::PutCdr(cdr(1, LegName::A, 10)),
+        ];
+        assert_eq!(commit(store, Transaction { changes }), Applied);
+        let snapshot = store.load().unwrap();
+        assert_eq!(snapshot.numbers, [number(1)]);
+        assert_eq!(snapshot.bindings, std::slice::from_ref(&binding));
+        assert_eq!(snapshot.rests, std::slice::from_ref(&rest));
+        assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), [cdr(1, LegName::A, 10)]);
+        let changes = vec![
+            Change::DeleteNumber(number(1).number),
+            Change::DeleteBinding(binding.id),
+            Change::DeleteRest(rest),
+        ];
+        commit(store, Transaction { changes });
+        assert_eq!(store.load().unwrap(), crate::engine::directory::Snapshot::default());
+    });
+}
+
+#[test]
+fn a_pair_has_one_holder_and_a_conflict_leaves_nothing_behind() {
+    on_each(|store| {
+        let first = binding(1);
+        assert_eq!(commit(store, creation(1)), Applied);
+        // Claiming again for the same binding is no conflict.
+        assert_eq!(commit(store, creation(1)), Applied);
+        let foreign = Transaction {
+            changes: vec![
+                Change::PutNumber(number(9)),
+                Change::PutCdr(cdr(9, LegName::A, 1)),
+                Change::ClaimPair(claim(&first.customer, 2)),
+                Change::PutBinding(binding(2)),
+            ],
+        };
+        assert_eq!(commit(store, foreign.clone()), Conflict);
+        assert_eq!(store.load().unwrap().bindings, std::slice::from_ref(&first));
+        assert_eq!(store.load().unwrap().numbers, []);
+        assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), []);
+        // Only the holder frees a pair.
+        commit(store, one(Change::ReleasePair(claim(&first.customer, 2))));
+        assert_eq!(commit(store, foreign.clone()), Conflict);
+        commit(store, one(Change::ReleasePair(claim(&first.customer, 1))));
+        assert_eq!(commit(store, foreign), Applied);
+    });
+}
+
+#[test]
+fn a_group_sees_what_came_before_in_it() {
+    on_each(|store| {
+        let pair = binding(1).customer;
+        let group = [
+            one(Change::ClaimPair(claim(&pair, 1))),
+            one(Change::ClaimPair(claim(&pair, 2))),
+            one(Change::ReleasePair(claim(&pair, 1))),
+            one(Change::ClaimPair(claim(&pair, 2))),
+            Transaction { changes: vec![Change::PutNumber(number(3)), Change::ClaimPair(claim(&pair, 1))] },
+        ];
+        assert_eq!(store.commit(&group).unwrap(), [Applied, Conflict, Applied, Applied, Conflict]);
+        assert_eq!(store.load().unwrap().numbers, []);
+        assert_eq!(commit(store, one(Change::ClaimPair(claim(&pair, 2)))), Applied);
+        assert_eq!(store.commit(&[]).unwrap(), []);
+    });
+}
+
+#[test]
+fn records_are_read_newest_first_by_call_and_by_binding() {
+    on_each(|store| {
+        let group: Vec<_> = (0..60_u128)
+            .flat_map(|session| {
+                // Ends in another order than sessions.
+                let end = i64::try_from(session * 37 % 60).unwrap();
+                [LegName::A, LegName::B].map(|leg| one(Change::PutCdr(cdr(session, leg, end))))
+            })
+            .collect();
+        store.commit(&group).unwrap();
+        let all = query(store, &CdrQuery { limit: 1_000, ..CdrQuery::default() });
+        assert_eq!(all.len(), 120);
+        assert!(all.is_sorted_by_key(|cdr| std::cmp::Reverse(cdr.end)));
+        let newest = query(store, &CdrQuery { limit: 7, ..CdrQuery::default() });
+        assert_eq!(newest, all[..7]);
+        let session = Some(SessionId::from_bits(5));
+        let legs = query(store, &CdrQuery { session, binding: None, limit: 9 });
+        assert_eq!(legs.iter().map(|cdr| cdr.leg).collect::<Vec<_>>(), [LegName::B, LegName::A]);
+        let binding = Some(BindingId::from_bits(2));
+        let of_binding = query(store, &CdrQuery { session: None, binding, limit: 1_000 });
+        let expected: Vec<_> = all.iter().filter(|cdr| cdr.binding == binding).cloned().collect();
+        assert_eq!(of_binding, expected);
+        assert_eq!(query(store, &CdrQuery { session, binding, limit: 1_000 }).len(), 2);
+        let other = Some(BindingId::from_bits(1));
+        assert_eq!(query(store, &CdrQuery { session, binding: other, limit: 1_000 }), []);
+        assert_eq!(query(store, &CdrQuery { session, binding, limit: 0 }), []);
+    });
+}
+
+#[test]
+fn a_record_that_is_written_again_counts_once() {
+    on_each(|store| {
+        let first = cdr(4, LegName::A, 10);
+        let again = Cdr { end: time(20), binding: Some(BindingId::from_bits(8)), ..first.clone() };
+        commit(store, one(Change::PutCdr(first.clone())));
+        let group = [one(Change::PutCdr(again.clone())), one(Change::PutCdr(again.clone()))];
+        store.commit(&group).unwrap();
+        let all = query(store, &CdrQuery { limit: 9, ..CdrQuery::default() });
+        assert_eq!(all, std::slice::from_ref(&again));
+        let of = |binding| query(store, &CdrQuery { session: None, binding, limit: 9 });
+        assert_eq!(of(first.binding), []);
+        assert_eq!(of(again.binding), std::slice::from_ref(&again));
+    });
+}
