@@ -8,6 +8,7 @@
 //! back-to-back user agent's.
 
 pub mod build;
+pub mod dialog;
 pub mod header;
 pub mod message;
 pub mod method;

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 use thiserror::Error;
@@ -118,7 +118,7 @@ impl Uri {
 
     /// `sip:user@address:port`.
     #[must_use]
-    pub fn sip_at(user: Option<&str>, address: std::net::SocketAddr) -> Self {
+    pub fn sip_at(user: Option<&str>, address: SocketAddr) -> Self {
         let mut text = String::with_capacity(48);
         text.push_str("sip:");
         if let Some(user) = user {
@@ -186,6 +186,16 @@ impl Uri {
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         self.parts.port
+    }
+
+    /// Where the URI points when its host is an address; port 5060 when none is
+    /// written.
+    #[must_use]
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self.host()? {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port().unwrap_or(5060))),
+            Host::Name(_) => None,
+        }
     }
 
     /// The parameters with their values, as written; those of a `tel` URI too.
