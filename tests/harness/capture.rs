@@ -76,10 +76,16 @@ impl Capture {
         &self.file
     }
 
-    /// Every byte of every packet, with the file's own headers.
+    /// How many bytes were looked through.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was captured; [`Capture::read`] refuses that.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// How often these bytes occur, anywhere in any packet.

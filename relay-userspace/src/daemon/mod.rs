@@ -15,7 +15,6 @@ mod clock;
 mod control;
 mod journal;
 mod notify;
-mod run;
 mod stop;
 mod waker;
 mod worker;
@@ -38,7 +37,6 @@ use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
 
-pub use run::run;
 pub use worker::Ended;
 
 use clock::Clock;

@@ -1,6 +1,5 @@
-//! The directory against examples, and against a reference model.
-
-mod model;
+//! The directory against examples, and against a reference model in
+//! `model_test`.
 
 use std::time::Duration;
 
