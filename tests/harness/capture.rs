@@ -76,16 +76,10 @@ impl Capture {
         &self.file
     }
 
-    /// How many bytes were looked through.
+    /// Every byte of every packet, with the file's own headers.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether nothing was captured; [`Capture::read`] refuses that.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// How often these bytes occur, anywhere in any packet.

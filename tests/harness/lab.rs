@@ -211,15 +211,12 @@ impl Drop for Lab {
 
 /// Deletes the namespaces of `prefix`, and says how many there were.
 pub fn take_down(prefix: &str) -> Result<usize> {
-    let ours = namespaces()?
-        .into_iter()
-        .filter(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')));
-    let mut count = 0;
-    for name in ours {
-        ip(&["netns", "delete", &name])?;
-        count += 1;
+    let is_ours = |name: &String| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-'));
+    let ours: Vec<String> = namespaces()?.into_iter().filter(is_ours).collect();
+    for name in &ours {
+        ip(&["netns", "delete", name])?;
     }
-    Ok(count)
+    Ok(ours.len())
 }
 
 /// Deletes what tests left behind whose process (the number in

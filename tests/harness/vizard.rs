@@ -22,7 +22,7 @@ pub fn root() -> &'static Path {
 pub fn build() -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
-    build.current_dir(root()).args(["build", "-p", "relay-userspace", "--bin", "vizard"]);
+    build.current_dir(root()).args(["build", "--quiet", "-p", "relay-userspace", "--bin", "vizard"]);
     build.args(["--message-format", "json-render-diagnostics"]);
     let messages = output(&mut build)?;
     messages

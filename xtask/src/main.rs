@@ -5,6 +5,7 @@
 //! Progress goes to standard error; standard output carries results alone.
 
 mod bench;
+mod demo;
 mod imports;
 mod run;
 mod setup;
@@ -27,6 +28,12 @@ struct Arguments {
 enum Task {
     /// Install what the other tasks need; each of them does its share by itself.
     Setup,
+    /// Place masked calls in a lab and show on one screen what happened.
+    #[command(
+        after_help = "As root the lab is three network namespaces joined by veth, with XDP in the driver.\n\
+                            Without root the same calls run on loopback, with media through plain sockets."
+    )]
+    Demo(demo::Options),
     /// Run every check and every tier of tests.
     Test(test::Options),
     /// Run the end-to-end tests in network namespaces (root only).
@@ -47,6 +54,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Setup => setup::everything(),
+        Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::E2e { filter } => test::end_to_end(filter.as_deref()),
         Task::Bench(options) => bench::run(&options),

@@ -57,7 +57,12 @@ fn line(colour: &str, sign: &str, name: &str, what: &str) {
 }
 
 fn paint(colour: &str, text: &str) -> String {
-    if stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+    paint_for(stderr().is_terminal(), colour, text)
+}
+
+/// Colours a text that goes to a terminal, unless the user wants none.
+pub(crate) fn paint_for(terminal: bool, colour: &str, text: &str) -> String {
+    if terminal && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[{colour}m{text}\x1b[0m")
     } else {
         text.to_owned()

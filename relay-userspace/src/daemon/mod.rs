@@ -15,6 +15,7 @@ mod clock;
 mod control;
 mod journal;
 mod notify;
+mod run;
 mod stop;
 mod waker;
 mod worker;
@@ -37,6 +38,7 @@ use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
 
+pub use run::run;
 pub use worker::Ended;
 
 use clock::Clock;

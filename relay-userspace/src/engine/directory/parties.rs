@@ -92,6 +92,12 @@ impl Parties {
         }
     }
 
+    /// Whether nothing refers to anybody.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
     /// Where a party is.
     pub(super) fn address(&self, party: PartyIx) -> PartyAddress {
         self.slots[party.index()].address.unpack()

@@ -1,5 +1,6 @@
-//! The directory against examples, and against a reference model in
-//! `model_test`.
+//! The directory against examples, and against a reference model.
+
+mod model;
 
 use std::time::Duration;
 

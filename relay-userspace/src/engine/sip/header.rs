@@ -134,17 +134,16 @@ impl<'a> NameAddr<'a> {
                 None => ("", None),
             }
         };
-        let (uri_text, params) = match bracketed {
-            Some(rest) => rest.split_once('>').ok_or(HeaderProblem::Malformed)?,
-            None => {
-                let (uri, _) = scan::cut(text, b';');
-                // Section 20.10: what has a comma, a question mark or a
-                // semicolon in its URI wears angle brackets.
-                if uri.contains([',', '?']) {
-                    return Err(HeaderProblem::Malformed);
-                }
-                (trim(uri), &text[uri.len()..])
+        let (uri_text, params) = if let Some(rest) = bracketed {
+            rest.split_once('>').ok_or(HeaderProblem::Malformed)?
+        } else {
+            let (uri, _) = scan::cut(text, b';');
+            // Section 20.10: what has a comma, a question mark or a semicolon
+            // in its URI wears angle brackets.
+            if uri.contains([',', '?']) {
+                return Err(HeaderProblem::Malformed);
             }
+            (trim(uri), &text[uri.len()..])
         };
         Ok(Self { display, uri_text, uri_parts: Parts::scan(uri_text)?, params: Params::parse(params)? })
     }

@@ -123,7 +123,9 @@ impl State {
                     Effects { deliver: true, cancel, ..Effects::none() },
                 )
             }
-            (state @ Self::Proceeding(_), ..200) => (state, Effects::deliver()),
+            (state @ Self::Proceeding(_), ..200) | (state @ Self::Accepted(_), 200..300) => {
+                (state, Effects::deliver())
+            }
             (Self::Calling(_) | Self::Proceeding(_), 200..300) => {
                 (Self::Accepted(Accepted { m: over }), Effects::deliver())
             }
@@ -139,7 +141,6 @@ impl State {
                 let effects = Effects { send: completed.ack.clone(), ..Effects::none() };
                 (Self::Completed(completed), effects)
             }
-            (state @ Self::Accepted(_), 200..300) => (state, Effects::deliver()),
             (state @ Self::Completed(_), ..300)
             | (state @ Self::Accepted(_), ..200 | 300..)
             | (state @ Self::Terminated, _) => (state, Effects::none()),

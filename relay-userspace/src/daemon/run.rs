@@ -1,0 +1,104 @@
+//! The daemon as a process: logging, limits, signals, exit.
+
+use std::process;
+use std::thread;
+
+use anyhow::{Context, bail};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::stop::StopFlag;
+use super::{Daemon, Ended, Parts, notify};
+use crate::datapath;
+use crate::settings::Settings;
+use crate::store::SledStore;
+use crate::telemetry;
+
+/// Runs the daemon until a signal stops it.
+///
+/// The first SIGTERM or SIGINT ends all calls and writes their records, for at
+/// most ten seconds; a second one ends the process at once, which is an error.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(&settings.log).context("cannot start logging; check log.filter")?;
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    keep_memory_private();
+    raise_descriptor_limit();
+
+    let store = SledStore::open(&settings.store)?;
+    let datapath = datapath::open(&settings.datapath)?;
+    info!("media path: {}", datapath.choice());
+    let daemon = Daemon::start(Parts {
+        config: settings.engine,
+        control: settings.control,
+        store: Box::new(store),
+        datapath,
+        seed: seed()?,
+        config_file: settings.file,
+        store_path: settings.store,
+    })?;
+    stop_on_signals(daemon.stop.clone()).context("cannot catch signals")?;
+    for address in daemon.addresses() {
+        info!("SIP arrives at UDP {address}");
+    }
+    info!("vizard {} is ready, pid {}", env!("CARGO_PKG_VERSION"), process::id());
+    notify::notify(notify::READY);
+
+    match daemon.wait()? {
+        Ended::Drained => info!("stopped; every call has ended and is recorded"),
+        Ended::TimedOut => warn!("stopped; some calls had not ended in time and have no final record"),
+        Ended::AtOnce => bail!("stopped by a second signal; calls in progress have no final record"),
+    }
+    Ok(())
+}
+
+/// Live calls hold real numbers in memory: no core dump, no debugger of the
+/// same user. A system that refuses is served all the same.
+fn keep_memory_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let kept = rustix::process::setrlimit(Resource::Core, none)
+        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = kept {
+        warn!("core dumps could not be switched off: {error}; a dump would hold callers' numbers");
+    }
+}
+
+/// The socket path needs a descriptor per media port.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, most) {
+        warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    let length = getrandom(&mut seed, GetRandomFlags::empty()).context("no random numbers")?;
+    // The kernel promises up to 256 bytes in one go.
+    if length == seed.len() { Ok(seed) } else { bail!("the kernel gave {length} random bytes, not 32") }
+}
+
+fn stop_on_signals(stop: StopFlag) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _within = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let listen = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            info!("stopping; calls are being ended (a second signal does not wait for that)");
+            notify::notify(notify::STOPPING);
+            stop.ask();
+        }
+    };
+    thread::Builder::new().name("vizard-signals".into()).spawn(move || runtime.block_on(listen))?;
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! Thousands of random histories against a reference model.
+//!
+//! The model is the obvious one: what the store has acknowledged, as plain
+//! maps. After every step each (proxy, party) pair is looked up and must answer
+//! as the model says. The store delays, conflicts, fails before or after
+//! writing, and the process dies and starts again from what was written.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::engine::io::Change as Stored;
+
+const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
+const PARTIES: [&str; 6] =
+    ["+12125551200", "+13105550147", "+442079460999", "+14155550199", "77@pbx", "78@pbx"];
+
+type Pair = (ProxyNumber, PartyAddress);
+
+/// What a store holds.
+#[derive(Clone, Default)]
+struct Rows {
+    numbers: BTreeMap<ProxyNumber, PoolNumber>,
+    bindings: BTreeMap<BindingId, Binding>,
+    pairs: BTreeMap<Pair, BindingId>,
+    rests: BTreeMap<Pair, Timestamp>,
+}
+
+impl Rows {
+    fn apply(&mut self, transaction: &Transaction) {
+        for change in &transaction.changes {
+            match change.clone() {
+                Stored::PutNumber(number) => drop(self.numbers.insert(number.number, number)),
+                Stored::DeleteNumber(number) => drop(self.numbers.remove(&number)),
+                Stored::PutBinding(binding) => drop(self.bindings.insert(binding.id, binding)),
+                Stored::DeleteBinding(id) => drop(self.bindings.remove(&id)),
+                Stored::ClaimPair(claim) => {
+                    let holder = *self.pairs.entry((claim.proxy, claim.party)).or_insert(claim.binding);
+                    assert_eq!(holder, claim.binding, "a pair was claimed for a second binding");
+                }
+                Stored::ReleasePair(claim) => {
+                    let pair = (claim.proxy, claim.party);
+                    if self.pairs.get(&pair) == Some(&claim.binding) {
+                        self.pairs.remove(&pair);
+                    }
+                }
+                Stored::PutRest(rest) => drop(self.rests.insert((rest.proxy, rest.party), rest.since)),
+                Stored::DeleteRest(rest) => drop(self.rests.remove(&(rest.proxy, rest.party))),
+                Stored::PutCdr(_) => panic!("the directory writes no call detail records"),
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let rest = |(pair, since): (&Pair, &Timestamp)| PairRest {
+            proxy: pair.0,
+            party: pair.1.clone(),
+            since: *since,
+        };
+        Snapshot {
+            numbers: self.numbers.values().cloned().collect(),
+            bindings: self.bindings.values().cloned().collect(),
+            rests: self.rests.iter().map(rest).collect(),
+        }
+    }
+
+    /// Whom a pair belongs to, by looking at every binding.
+    fn owner(&self, proxy: ProxyNumber, caller: &PartyAddress) -> Option<(&Binding, LegName)> {
+        let is = |party: &Party| party.proxy == proxy && party.address == *caller;
+        let mut owners = self.bindings.values().filter_map(|binding| {
+            let leg = if is(&binding.customer) { LegName::A } else { LegName::B };
+            (is(&binding.customer) || is(&binding.agent)).then_some((binding, leg))
+        });
+        let owner = owners.next();
+        assert!(owners.next().is_none(), "a pair belongs to two bindings");
+        owner
+    }
+}
+
+struct Simulation {
+    random: ChaCha8Rng,
+    config: Arc<Config>,
+    now: Now,
+    /// Every pair that there can be.
+    pairs: Vec<Pair>,
+    directory: Directory,
+    written: Rows,
+    acknowledged: Rows,
+    in_flight: VecDeque<(CommitId, Transaction)>,
+    asked: BTreeSet<RequestId>,
+    calls: Vec<(BindingId, Pair)>,
+    next: u64,
+    answers: BTreeMap<&'static str, u32>,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut config = config();
+        config.bindings.time_to_live = Duration::from_secs(40);
+        config.bindings.callback_window = Duration::from_secs(20);
+        config.bindings.cool_off = Duration::from_secs(30);
+        config.limits.pending_commits = 12;
+        let config = Arc::new(config);
+        let parties = PARTIES.map(|party| parse::party("customer", &Typed(party.into()), &config).unwrap());
+        let pairs =
+            POOL.iter().flat_map(|proxy| parties.clone().map(|party| (proxy.parse().unwrap(), party)));
+        let mut simulation = Self {
+            pairs: pairs.collect(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            directory: Directory::new(Arc::clone(&config), [1; 32], at(0), Snapshot::default()),
+            config,
+            now: at(0),
+            written: Rows::default(),
+            acknowledged: Rows::default(),
+            in_flight: VecDeque::new(),
+            asked: BTreeSet::new(),
+            calls: Vec::new(),
+            next: 0,
+            answers: BTreeMap::new(),
+        };
+        simulation.ask(AdminRequest::PoolAdd { numbers: POOL.map(new_number).into() });
+        simulation.store_works(true);
+        simulation
+    }
+
+    fn pick(&mut self, choices: usize) -> usize {
+        self.random.random_range(0..choices)
+    }
+
+    fn ask(&mut self, request: AdminRequest) {
+        self.next += 1;
+        let id = RequestId(self.next);
+        self.asked.insert(id);
+        assert!(self.directory.handle_admin(self.now, id, request).is_none());
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.directory.poll_output() {
+            match output {
+                Output::Commit(id, transaction) => {
+                    self.check_choice(&transaction);
+                    self.in_flight.push_back((id, transaction));
+                }
+                Output::Reply(id, reply) => {
+                    assert!(self.asked.remove(&id), "{id:?} was answered twice or never asked");
+                    *self.answers.entry(name_of(&reply)).or_default() += 1;
+                }
+                Output::Event(_) => {}
+                other => panic!("{other:?} is not the directory's to put out"),
+            }
+        }
+    }
+
+    /// No number in cool-off for a party is given to it.
+    fn check_choice(&self, transaction: &Transaction) {
+        for change in &transaction.changes {
+            if let Stored::ClaimPair(claim) = change {
+                let pair = (claim.proxy, claim.party.clone());
+                let since = self.acknowledged.rests.get(&pair);
+                let cooling =
+                    since.is_some_and(|&since| self.now.wall < since + self.config.bindings.cool_off);
+                assert!(!cooling, "{pair:?} was given in its cool-off");
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.pick(100) {
+            0..35 => self.create(),
+            35..45 => self.close(),
+            45..65 => self.store_works(false),
+            65..80 => self.wait(),
+            80..87 => self.call(),
+            87..94 => self.hang_up(),
+            94..96 => self.look_around(),
+            96..98 => self.store_works(true),
+            _ => self.crash(),
+        }
+        self.check();
+    }
+
+    fn create(&mut self) {
+        let key = format!("k{}", self.pick(9));
+        let (customer, agent) = (PARTIES[self.pick(6)], PARTIES[self.pick(6)]);
+        let mut wanted = wanted(&key, customer, agent);
+        wanted.time_to_live = [None, Some(Duration::from_secs(5))][self.pick(2)];
+        wanted.country = [None, None, Some("GB".parse().unwrap())][self.pick(3)];
+        self.ask(AdminRequest::BindCreate(wanted.clone()));
+        if self.pick(4) == 0 {
+            self.ask(AdminRequest::BindCreate(wanted));
+        }
+    }
+
+    fn some_binding(&mut self) -> Option<BindingId> {
+        let ids: Vec<_> = self.acknowledged.bindings.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[self.random.random_range(0..ids.len())])
+    }
+
+    fn close(&mut self) {
+        let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
+        self.ask(AdminRequest::BindClose { id });
+    }
+
+    fn look_around(&mut self) {
+        let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
+        self.ask(AdminRequest::BindShow { id });
+        self.ask(AdminRequest::BindList { key: None, entombed: true, after: None, limit: 5 });
+        self.ask(AdminRequest::PoolList { country: None, after: None, limit: 5 });
+    }
+
+    /// Answers some commits, in order; well or with every kind of trouble.
+    fn store_works(&mut self, well: bool) {
+        let count = if well { usize::MAX } else { self.pick(4) };
+        for _ in 0..count {
+            let Some((id, transaction)) = self.in_flight.pop_front() else { break };
+            match if well { 9 } else { self.pick(10) } {
+                0 => self.directory.handle_conflict(self.now, id),
+                1 => self.directory.handle_commit_failed(self.now, id, "the disk is gone"),
+                2 => {
+                    self.written.apply(&transaction);
+                    self.directory.handle_commit_failed(self.now, id, "the disk is slow");
+                }
+                _ => {
+                    self.written.apply(&transaction);
+                    self.acknowledged.apply(&transaction);
+                    self.directory.handle_committed(self.now, id);
+                }
+            }
+            self.drain();
+        }
+    }
+
+    fn wait(&mut self) {
+        let next = self.directory.poll_timeout().map(|(due, _)| due.saturating_since(self.now.mono));
+        let pause = match self.pick(3) {
+            0 => Duration::from_secs(1),
+            _ => next.unwrap_or(Duration::from_secs(1)),
+        };
+        self.now = self.now.after(pause);
+        self.directory.handle_timeout(self.now);
+        self.drain();
+    }
+
+    fn call(&mut self) {
+        let live: Vec<_> = self
+            .pairs
+            .iter()
+            .filter_map(|pair| match self.directory.lookup(&pair.0, &pair.1) {
+                Lookup::Live(found) => Some((found.binding, pair.clone())),
+                Lookup::Entombed(_) | Lookup::Unknown => None,
+            })
+            .collect();
+        if !live.is_empty() {
+            let call = live[self.pick(live.len())].clone();
+            assert!(self.directory.hold(call.0));
+            self.calls.push(call);
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if !self.calls.is_empty() {
+            let at = self.pick(self.calls.len());
+            let (binding, _) = self.calls.swap_remove(at);
+            self.directory.release(binding);
+        }
+    }
+
+    /// The process dies: its calls and its unanswered requests die with it.
+    fn crash(&mut self) {
+        // Whatever had reached the store's queue is written or not.
+        while self.pick(2) == 0 {
+            let Some((_, transaction)) = self.in_flight.pop_front() else { break };
+            self.written.apply(&transaction);
+        }
+        self.in_flight.clear();
+        self.asked.clear();
+        self.calls.clear();
+        self.acknowledged = self.written.clone();
+        let seed = [u8::try_from(self.pick(250)).unwrap(); 32];
+        let snapshot = self.written.snapshot();
+        self.directory = Directory::new(Arc::clone(&self.config), seed, self.now, snapshot);
+        assert_eq!(self.directory.counts.dropped_at_start, 0);
+    }
+
+    fn check(&mut self) {
+        for pair in &self.pairs {
+            let found = self.directory.lookup(&pair.0, &pair.1);
+            let owner = self.acknowledged.owner(pair.0, &pair.1);
+            match (owner, found) {
+                (None, Lookup::Unknown) => {}
+                (Some((binding, caller)), Lookup::Live(found) | Lookup::Entombed(found))
+                    if found.binding == binding.id =>
+                {
+                    let other = if caller == LegName::A { &binding.agent } else { &binding.customer };
+                    assert_eq!((found.caller, &found.callee), (caller, &other.address));
+                    assert_eq!(found.callee_sees, other.proxy);
+                    let live = matches!(self.directory.lookup(&pair.0, &pair.1), Lookup::Live(_));
+                    match binding.state {
+                        // Past its time under a call, it is ended for others.
+                        BindingState::Live { expires } if !live => assert!(expires <= self.now.wall),
+                        BindingState::Live { .. } => {}
+                        BindingState::Entombed { .. } => assert!(!live),
+                    }
+                }
+                (owner, found) => panic!("{pair:?} finds {found:?}, and belongs to {owner:?}"),
+            }
+        }
+        for (binding, pair) in &self.calls {
+            let owner = self.acknowledged.owner(pair.0, &pair.1).map(|(binding, _)| binding.id);
+            assert_eq!(owner, Some(*binding), "a call in progress lost its binding");
+        }
+        for number in &self.directory.pool_list(None, None, 0) {
+            let uses = |binding: &&Binding| {
+                [&binding.customer, &binding.agent].iter().filter(|p| p.proxy == number.number.number).count()
+            };
+            let entombed = |binding: &&Binding| matches!(binding.state, BindingState::Entombed { .. });
+            let counted: usize =
+                self.acknowledged.bindings.values().filter(entombed).map(|binding| uses(&binding)).sum();
+            assert_eq!(number.entombed, counted);
+        }
+        assert!(self.directory.pending.len() <= self.config.limits.pending_commits);
+    }
+
+    /// With a store that works and no calls, everything ends, and every
+    /// request has its answer.
+    fn end(mut self) -> BTreeMap<&'static str, u32> {
+        while !self.calls.is_empty() {
+            self.hang_up();
+        }
+        for _ in 0..10_000 {
+            self.store_works(true);
+            let Some((due, _)) = self.directory.poll_timeout() else { break };
+            self.now = self.now.after(due.saturating_since(self.now.mono));
+            self.directory.handle_timeout(self.now);
+            self.drain();
+            self.check();
+        }
+        assert_eq!(self.asked, BTreeSet::new(), "requests without an answer");
+        assert!(self.directory.poll_timeout().is_none());
+        assert_eq!(self.directory.pending_commits(), 0);
+        assert_eq!(self.directory.bindings.len(), 0);
+        assert_eq!(self.directory.rests.len(), 0);
+        assert!(self.directory.pairs.is_empty() && self.directory.due.is_empty());
+        assert!(self.directory.parties.is_empty());
+        let rows = &self.written;
+        assert!(rows.bindings.is_empty() && rows.pairs.is_empty() && rows.rests.is_empty());
+        self.answers
+    }
+}
+
+fn name_of(reply: &AdminReply) -> &'static str {
+    match reply {
+        AdminReply::Bound { reused: false, .. } => "created",
+        AdminReply::Bound { reused: true, .. } => "reused",
+        AdminReply::Refused(Refusal { kind, .. }) => match kind {
+            RefusalKind::Invalid => "invalid",
+            RefusalKind::NotFound => "not found",
+            RefusalKind::Conflict => "conflict",
+            RefusalKind::Exhausted => "exhausted",
+            RefusalKind::Unavailable => "unavailable",
+        },
+        AdminReply::PoolAdded { .. } => "added",
+        AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
+        AdminReply::Calls(_) | AdminReply::Call(_) | AdminReply::HungUp(_) | AdminReply::Counters(_) => {
+            panic!("not the directory's answer")
+        }
+    }
+}
+
+#[test]
+fn random_histories_keep_the_directory_true_to_its_model() {
+    let mut answers: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for seed in 0..100 {
+        let mut simulation = Simulation::new(seed);
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..300 {
+                simulation.step();
+            }
+            simulation.end()
+        }));
+        match run {
+            Ok(more) => more.into_iter().for_each(|(name, count)| *answers.entry(name).or_default() += count),
+            Err(panic) => {
+                eprintln!("seed {seed} fails");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    // The histories reach everything that they are meant to reach.
+    for name in ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"]
+    {
+        assert!(answers.get(name).is_some_and(|&count| count > 100), "too few answers {name:?}: {answers:?}");
+    }
+}
