@@ -41,6 +41,8 @@ pub const MAX_DEVICES: u32 = 64;
 
 /// The program's name in the object.
 pub const PROGRAM: &str = "relay";
+/// A program that passes every frame.
+pub const BARE_PROGRAM: &str = "bare";
 /// [`Layout`], read-only data fixed before the program is loaded.
 pub const LAYOUT: &str = "LAYOUT";
 /// Array of [`FlowSlot`], one per media address and port.

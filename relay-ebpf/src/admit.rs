@@ -57,8 +57,11 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, flow: &Flow) 
         return Err(Verdict::NoUdpChecksum);
     }
     let payload = length - UDP;
+    if payload < if flow.is_rtcp() { RTCP_MIN } else { RTP_MIN } {
+        return Err(Verdict::TooShort);
+    }
     let rtp: &mut Rtp = datagram.frame.view(size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>())?;
-    content(flow, rtp, payload)?;
+    content(flow, rtp)?;
     if datagram.network.hops_left() <= 1 {
         return Err(Verdict::TtlExpired);
     }
@@ -69,11 +72,7 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, flow: &Flow) 
 }
 
 #[inline(always)]
-fn content(flow: &Flow, rtp: &Rtp, payload: u16) -> Result<(), Verdict> {
-    let shortest = if flow.is_rtcp() { RTCP_MIN } else { RTP_MIN };
-    if payload < shortest {
-        return Err(Verdict::TooShort);
-    }
+fn content(flow: &Flow, rtp: &Rtp) -> Result<(), Verdict> {
     if !rtp.is_version_2() {
         return Err(Verdict::NotRtp);
     }

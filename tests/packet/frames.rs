@@ -96,3 +96,9 @@ impl Datagram {
         frame
     }
 }
+
+/// The frame with a VLAN tag after its MAC addresses.
+pub(crate) fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    let [high, low] = vlan.to_be_bytes();
+    [&frame[..12], &[0x81, 0x00, high, low], &frame[12..]].concat()
+}

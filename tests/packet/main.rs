@@ -10,5 +10,10 @@
 //! for them to be skipped, which they say.
 
 mod frames;
+mod learning;
+mod reference;
 mod rewriting;
+mod routes;
+mod verdicts;
+mod wire;
 mod world;

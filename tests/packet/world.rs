@@ -49,8 +49,9 @@ pub(crate) struct World {
     program: Ebpf,
 }
 
-/// A world, or `None` when privileged tests are to be skipped.
-pub(crate) fn world() -> Option<World> {
+/// Gives this thread a network namespace of its own; `false` when privileged
+/// tests are to be skipped.
+pub(crate) fn enter_own_namespace() -> bool {
     if !harness::is_root() {
         assert!(
             std::env::var_os("VIZARD_SKIP_PRIVILEGED").is_some_and(|value| value == "1"),
@@ -58,12 +59,20 @@ pub(crate) fn world() -> Option<World> {
         );
         let test = std::thread::current().name().unwrap_or("test").to_owned();
         eprintln!("SKIPPED (needs root): {test}");
-        return None;
+        return false;
     }
     // SAFETY: changes this thread's namespace alone; each test has its own thread.
     let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
     assert_eq!(unshared, 0, "a network namespace: {}", std::io::Error::last_os_error());
     ip("link set lo up");
+    true
+}
+
+/// A world, or `None` when privileged tests are to be skipped.
+pub(crate) fn world() -> Option<World> {
+    if !enter_own_namespace() {
+        return None;
+    }
     ip("link add data-a type veth peer name data-b");
     let config = DatapathConfig {
         mode: Mode::XdpNative,
@@ -230,8 +239,7 @@ pub(crate) fn ip(arguments: &str) {
 
 /// Sets a kernel parameter in this thread's namespace.
 pub(crate) fn sysctl(name: &str, value: &str) {
-    std::fs::write(format!("/proc/thread-self/root/proc/sys/{name}"), value)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    std::fs::write(format!("/proc/sys/{name}"), value).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 pub(crate) fn index_of(interface: &str) -> u32 {

@@ -91,6 +91,15 @@ pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
     ebpf.program_mut(abi::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
+/// The program that passes every frame, loaded from the same object.
+pub fn bare_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
+    let program: &mut Xdp = ebpf.program_mut(abi::BARE_PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
 /// The interfaces that media comes in and leaves on.
 pub fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<Link>, DatapathError> {
     let asking = |error: io::Error| failed("listing interfaces and addresses", error.to_string());

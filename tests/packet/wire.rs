@@ -1,0 +1,265 @@
+//! The whole datapath on real interfaces: opened as the daemon opens it, between
+//! peers in network namespaces of their own, with their own sockets.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::programs::XdpMode;
+use vizard::datapath::xdp::load;
+use vizard::datapath::{self, Datapath, DatapathConfig, DatapathError, Mode};
+use vizard::engine::flow::{FlowSpec, MediaPath};
+
+use crate::frames::rtp;
+use crate::world::{address, enter_own_namespace, flow, ip};
+
+/// A peer's namespace, removed when it is dropped.
+struct Peer {
+    name: String,
+    outer: String,
+    inner: String,
+}
+
+impl Peer {
+    /// A namespace joined to this thread's by a virtual pair: `ours` here,
+    /// `theirs` there.
+    fn new(side: &str, ours: &[&str], theirs: &[&str]) -> Self {
+        // Names are the host's, and tests run beside each other: one thread, one name.
+        // SAFETY: takes nothing and cannot fail.
+        let id = format!("{}{side}", unsafe { libc::gettid() });
+        let peer = Self { name: format!("data-{id}"), outer: format!("dv{id}"), inner: format!("dp{id}") };
+        let Self { name, outer, inner } = &peer;
+        ip(&format!("netns add {name}"));
+        ip(&format!("link add {outer} type veth peer name {inner} netns {name}"));
+        for address in ours {
+            ip(&format!("address add {address} dev {outer} nodad"));
+        }
+        ip(&format!("link set {outer} up"));
+        for address in theirs {
+            ip(&format!("-n {name} address add {address} dev {inner} nodad"));
+        }
+        ip(&format!("-n {name} link set {inner} up"));
+        // Packets must have whole checksums, and what is redirected here must be received.
+        let set = Command::new("ip")
+            .args(["netns", "exec", name, "ethtool", "-K", inner, "tx", "off", "gro", "on"])
+            .output()
+            .expect("ethtool");
+        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+        peer
+    }
+
+    /// Runs `act` on a thread within the namespace.
+    fn inside<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("the namespace");
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            use std::os::fd::AsRawFd;
+            // SAFETY: changes this new thread's namespace alone.
+            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(entered, 0, "entering the namespace: {}", std::io::Error::last_os_error());
+            tell.send(act()).expect("a receiver");
+        });
+        let result = told.recv().expect("the thread to finish");
+        thread.join().expect("the thread to finish");
+        result
+    }
+
+    /// A socket of the peer.
+    fn socket(&self, local: &'static str) -> UdpSocket {
+        self.inside(move || {
+            let socket = UdpSocket::bind(local).expect("the peer's address");
+            socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+            socket
+        })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+    }
+}
+
+fn config(mode: Mode) -> DatapathConfig {
+    DatapathConfig {
+        mode,
+        interfaces: Vec::new(),
+        addresses: ["192.0.2.10", "198.51.100.10", "2001:db8:a::10", "2001:db8:b::10"].map(address).to_vec(),
+        ports: 20_000..=20_099,
+    }
+}
+
+fn peers() -> (Peer, Peer) {
+    (
+        Peer::new("a", &["192.0.2.10/24", "2001:db8:a::10/64"], &["192.0.2.1/24", "2001:db8:a::1/64"]),
+        Peer::new("b", &["198.51.100.10/24", "2001:db8:b::10/64"], &["198.51.100.1/24", "2001:db8:b::1/64"]),
+    )
+}
+
+/// Sends until the far end hears it: the first packets may meet an unknown
+/// neighbour. The sender that it sees, and the payload.
+fn relayed(sender: &UdpSocket, to: &str, receiver: &UdpSocket) -> (SocketAddr, Vec<u8>) {
+    let to: SocketAddr = to.parse().expect("an address");
+    let give_up = Instant::now() + Duration::from_secs(5);
+    let mut buffer = [0; 2048];
+    while Instant::now() < give_up {
+        sender.send_to(&rtp(0), to).expect("sending");
+        if let Ok((length, from)) = receiver.recv_from(&mut buffer) {
+            return (from, buffer[..length].to_vec());
+        }
+    }
+    panic!("nothing arrived through {to}");
+}
+
+fn put(datapath: &mut dyn Datapath, flow: &FlowSpec) {
+    datapath.put(flow).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Both directions across two interfaces, and one that turns round on the one
+/// that it came in on.
+fn relays(mode: Mode, path: MediaPath) {
+    if !enter_own_namespace() {
+        return;
+    }
+    let (a, b) = peers();
+    // What the relay transmits on the pair that it came from is only delivered
+    // to an end with a program.
+    let program = a.inside({
+        let interface = a.inner.clone();
+        move || {
+            let layout = load::layout(&config(Mode::XdpNative)).expect("a layout");
+            let mut object = load::load(&layout, false).expect("the object");
+            let bare = load::bare_program(&mut object).expect("the program");
+            bare.attach(&interface, XdpMode::Driver).expect("attaching");
+            object
+        }
+    });
+    let mut datapath = datapath::open(&config(mode)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(datapath.choice().path, path, "{}", datapath.choice());
+    assert_eq!(datapath.choice().interfaces, [a.outer.clone(), b.outer.clone()]);
+
+    let customer = a.socket("192.0.2.1:4000");
+    let agent = b.socket("198.51.100.1:5004");
+    let there = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004");
+    let back = flow("198.51.100.10:20000", "198.51.100.1/32", "192.0.2.10:20000", "192.0.2.1:4000");
+    put(&mut *datapath, &there);
+    put(&mut *datapath, &back);
+    let (seen, payload) = relayed(&customer, "192.0.2.10:20000", &agent);
+    assert_eq!((seen, payload), ("198.51.100.10:20000".parse().unwrap(), rtp(0)));
+    let (seen, payload) = relayed(&agent, "198.51.100.10:20000", &customer);
+    assert_eq!((seen, payload), ("192.0.2.10:20000".parse().unwrap(), rtp(0)));
+
+    let customer_v6 = a.socket("[2001:db8:a::1]:4000");
+    let agent_v6 = b.socket("[2001:db8:b::1]:5004");
+    let there_v6 =
+        flow("[2001:db8:a::10]:20000", "2001:db8:a::1/128", "[2001:db8:b::10]:20000", "[2001:db8:b::1]:5004");
+    put(&mut *datapath, &there_v6);
+    let (seen, payload) = relayed(&customer_v6, "[2001:db8:a::10]:20000", &agent_v6);
+    assert_eq!((seen, payload), ("[2001:db8:b::10]:20000".parse().unwrap(), rtp(0)));
+
+    let colleague = a.socket("192.0.2.1:4010");
+    put(&mut *datapath, &flow("192.0.2.10:20010", "192.0.2.1/32", "192.0.2.10:20012", "192.0.2.1:4010"));
+    let (seen, _) = relayed(&customer, "192.0.2.10:20010", &colleague);
+    assert_eq!(seen, "192.0.2.10:20012".parse().unwrap());
+
+    let count = |verdict: &str| {
+        let verdicts = datapath.verdicts();
+        verdicts.iter().find(|count| count.verdict == verdict).map_or(0, |count| count.packets)
+    };
+    assert!(count("redirected") >= 3, "{:?}", datapath.verdicts());
+    assert!(count("transmitted") >= 1, "{:?}", datapath.verdicts());
+    let before = datapath.stats(there.local).expect("a flow");
+    assert_eq!(before.learned, Some("192.0.2.1:4000".parse().unwrap()));
+    assert_eq!(before.forwarded.bytes, before.forwarded.packets * 172);
+    assert_eq!(datapath.remove(there.local), before);
+    assert_eq!(datapath.remove(there.local), vizard::engine::flow::FlowStats::default());
+    assert_eq!(datapath.stats(there.local), None);
+    customer.send_to(&rtp(0), "192.0.2.10:20000").expect("sending");
+    assert!(agent.recv_from(&mut [0; 2048]).is_err(), "a removed flow relays nothing");
+    drop(program);
+}
+
+#[test]
+fn native_xdp_relays_between_real_peers() {
+    relays(Mode::XdpNative, MediaPath::XdpNative);
+}
+
+#[test]
+fn generic_xdp_relays_between_real_peers() {
+    relays(Mode::XdpGeneric, MediaPath::XdpGeneric);
+}
+
+#[test]
+fn automatic_choice_takes_the_driver_when_it_can() {
+    relays(Mode::Auto, MediaPath::XdpNative);
+}
+
+/// A neighbour that gets another MAC address (a failover) is followed.
+#[test]
+fn a_neighbour_that_moves_is_followed() {
+    if !enter_own_namespace() {
+        return;
+    }
+    let (a, b) = peers();
+    let mut datapath = datapath::open(&config(Mode::XdpNative)).unwrap_or_else(|error| panic!("{error}"));
+    let customer = a.socket("192.0.2.1:4000");
+    let agent = b.socket("198.51.100.1:5004");
+    put(
+        &mut *datapath,
+        &flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004"),
+    );
+    relayed(&customer, "192.0.2.10:20000", &agent);
+    ip(&format!("-n {} link set {} address 02:00:00:00:00:99", b.name, b.inner));
+    ip(&format!("neighbour replace 198.51.100.1 lladdr 02:00:00:00:00:99 dev {} nud reachable", b.outer));
+    relayed(&customer, "192.0.2.10:20000", &agent);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    if !enter_own_namespace() {
+        return;
+    }
+    let (a, _b) = peers();
+    let error = |config: &DatapathConfig| match datapath::open(config) {
+        Ok(datapath) => panic!("opened {}", datapath.choice()),
+        Err(error) => error.to_string(),
+    };
+    let mut missing = config(Mode::XdpNative);
+    missing.interfaces = vec!["eth77".to_owned()];
+    assert!(error(&missing).contains("no interface eth77"), "{}", error(&missing));
+    let mut homeless = config(Mode::XdpNative);
+    homeless.addresses.push(address("203.0.113.200"));
+    assert!(error(&homeless).contains("no interface has the media address 203.0.113.200"));
+
+    let mut first = datapath::open(&config(Mode::XdpNative)).unwrap_or_else(|error| panic!("{error}"));
+    let second = error(&config(Mode::XdpNative));
+    assert!(second.contains("already has XDP program") && second.contains("(relay"), "{second}");
+    assert!(second.contains(&a.outer), "{second}");
+
+    let refused =
+        |datapath: &mut dyn Datapath, spec: &FlowSpec| datapath.put(spec).expect_err("no such flow");
+    let outside = flow("192.0.2.10:30000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004");
+    assert!(matches!(refused(&mut *first, &outside), DatapathError::OutsideRange(_)));
+    let mixed = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "[2001:db8:b::1]:5004");
+    assert!(matches!(refused(&mut *first, &mixed), DatapathError::Family { .. }));
+    let unreachable = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "203.0.113.9:5004");
+    assert!(matches!(refused(&mut *first, &unreachable), DatapathError::NoRoute { .. }));
+    assert_eq!(first.stats(outside.local), None);
+}
+
+/// On an interface whose driver has no native XDP, the choice falls through
+/// with a reason.
+#[test]
+fn the_choice_falls_back_with_its_reason() {
+    if !enter_own_namespace() {
+        return;
+    }
+    let mut loopback = config(Mode::Auto);
+    loopback.addresses = vec![address("127.0.0.1")];
+    let datapath = datapath::open(&loopback).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(datapath.choice().path, MediaPath::XdpGeneric, "{}", datapath.choice());
+    assert!(datapath.choice().reason.contains("native XDP failed"), "{}", datapath.choice());
+    assert!(datapath.choice().reason.contains("lo"), "{}", datapath.choice());
+}
