@@ -29,7 +29,7 @@ impl Client {
     /// Connects, and checks that the daemon speaks our protocol.
     pub fn connect(socket: &Path, patience: Duration) -> Result<Self, ClientError> {
         let socket = socket.to_owned();
-        let stream = UnixStream::connect(&socket).map_err(|error| unreachable(&socket, &error))?;
+        let stream = UnixStream::connect(&socket).map_err(|error| unreachable(&socket, error))?;
         let configured =
             stream.set_read_timeout(Some(patience)).and_then(|()| stream.set_write_timeout(Some(patience)));
         configured.map_err(|problem| ClientError::Broken { socket: socket.clone(), problem })?;
@@ -178,10 +178,10 @@ impl ClientError {
     }
 }
 
-fn unreachable(socket: &Path, error: &io::Error) -> ClientError {
+fn unreachable(socket: &Path, problem: io::Error) -> ClientError {
     let socket = socket.to_owned();
-    match error.kind() {
+    match problem.kind() {
         ErrorKind::PermissionDenied => ClientError::Denied { socket },
-        _ => ClientError::NotRunning { socket, problem: io::Error::from(error.kind()) },
+        _ => ClientError::NotRunning { socket, problem },
     }
 }

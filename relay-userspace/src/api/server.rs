@@ -28,12 +28,12 @@ use crate::settings::Control;
 /// Connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a connection may say nothing, or take to read an answer.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The daemon's socket. Dropping it removes the socket file.
 #[derive(Debug)]
 pub struct Listener {
-    listener: tokio::net::UnixListener,
+    accepting: tokio::net::UnixListener,
     permits: Arc<Semaphore>,
     socket: PathBuf,
     /// Held, not read: the lock lasts as long as the file is open.
@@ -60,13 +60,13 @@ impl Listener {
         let listener = bind_with_mode(control).map_err(failed("bind"))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(failed("listen on"))?;
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Ok(Self { listener, permits, socket, _lock: lock })
+        Ok(Self { accepting: listener, permits, socket, _lock: lock })
     }
 
     /// The next connection. Safe to cancel.
     pub async fn accept(&self) -> io::Result<Connection> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, _) = self.listener.accept().await?;
+        let (stream, _) = self.accepting.accept().await?;
         let credentials = stream.peer_cred()?;
         let peer = Peer { user: credentials.uid(), group: credentials.gid(), pid: credentials.pid() };
         let (reader, writer) = stream.into_split();

@@ -78,7 +78,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         bindings,
         limits: limits.limits,
     };
-    engine.limits = calls_within_capacity(limits, &engine, report);
+    engine.limits = calls_within_capacity(&limits, &engine, report);
     Some((engine, datapath))
 }
 
@@ -405,7 +405,7 @@ fn families(trunks: &[Trunk], media: &MediaDraft, path: &At<Mode>, report: &mut 
 }
 
 /// Without a limit of its own the file gets what its ports carry.
-fn calls_within_capacity(draft: LimitsDraft, engine: &Config, report: &mut Report<'_>) -> Limits {
+fn calls_within_capacity(draft: &LimitsDraft, engine: &Config, report: &mut Report<'_>) -> Limits {
     let capacity = super::capacity(engine);
     let calls = match &draft.calls {
         None => draft.limits.calls.min(capacity),

@@ -247,6 +247,7 @@ impl<'a> Item<'a> {
 }
 
 /// A duration in jiff's friendly form (`1h 30m`, `90s`, `7d`); never negative.
+#[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     let span: Span = text.trim().parse().ok()?;
     let signed = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -254,6 +255,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `1h 30m`: the two largest units, for people.
+#[must_use]
 pub fn show(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds == 0 {

@@ -333,7 +333,7 @@ pub(super) fn emergency(mut section: Section<'_>, report: &mut Report<'_>) -> Em
         match name.value.parse::<Country>() {
             Ok(country) => list.push((country, dialled)),
             Err(error) => {
-                report.error(&name.at, &name.path, error.to_string(), "write it as in US = [\"911\"]")
+                report.error(&name.at, &name.path, error.to_string(), "write it as in US = [\"911\"]");
             }
         }
     }
@@ -399,7 +399,7 @@ pub(super) fn store(mut section: Section<'_>, overrides: &Overrides, report: &mu
 }
 
 pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Control {
-    /// `sun_path` of sockaddr_un holds 108 bytes with its terminator, and the
+    /// `sun_path` of `sockaddr_un` holds 108 bytes with its terminator, and the
     /// socket is made under a name that is four bytes longer.
     const MAX_SOCKET_PATH: usize = 103;
     let remedy = "name a path of at most 103 bytes, as the kernel's limit on socket addresses asks";

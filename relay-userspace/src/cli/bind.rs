@@ -1,0 +1,258 @@
+//! `vizard bind`: who talks to whom through which numbers.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::GlobalArgs;
+use super::live::{Daemon, unexpected};
+use super::output::{Block, Failure, Report, time_short};
+use super::secret;
+use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding};
+use crate::engine::directory::{BindingKind, BindingState};
+use crate::engine::ids::BindingId;
+use crate::engine::number::{Country, Typed};
+use crate::settings;
+
+/// Rows that one request asks for.
+const PAGE: usize = 1_000;
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  vizard bind create --key order-81 --customer +13105550142 --agent +16465550107
+  vizard bind create --key case-7 --kind case --ttl 7d --customer +13105550142 --agent 1001@pbx
+  printf '%s\\n' +13105550142 +16465550107 | vizard bind create --key order-81 --customer - --agent -
+  CUSTOMER=+13105550142 vizard bind create --key order-81 --customer env:CUSTOMER --agent 1001@pbx
+
+Every user of this host can read the arguments of its processes. '-' reads a
+line of standard input instead, 'fd:3' one of an open file descriptor, and
+'env:NAME' an environment variable.
+
+A live binding with the same key and the same parties is extended and shown; with
+other parties it is a conflict (exit code 6). Without a free number the exit
+code is 7.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  vizard bind list
+  vizard bind list --key order-81
+  vizard bind list --entombed --json | jq '.bindings[].id'";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BindCommand {
+    Create(CreateArgs),
+    List(ListArgs),
+    /// Show one binding
+    #[command(after_help = "Examples:\n  vizard bind show bind_01h455vb4pex5vsknk084sn02q")]
+    Show(OneArgs),
+    /// End a binding; late callbacks stay reserved for its callback window
+    #[command(after_help = "Examples:\n  vizard bind close bind_01h455vb4pex5vsknk084sn02q\n\n\
+        Calls in progress go on.")]
+    Close(OneArgs),
+}
+
+/// Join a customer and an agent, or reuse the binding with the same key
+#[derive(Debug, Args)]
+#[command(after_help = CREATE_EXAMPLES)]
+pub(super) struct CreateArgs {
+    /// What it is looked up by: a session, order, case, customer or agent id
+    #[arg(long)]
+    key: String,
+    /// The customer: a number, extension@trunk, '-', fd:N or env:NAME
+    #[arg(long, value_name = "ADDRESS")]
+    customer: Typed,
+    /// The agent, likewise
+    #[arg(long, value_name = "ADDRESS")]
+    agent: Typed,
+    /// How long it lives, such as 30m, 24h or 7d [default: the configuration's]
+    #[arg(long, value_parser = duration)]
+    ttl: Option<Duration>,
+    /// What sort of conversation it is for
+    #[arg(long, value_enum, default_value_t)]
+    kind: KindArg,
+    /// Who owns it
+    #[arg(long, default_value = "default")]
+    tenant: String,
+    /// The tenant's project
+    #[arg(long, default_value = "default")]
+    project: String,
+    /// Only numbers of this country will do
+    #[arg(long, value_name = "CC")]
+    country: Option<Country>,
+}
+
+/// List bindings
+#[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub(super) struct ListArgs {
+    /// Only those with this key
+    #[arg(long)]
+    key: Option<String>,
+    /// Ended ones too, while late callbacks are expected
+    #[arg(long)]
+    entombed: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneArgs {
+    /// The binding's id, as `vizard bind list` shows it
+    #[arg(value_name = "ID")]
+    id: BindingId,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum KindArg {
+    /// One conversation
+    #[default]
+    Session,
+    /// An order, a case, a ticket
+    Case,
+    /// A long-lived customer profile
+    Customer,
+    /// A stable number of an agent
+    Agent,
+}
+
+impl From<KindArg> for BindingKind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::Session => Self::Session,
+            KindArg::Case => Self::Case,
+            KindArg::Customer => Self::Customer,
+            KindArg::Agent => Self::Agent,
+        }
+    }
+}
+
+pub(super) fn run(command: BindCommand, global: &GlobalArgs) -> Result<Report, Failure> {
+    match command {
+        BindCommand::Create(args) => {
+            let binding = new_binding(args)?;
+            created(Daemon::connect(global)?.admin(AdminRequest::BindCreate(binding))?)
+        }
+        BindCommand::List(args) => listed(&rows(&mut Daemon::connect(global)?, &args)?),
+        BindCommand::Show(args) => {
+            shown(Daemon::connect(global)?.admin(AdminRequest::BindShow { id: args.id })?)
+        }
+        BindCommand::Close(args) => {
+            shown(Daemon::connect(global)?.admin(AdminRequest::BindClose { id: args.id })?)
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    settings::duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "write a duration such as 30m, 24h or 7d".to_owned())
+}
+
+fn new_binding(args: CreateArgs) -> Result<NewBinding, Failure> {
+    let mut stdin = std::io::stdin().lock();
+    Ok(NewBinding {
+        customer: secret::read("customer", &args.customer, &mut stdin)?,
+        agent: secret::read("agent", &args.agent, &mut stdin)?,
+        tenant: args.tenant,
+        project: args.project,
+        kind: args.kind.into(),
+        key: args.key,
+        time_to_live: args.ttl,
+        country: args.country,
+    })
+}
+
+pub(super) fn created(reply: AdminReply) -> Result<Report, Failure> {
+    let AdminReply::Bound { binding, reused } = reply else { return Err(unexpected()) };
+    let mut fields = fields(&binding);
+    fields.push(("reused", if reused { "yes, and extended" } else { "no" }.to_owned()));
+    let next = format!(
+        "The customer calls {} to reach the agent; the agent calls {} to reach the customer.",
+        binding.customer.proxy, binding.agent.proxy
+    );
+    let document = json!({ "binding": binding, "reused": reused });
+    Report::new(vec![Block::Fields(fields), Block::Text(next)], document)
+}
+
+fn rows(daemon: &mut Daemon, args: &ListArgs) -> Result<Vec<BindingView>, Failure> {
+    let mut rows: Vec<BindingView> = Vec::new();
+    while rows.len() < args.limit {
+        let limit = PAGE.min(args.limit - rows.len());
+        let after = rows.last().map(|binding| binding.id);
+        let (key, entombed) = (args.key.clone(), args.entombed);
+        let reply = daemon.admin(AdminRequest::BindList { key, entombed, after, limit })?;
+        let AdminReply::Bindings(page) = reply else { return Err(unexpected()) };
+        let last = page.len() < limit;
+        rows.extend(page);
+        if last {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+pub(super) fn listed(rows: &[BindingView]) -> Result<Report, Failure> {
+    let table = Block::Table {
+        header: vec![
+            "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "STATE", "UNTIL", "CALLS",
+        ],
+        rows: rows.iter().map(row).collect(),
+        empty: "no binding; create one with `vizard bind create`".to_owned(),
+    };
+    Report::new(vec![table], json!({ "bindings": rows }))
+}
+
+fn shown(reply: AdminReply) -> Result<Report, Failure> {
+    let AdminReply::Binding(binding) = reply else { return Err(unexpected()) };
+    Report::new(vec![Block::Fields(fields(&binding))], json!({ "binding": binding }))
+}
+
+fn row(binding: &BindingView) -> Vec<String> {
+    let (state, until) = match binding.state {
+        BindingState::Live { expires } => ("live", expires),
+        BindingState::Entombed { until, .. } => ("entombed", until),
+    };
+    vec![
+        binding.id.to_string(),
+        kind(binding.kind).to_owned(),
+        binding.key.clone(),
+        binding.customer.address.clone(),
+        binding.customer.proxy.to_string(),
+        binding.agent.address.clone(),
+        binding.agent.proxy.to_string(),
+        state.to_owned(),
+        time_short(until),
+        binding.calls.to_string(),
+    ]
+}
+
+fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
+    let state = match binding.state {
+        BindingState::Live { expires } => format!("live, expires {}", time_short(expires)),
+        BindingState::Entombed { since, until } => {
+            format!("ended {}, numbers reserved until {}", time_short(since), time_short(until))
+        }
+    };
+    vec![
+        ("binding", binding.id.to_string()),
+        ("key", binding.key.clone()),
+        ("kind", kind(binding.kind).to_owned()),
+        ("tenant", format!("{} / {}", binding.tenant, binding.project)),
+        ("customer", format!("{} dials and sees {}", binding.customer.address, binding.customer.proxy)),
+        ("agent", format!("{} dials and sees {}", binding.agent.address, binding.agent.proxy)),
+        ("created", time_short(binding.created)),
+        ("state", state),
+        ("calls", format!("{} in progress", binding.calls)),
+    ]
+}
+
+const fn kind(kind: BindingKind) -> &'static str {
+    match kind {
+        BindingKind::Session => "session",
+        BindingKind::Case => "case",
+        BindingKind::Customer => "customer",
+        BindingKind::Agent => "agent",
+    }
+}

@@ -1,0 +1,73 @@
+//! Finding the daemon and asking it.
+
+use std::path::PathBuf;
+
+use super::GlobalArgs;
+use super::exit::Exit;
+use super::output::Failure;
+use crate::api::client::{Client, PATIENCE};
+use crate::api::local::{Request, Response, Status};
+use crate::engine::admin::{AdminReply, AdminRequest};
+use crate::engine::cdr::Cdr;
+use crate::settings::{self, DEFAULT_FILE, DEFAULT_SOCKET, Overrides};
+use crate::store::CdrQuery;
+
+/// A connection to the running daemon.
+pub(super) struct Daemon {
+    client: Client,
+}
+
+impl Daemon {
+    pub(super) fn connect(global: &GlobalArgs) -> Result<Self, Failure> {
+        Ok(Self { client: Client::connect(&socket(global)?, PATIENCE)? })
+    }
+
+    /// Asks the engine; a refusal is a failure.
+    pub(super) fn admin(&mut self, request: AdminRequest) -> Result<AdminReply, Failure> {
+        match self.client.ask(Request::Admin(request))? {
+            Response::Admin(AdminReply::Refused(refusal)) | Response::Refused(refusal) => Err(refusal.into()),
+            Response::Admin(reply) => Ok(reply),
+            Response::Cdrs(_) | Response::Status(_) => Err(unexpected()),
+        }
+    }
+
+    pub(super) fn cdrs(&mut self, query: CdrQuery) -> Result<Vec<Cdr>, Failure> {
+        match self.client.ask(Request::CdrList(query))? {
+            Response::Cdrs(cdrs) => Ok(cdrs),
+            Response::Refused(refusal) => Err(refusal.into()),
+            Response::Admin(_) | Response::Status(_) => Err(unexpected()),
+        }
+    }
+
+    pub(super) fn status(&mut self) -> Result<Status, Failure> {
+        match self.client.ask(Request::Status)? {
+            Response::Status(status) => Ok(*status),
+            Response::Refused(refusal) => Err(refusal.into()),
+            Response::Admin(_) | Response::Cdrs(_) => Err(unexpected()),
+        }
+    }
+}
+
+/// An answer to something that was not asked.
+pub(super) fn unexpected() -> Failure {
+    Failure::new(
+        Exit::Failure,
+        "the daemon answered something that was not asked",
+        "use the vizard command of the same version as the daemon",
+    )
+}
+
+/// `--socket` or `VIZARD_SOCKET`; else the configuration's; else the default.
+/// A configuration that was named must be readable, the default one need not be:
+/// operators who may use the socket may not be allowed to read it.
+fn socket(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+    if let Some(socket) = &global.socket {
+        return Ok(socket.clone());
+    }
+    let file = global.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    match settings::load(&file, &Overrides::from_environment()) {
+        Ok(settings) => Ok(settings.control.socket),
+        Err(problems) if global.config.is_some() => Err(super::check::failure(&file, &problems)),
+        Err(_) => Ok(DEFAULT_SOCKET.into()),
+    }
+}

@@ -1,0 +1,431 @@
+//! Parsing, the look of output, the shape of JSON, exit codes, and secrets.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::output::{Block, Failure, Report, Style};
+use super::*;
+use crate::api::local::Status;
+use crate::datapath::{PathChoice, VerdictCount};
+use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView, PoolRow};
+use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
+use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
+use crate::engine::flow::{FlowStats, MediaPath};
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::number::Typed;
+use crate::engine::time::Timestamp;
+
+/// What a command line writes to both streams, and its exit code.
+fn vizard(arguments: &[&str]) -> (String, String, Exit) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = std::iter::once("vizard").chain(arguments.iter().copied()).map(OsString::from);
+    let exit = dispatch(arguments, &mut out, &mut err);
+    (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), exit)
+}
+
+fn printed(report: Report, style: Style) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    output::finish(Ok(report), style, &mut out, &mut err);
+    assert!(err.is_empty());
+    String::from_utf8(out).unwrap()
+}
+
+fn json(report: Report) -> Value {
+    serde_json::from_str(&printed(report, Style { json: true, ..Style::default() })).unwrap()
+}
+
+/// 2026-03-04T05:06:07.25Z and so many seconds.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_microseconds((1_772_600_767 + seconds) * 1_000_000 + 250_000)
+}
+
+fn binding() -> BindingView {
+    let party =
+        |address: &str, proxy: &str| PartyView { address: address.to_owned(), proxy: proxy.parse().unwrap() };
+    BindingView {
+        id: BindingId::from_bits(7),
+        tenant: "default".to_owned(),
+        project: "default".to_owned(),
+        kind: BindingKind::Case,
+        key: "order-81".to_owned(),
+        customer: party("+131•••••42", "+12125550123"),
+        agent: party("1•••@pbx", "+12125550124"),
+        created: at(0),
+        state: BindingState::Live { expires: at(86_400) },
+        calls: 1,
+    }
+}
+
+fn call() -> CallView {
+    let leg = |leg, remote: &str, trunk: &str| LegView {
+        leg,
+        proxy: Some("+12125550123".parse().unwrap()),
+        remote: remote.to_owned(),
+        trunk: trunk.to_owned(),
+        state: "confirmed".to_owned(),
+    };
+    let flow = |leg, content: &str, port, packets| FlowView {
+        leg,
+        content: content.to_owned(),
+        local: SocketAddr::from(([192, 0, 2, 10], port)),
+        stats: Some(FlowStats {
+            forwarded: Traffic { packets, bytes: packets * 172 },
+            refused_packets: 2,
+            learned: Some(SocketAddr::from(([198, 51, 100, 9], 4000))),
+        }),
+    };
+    CallView {
+        session: SessionId::from_bits(9),
+        binding: Some(BindingId::from_bits(7)),
+        caller: LegName::A,
+        state: "answered".to_owned(),
+        start: at(0),
+        answer: Some(at(3)),
+        emergency: false,
+        legs: vec![leg(LegName::A, "+131•••••42", "carrier"), leg(LegName::B, "1•••", "pbx")],
+        flows: vec![
+            flow(LegName::A, "rtp", 20_000, 500),
+            flow(LegName::A, "rtcp", 20_001, 3),
+            flow(LegName::B, "rtp", 20_002, 498),
+        ],
+    }
+}
+
+fn path() -> PathChoice {
+    PathChoice {
+        path: MediaPath::XdpNative,
+        reason: "ice runs XDP in the driver".to_owned(),
+        interfaces: vec!["eth0".to_owned()],
+    }
+}
+
+fn cdr() -> Cdr {
+    Cdr {
+        session: SessionId::from_bits(9),
+        leg: LegName::B,
+        binding: Some(BindingId::from_bits(7)),
+        tenant: "default".to_owned(),
+        project: "default".to_owned(),
+        direction: Direction::Outbound,
+        proxy: Some("+12125550124".parse().unwrap()),
+        remote_country: None,
+        trunk: "pbx".to_owned(),
+        start: at(0),
+        answer: Some(at(3)),
+        end: at(63),
+        billable_seconds: 60,
+        received: Traffic { packets: 2_990, bytes: 514_280 },
+        sent: Traffic { packets: 3_000, bytes: 516_000 },
+        release: Release { side: ReleaseSide::A, cause: Cause::Normal, sip_status: Some(200) },
+        emergency: false,
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    command().debug_assert();
+}
+
+/// Every `vizard ...` line of every help must parse; what follows a pipe is
+/// another program's.
+#[test]
+fn every_example_in_the_help_parses_and_every_command_has_one() {
+    fn visit(command: &clap::Command, seen: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.lines().filter_map(|line| line.find("vizard ").map(|at| &line[at..]));
+        let lines = lines.filter(|line| line.starts_with("vizard ") && !line.contains('`'));
+        let mut own = 0;
+        for line in lines {
+            let line = line.split(" | ").next().unwrap().split(" < ").next().unwrap();
+            let words = line.split("    ").next().unwrap().replace("'New York'", "NewYork");
+            let mut words: Vec<&str> = words.split_whitespace().collect();
+            if help.contains("xargs") && words == ["vizard", "pool", "add"] {
+                words.push("+12125550123");
+            }
+            Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            own += 1;
+        }
+        let is_leaf = command.get_subcommands().next().is_none();
+        assert!(own > 0 || !is_leaf, "{} has no example", command.get_name());
+        *seen += own;
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            visit(child, seen);
+        }
+    }
+    let mut seen = 0;
+    visit(&command(), &mut seen);
+    assert!(seen > 25, "{seen}");
+}
+
+#[test]
+fn the_help_lists_every_exit_code() {
+    let (out, err, exit) = vizard(&["--help"]);
+    assert_eq!((err.as_str(), exit), ("", Exit::Ok));
+    for code in Exit::ALL {
+        assert!(out.contains(&format!("  {}  {}\n", code.code(), code.meaning())), "{out}");
+    }
+    let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+    assert_eq!(codes, (0..9).collect::<Vec<u8>>());
+}
+
+#[test]
+fn mistakes_of_usage_say_so_in_both_languages() {
+    let (out, err, exit) = vizard(&["pool", "add", "4155550100"]);
+    assert_eq!((out.as_str(), exit), ("", Exit::Usage));
+    assert!(err.contains("an E.164 number starts with '+'"), "{err}");
+    let (out, err, exit) = vizard(&["pool", "ad", "--json"]);
+    assert_eq!((out.as_str(), exit), ("", Exit::Usage));
+    let error: Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(error["error"]["code"], 2);
+    for mistake in [
+        &["bind", "show", "nonsense"][..],
+        &["cdr", "list", "--limit", "0"],
+        &["bind", "create", "--ttl", "5"],
+    ] {
+        assert_eq!(vizard(mistake).2, Exit::Usage, "{mistake:?}");
+    }
+}
+
+#[test]
+fn without_a_daemon_live_commands_say_how_to_start_it() {
+    for command in [&["calls"][..], &["pool", "list"], &["status"], &["cdr", "list"], &["bind", "list"]] {
+        let arguments = [&["--socket", "/nonexistent/v.sock"], command].concat();
+        let (out, err, exit) = vizard(&arguments);
+        assert_eq!((out.as_str(), exit), ("", Exit::Unreachable), "{command:?}");
+        assert!(err.contains("/nonexistent/v.sock") && err.contains("vizard run"), "{err}");
+        let (_, err, exit) = vizard(&[&arguments[..], &["--json"]].concat());
+        let error: Value = serde_json::from_str(&err).unwrap();
+        assert_eq!((error["error"]["code"].as_u64(), exit), (Some(4), Exit::Unreachable));
+    }
+}
+
+#[test]
+fn check_lists_every_problem_and_ends_with_its_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bad.toml");
+    std::fs::write(&file, "[sip]\nlisten = [\"x\"]\n[madia]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let (out, err, exit) = vizard(&["check", file]);
+    assert_eq!((out.as_str(), exit), ("", Exit::Config));
+    assert!(err.contains(":2:11: sip.listen[0]: ") && err.contains("did you mean 'media'?"), "{err}");
+    let (_, err, _) = vizard(&["check", file, "--json"]);
+    let error: Value = serde_json::from_str(&err).unwrap();
+    let details = error["error"]["details"].as_array().unwrap();
+    assert!(
+        details.iter().any(|problem| problem["line"] == 2 && problem["key"] == "sip.listen[0]"),
+        "{error}"
+    );
+
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/demo.toml");
+    let (out, err, exit) = vizard(&["check", shipped]);
+    assert_eq!((err.as_str(), exit), ("", Exit::Ok));
+    assert!(out.contains("5000 calls by ports"), "{out}");
+    let (out, ..) = vizard(&["check", shipped, "--json"]);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["capacity"]["calls"], 5000);
+}
+
+#[test]
+fn tables_are_plain_columns() {
+    let report = calls::listed(&[call()], &path(), at(63)).unwrap();
+    assert_eq!(
+        printed(report, Style::default()),
+        "\
+SESSION                          BINDING                          STATE     START                 TALK  A            B     MEDIA       FROM A  FROM B
+sess_00000000000000000000000009  bind_00000000000000000000000007  answered  2026-03-04T05:06:07Z  1m    +131•••••42  1•••  xdp-native  500     498
+"
+    );
+    let rows = [PoolRow {
+        number: PoolNumber {
+            number: "+12125550123".parse().unwrap(),
+            country: "US".parse().unwrap(),
+            region: None,
+            locality: Some("New York".to_owned()),
+            kind: NumberKind::TollFree,
+            voice: true,
+            sms: false,
+            trunk: None,
+        },
+        live: 2,
+        entombed: 1,
+    }];
+    let style = Style { no_header: true, ..Style::default() };
+    assert_eq!(
+        printed(pool::listed(&rows).unwrap(), style),
+        "+12125550123  US  -  New York  toll-free  voice  -  2  1\n"
+    );
+    assert_eq!(
+        printed(cdr::listed(&[cdr()]).unwrap(), Style::default()),
+        "\
+SESSION                          LEG  DIR  PROXY         CC  TRUNK  START                 BILL  RX    TX    ENDED BY  CAUSE   SIP
+sess_00000000000000000000000009  B    out  +12125550124  -   pbx    2026-03-04T05:06:07Z  60    2990  3000  A         normal  200
+"
+    );
+}
+
+#[test]
+fn an_empty_list_says_what_to_do_next_but_not_to_scripts() {
+    let table = || pool::listed(&[]).unwrap();
+    assert!(printed(table(), Style::default()).contains("vizard pool add"));
+    assert_eq!(printed(table(), Style { no_header: true, ..Style::default() }), "");
+    assert_eq!(json(table()), serde_json::json!({ "numbers": [] }));
+}
+
+#[test]
+fn a_binding_reads_as_sentences() {
+    let reply = crate::engine::admin::AdminReply::Bound { binding: binding(), reused: false };
+    assert_eq!(
+        printed(bind::created(reply).unwrap(), Style::default()),
+        "\
+binding   bind_00000000000000000000000007
+key       order-81
+kind      case
+tenant    default / default
+customer  +131•••••42 dials and sees +12125550123
+agent     1•••@pbx dials and sees +12125550124
+created   2026-03-04T05:06:07Z
+state     live, expires 2026-03-05T05:06:07Z
+calls     1 in progress
+reused    no
+
+The customer calls +12125550123 to reach the agent; the agent calls +12125550124 to reach the customer.
+"
+    );
+}
+
+#[test]
+fn documents_keep_their_shape() {
+    let bindings = json(bind::listed(&[binding()]).unwrap());
+    let binding = &bindings["bindings"][0];
+    assert_eq!(binding["id"], "bind_00000000000000000000000007");
+    assert_eq!(binding["state"], "live");
+    assert_eq!(binding["expires"], "2026-03-05T05:06:07.25Z");
+    assert_eq!(binding["customer"]["proxy"], "+12125550123");
+
+    let calls = json(calls::listed(&[call()], &path(), at(63)).unwrap());
+    assert_eq!(calls["media"]["path"], "xdp-native");
+    assert_eq!(calls["calls"][0]["answer"], "2026-03-04T05:06:10.25Z");
+    assert_eq!(calls["calls"][0]["flows"][0]["stats"]["forwarded"]["packets"], 500);
+
+    let cdrs = json(cdr::listed(&[cdr()]).unwrap());
+    assert_eq!(cdrs["cdrs"][0]["end"], "2026-03-04T05:07:10.25Z");
+    assert_eq!(cdrs["cdrs"][0]["release"]["cause"], "normal");
+
+    let status = Status {
+        version: "0.1.0".to_owned(),
+        pid: 7,
+        started: at(0),
+        now: at(90),
+        config: "/etc/vizard/vizard.toml".into(),
+        store: "/var/lib/vizard".into(),
+        listen: vec!["192.0.2.10:5060".parse().unwrap()],
+        datapath: path(),
+        verdicts: vec![
+            VerdictCount { verdict: "forwarded".to_owned(), action: "forward".to_owned(), packets: 998 },
+            VerdictCount { verdict: "no-flow".to_owned(), action: "drop".to_owned(), packets: 0 },
+        ],
+        counters: vec![("sip.malformed".to_owned(), 3), ("calls.started".to_owned(), 0)],
+    };
+    let text = printed(status::report(&status, false).unwrap(), Style::default());
+    assert!(text.contains("up 1m 30s") && text.contains("xdp-native (ice runs XDP in the driver)"), "{text}");
+    assert!(
+        text.contains("sip.malformed") && !text.contains("calls.started") && !text.contains("no-flow"),
+        "{text}"
+    );
+    let status = json(status::report(&status, true).unwrap());
+    assert_eq!(status["counters"]["sip.malformed"], 3);
+    assert_eq!(
+        (&status["uptime_seconds"], &status["started"]),
+        (&90.into(), &"2026-03-04T05:06:07.25Z".into())
+    );
+}
+
+/// A field that holds a time must be in the list of those that are spelt out:
+/// no whole number in a document may look like microseconds of this century.
+#[test]
+fn no_time_is_left_in_microseconds() {
+    fn visit(value: &Value, path: &str) {
+        match value {
+            Value::Number(number) => {
+                assert!(number.as_i64().is_none_or(|n| n < 1_000_000_000_000_000), "{path}: {number}");
+            }
+            Value::Array(items) => items.iter().for_each(|item| visit(item, path)),
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| visit(value, &format!("{path}.{key}")))
+            }
+            Value::Null | Value::Bool(_) | Value::String(_) => {}
+        }
+    }
+    let entombed = BindingView { state: BindingState::Entombed { since: at(0), until: at(1) }, ..binding() };
+    for report in [
+        bind::listed(&[binding(), entombed]).unwrap(),
+        calls::listed(&[call()], &path(), at(63)).unwrap(),
+        cdr::listed(&[cdr()]).unwrap(),
+    ] {
+        visit(&json(report), "");
+    }
+}
+
+/// A pipe whose reader has gone.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A full disk.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_content_and_a_full_disk_is_not() {
+    let report = || Report::new(vec![Block::Text("hello".to_owned())], ()).unwrap();
+    let finish = |out: &mut dyn Write| output::finish(Ok(report()), Style::default(), out, &mut Vec::new());
+    assert_eq!(finish(&mut Closed), Exit::Ok);
+    assert_eq!(finish(&mut Full), Exit::Failure);
+    let failure = Failure::new(Exit::Conflict, "x", "y");
+    let exit = output::finish(Err(failure), Style::default(), &mut Vec::new(), &mut Closed);
+    assert_eq!(exit, Exit::Conflict);
+}
+
+#[test]
+fn secrets_come_from_where_they_are_said_to_be() {
+    let read = |argument: &str, stdin: &[u8]| {
+        secret::read("customer", &Typed(argument.to_owned()), &mut io::BufReader::new(stdin))
+            .map(|typed| typed.0)
+    };
+    assert_eq!(read("+13105550142", b"").unwrap(), "+13105550142");
+    assert_eq!(read("-", b" +13105550142 \nrest").unwrap(), "+13105550142");
+    assert!(read("env:PATH", b"").unwrap().contains("bin"));
+    for nothing in ["-", "env:NO_SUCH_VARIABLE", "fd:9999", "fd:x", ""] {
+        let failure = read(nothing, b"").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage, "{nothing}");
+    }
+    // Two dashes read two lines.
+    let mut stdin = io::BufReader::new(&b"first\nsecond\n"[..]);
+    let mut next = || secret::read("x", &Typed("-".to_owned()), &mut stdin).unwrap().0;
+    assert_eq!((next(), next()), ("first".to_owned(), "second".to_owned()));
+
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"+16465550107\n").unwrap();
+    io::Seek::rewind(&mut file).unwrap();
+    let descriptor = format!("fd:{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    assert_eq!(read(&descriptor, b"").unwrap(), "+16465550107");
+}

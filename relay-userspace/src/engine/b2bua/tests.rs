@@ -1,3 +1,0 @@
-mod far_end;
-mod setup;
-mod world;
