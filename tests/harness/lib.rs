@@ -10,6 +10,7 @@ pub mod audio;
 pub mod capture;
 pub mod lab;
 pub mod process;
+pub mod report;
 pub mod sipp;
 pub mod vizard;
 
