@@ -25,6 +25,28 @@ counters! {
     UnknownSource = "sip.unknown_source",
     /// Dropped: not SIP, or SIP that must not be answered.
     Malformed = "sip.malformed",
+    /// INVITEs that came twice over different ways, answered with 482.
+    Merged = "sip.merged",
+    /// Failures of ours that were never acknowledged.
+    Unacknowledged = "sip.unacknowledged",
+    /// Requests of ours that could not be sent: too many transactions.
+    TransactionLimit = "sip.transaction_limit",
+    /// Messages of ours that could not be written.
+    Unwritable = "sip.unwritable",
+    /// Calls that matched a binding or an emergency number.
+    Started = "calls.started",
+    /// Calls that were answered.
+    Answered = "calls.answered",
+    /// Calls that were refused before a second leg existed.
+    Refused = "calls.refused",
+    /// Calls that a limit of ours refused.
+    Overload = "calls.overload",
+    /// Streams for which no port pair was free.
+    NoPorts = "media.no_ports",
+    /// Flows that the datapath could not make.
+    FlowRefused = "media.flow_refused",
+    /// Writes of call records that the store did not take, repeated later.
+    RecordsFailed = "records.failed",
 }
 
 /// One count for each [`Counter`].

@@ -43,6 +43,15 @@ pub enum Event {
         /// The SIP status that the caller got.
         status: u16,
     },
+    /// A trunk asks for credentials before it takes a call.
+    TrunkChallenged {
+        /// The call.
+        session: SessionId,
+        /// The trunk.
+        trunk: String,
+        /// 401 or 407.
+        status: u16,
+    },
     /// An emergency call.
     EmergencyCall {
         /// The call.
@@ -110,6 +119,11 @@ impl fmt::Display for Event {
             Self::CallRefused { session, trunk, cause, status } => {
                 write!(f, "call {session} from trunk {trunk} refused with {status}: {}", cause.as_str())
             }
+            Self::TrunkChallenged { session, trunk, status } => write!(
+                f,
+                "trunk {trunk} refused call {session} with {status}: it asks for credentials; \
+                 let it accept our address, since Vizard does not log in to trunks"
+            ),
             Self::EmergencyCall { session, routed: true } => {
                 write!(f, "emergency call {session} leaves on the emergency trunk")
             }

@@ -26,6 +26,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admin;
+mod b2bua;
 pub(crate) mod by_leg;
 pub mod cdr;
 pub mod config;
@@ -44,29 +45,28 @@ pub mod sip;
 mod strangers;
 pub mod time;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use admin::{AdminReply, AdminRequest};
+use b2bua::{Calls, Context};
 use config::Config;
-use counters::{Counter, Counters};
+use counters::Counter;
+use directory::Directory;
 use event::Event;
 use ids::Slot;
 use io::{Datagram, Input, Output, RequestId};
+use sip::message::{Message, ParseLimits, Problem};
 use strangers::Strangers;
 use time::{Instant, Now};
 
 /// One shard of the control plane. See the module documentation for how to
 /// drive it.
 pub struct Engine {
-    config: Arc<Config>,
-    slot: Slot,
-    random: ChaCha8Rng,
-    outputs: VecDeque<Output>,
-    counters: Counters,
+    context: Context,
+    calls: Calls,
     strangers: Strangers,
     life: Life,
 }
@@ -95,13 +95,13 @@ impl Engine {
         now: Now,
         snapshot: directory::Snapshot,
     ) -> Self {
-        let _ = (now, snapshot);
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let mut directory_seed = [0; 32];
+        random.fill_bytes(&mut directory_seed);
+        let directory = Directory::new(Arc::clone(&config), directory_seed, now, snapshot);
         Self {
-            config,
-            slot,
-            random: ChaCha8Rng::from_seed(seed),
-            outputs: VecDeque::new(),
-            counters: Counters::default(),
+            context: Context::new(config, slot, random, now, directory),
+            calls: Calls::default(),
             strangers: Strangers::default(),
             life: Life::Running,
         }
@@ -109,92 +109,143 @@ impl Engine {
 
     /// Takes in one thing that happened. Drain [`Self::poll_output`] after it.
     pub fn handle_input(&mut self, now: Now, input: Input) {
+        let Self { context, calls, .. } = self;
+        context.now = now;
         match input {
-            Input::Received(datagram) => self.received(now, &datagram),
-            Input::Admin(id, request) => self.admin(now, id, request),
-            Input::Committed(_) | Input::Conflict(_) | Input::CommitFailed(..) => {}
-            Input::FlowRemoved(..) | Input::FlowRefused(..) => {}
-            Input::Shutdown => self.life = Life::Draining,
+            Input::Received(datagram) => self.received(&datagram),
+            Input::Admin(id, request) => self.admin(id, request),
+            Input::Committed(id) if context.directory.owns(id) => context.directory.handle_committed(now, id),
+            Input::Committed(id) => Calls::committed(context, id),
+            Input::Conflict(id) if context.directory.owns(id) => context.directory.handle_conflict(now, id),
+            // Records claim no pair, so nobody can hold one against them.
+            Input::Conflict(id) => {
+                Calls::commit_failed(context, id, "a conflict over call records".to_owned())
+            }
+            Input::CommitFailed(id, problem) if context.directory.owns(id) => {
+                context.directory.handle_commit_failed(now, id, &problem);
+            }
+            Input::CommitFailed(id, problem) => Calls::commit_failed(context, id, problem),
+            Input::FlowRemoved(local, stats) => calls.flow_removed(context, local, stats),
+            Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
+            Input::Shutdown => {
+                if self.life == Life::Running {
+                    self.life = Life::Draining;
+                    calls.close(context);
+                }
+            }
         }
-        self.drain();
+        self.finish();
     }
 
     /// Does everything that was due by `now`. Drain [`Self::poll_output`]
     /// after it.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
-        self.drain();
+        self.context.now = now;
+        self.context.transactions.handle_timeout(now.mono);
+        self.calls.pump(&mut self.context);
+        self.calls.handle_timeout(&mut self.context);
+        self.context.directory.handle_timeout(now);
+        self.finish();
     }
 
     /// The next thing to do; `None` when all is done. Call it until then after
     /// every mutation.
     #[must_use = "an output that is not done is lost"]
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.context.outputs.pop_front()
     }
 
     /// When [`Self::handle_timeout`] must be called next, and what for;
     /// `None` when nothing is waiting. Changes with every mutation.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let context = &self.context;
+        [context.transactions.poll_timeout(), Calls::poll_timeout(context), context.directory.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|&(at, _)| at)
     }
 
-    /// Calls that have not ended on both legs.
+    /// Calls that something is still to be done for: a leg that is up, a flow
+    /// to be counted, a BYE to be answered.
     #[must_use]
     pub fn calls_in_progress(&self) -> usize {
-        0
+        self.calls.len()
     }
 
     /// The dialogs that are this engine's.
     #[must_use]
     pub const fn slot(&self) -> Slot {
-        self.slot
+        self.context.slot
     }
 
-    fn received(&mut self, _now: Now, datagram: &Datagram) {
-        self.counters.add(Counter::Received);
-        if self.config.trunk_of_source(datagram.remote.ip()).is_none() {
-            self.counters.add(Counter::UnknownSource);
-            if let Some(messages) = self.strangers.seen(datagram.remote.ip()) {
-                self.outputs.push_back(Output::Event(Event::UnknownSource {
-                    source: datagram.remote.ip(),
-                    messages,
-                }));
+    fn received(&mut self, datagram: &Datagram) {
+        let Datagram { local, remote, bytes } = datagram;
+        let context = &mut self.context;
+        context.counters.add(Counter::Received);
+        if context.config.trunk_of_source(remote.ip()).is_none() {
+            context.counters.add(Counter::UnknownSource);
+            if let Some(messages) = self.strangers.seen(remote.ip()) {
+                let event = Event::UnknownSource { source: remote.ip(), messages };
+                context.outputs.push_back(Output::Event(event));
+            }
+            return;
+        }
+        let limits = &context.config.limits;
+        let limits = ParseLimits { bytes: limits.message_bytes, headers: limits.headers };
+        match Message::parse(bytes, &limits) {
+            Ok(message) => context.transactions.receive(context.now.mono, *local, *remote, message),
+            Err(error) if error.problem == Problem::KeepAlive => {}
+            Err(error) => {
+                context.counters.add(Counter::Malformed);
+                let tag = context.slot.token(&mut context.random);
+                if let Some((remote, bytes)) = error.refusal(*remote, &tag) {
+                    context.outputs.push_back(Output::Send(Datagram { local: *local, remote, bytes }));
+                }
+                let event = Event::Malformed { source: *remote, problem: error.problem.to_string() };
+                context.outputs.push_back(Output::Event(event));
             }
         }
     }
 
-    fn admin(&mut self, _now: Now, id: RequestId, request: AdminRequest) {
+    fn admin(&mut self, id: RequestId, request: AdminRequest) {
+        let Self { context, calls, .. } = self;
+        let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
         let reply = match request {
-            AdminRequest::CallsList => AdminReply::Calls(Vec::new()),
-            AdminRequest::Counters => AdminReply::Counters(self.counters.list()),
-            AdminRequest::CallShow { session } | AdminRequest::CallHangup { session } => {
-                AdminReply::Refused(Refusal {
-                    kind: RefusalKind::NotFound,
-                    what: format!("no call {session} is in progress"),
-                    remedy: "list the calls in progress with `vizard calls list`".into(),
-                })
-            }
+            AdminRequest::CallsList => calls.list(context),
+            AdminRequest::CallShow { session } => calls.show(context, session),
+            AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
+            AdminRequest::Counters => AdminReply::Counters(context.counts(calls.len())),
+            // The directory has answered these.
             AdminRequest::PoolAdd { .. }
             | AdminRequest::PoolList { .. }
             | AdminRequest::BindCreate(_)
             | AdminRequest::BindList { .. }
             | AdminRequest::BindShow { .. }
-            | AdminRequest::BindClose { .. } => AdminReply::Refused(Refusal {
-                kind: RefusalKind::Unavailable,
-                what: "this engine has no directory".into(),
-                remedy: "ask the engine that owns the directory".into(),
-            }),
+            | AdminRequest::BindClose { .. } => return,
         };
-        self.outputs.push_back(Output::Reply(id, reply));
+        context.outputs.push_back(Output::Reply(id, reply));
     }
 
-    /// Says that the engine may be stopped, once, when it is so.
-    fn drain(&mut self) {
-        if self.life == Life::Draining && self.calls_in_progress() == 0 {
-            self.life = Life::Drained;
-            self.outputs.push_back(Output::Drained);
+    /// Follows what the parts of the engine have told each other, and says once
+    /// that the engine may be stopped when it is so.
+    fn finish(&mut self) {
+        self.calls.pump(&mut self.context);
+        let context = &mut self.context;
+        while let Some(output) = context.directory.poll_output() {
+            context.outputs.push_back(output);
         }
+        if self.life == Life::Draining && self.calls.len() == 0 && context.pending_commits() == 0 {
+            self.life = Life::Drained;
+            context.outputs.push_back(Output::Drained);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// What is still held for calls, by name; nothing when there is none.
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        self.context.leftovers()
     }
 }

@@ -50,6 +50,9 @@ names! {
     Event "Event" b"event" b"o";
     Expires "Expires" b"expires";
     From "From" b"from" b"f";
+    Geolocation "Geolocation" b"geolocation";
+    GeolocationError "Geolocation-Error" b"geolocation-error";
+    GeolocationRouting "Geolocation-Routing" b"geolocation-routing";
     HistoryInfo "History-Info" b"history-info";
     Identity "Identity" b"identity" b"y";
     MaxForwards "Max-Forwards" b"max-forwards";

@@ -1,0 +1,288 @@
+//! What a far end says to an INVITE of ours, and what becomes of it on the
+//! other leg.
+//!
+//! Nothing of a response crosses but its status class, and of its body the
+//! session description, rewritten. Reason phrases, contacts of redirections,
+//! challenges and retry times stay where they came from.
+
+use std::net::SocketAddr;
+
+use super::body::{self, Content};
+use super::call::{Call, Ending};
+use super::context::Context;
+use super::exchange::{Exchange, Said, Stage};
+use super::leg::LegState;
+use super::timers::Timer;
+use crate::engine::cdr::Cause;
+use crate::engine::counters::Counter;
+use crate::engine::event::Event;
+use crate::engine::ids::LegName;
+use crate::engine::media::Word;
+use crate::engine::sip::message::Message;
+use crate::engine::sip::name::Name;
+use crate::engine::sip::sdp::Description;
+use crate::engine::sip::transaction::SuccessRetransmitter;
+
+impl Call {
+    /// A response to our INVITE on leg `name`.
+    pub(super) fn invite_answered(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        response: &Message,
+        source: SocketAddr,
+    ) {
+        let status = response.status().unwrap_or(0);
+        match status {
+            ..200 => self.progressed(context, name, status, response, source),
+            200..300 => self.accepted(context, name, response, source),
+            300.. => self.refused(context, name, status),
+        }
+    }
+
+    /// A provisional response. The first INVITE's alerting and early media
+    /// reach the caller; a re-INVITE's are nobody's business.
+    fn progressed(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        status: u16,
+        response: &Message,
+        source: SocketAddr,
+    ) {
+        if status == 100 || self.release.is_some() {
+            return;
+        }
+        let LegState::Outgoing { early, .. } = &mut self.legs[name].state else { return };
+        *early = true;
+        let said = match body::read(response) {
+            Content::Session(description) => Some(Said { description, from: source.ip() }),
+            Content::Nothing | Content::Unsupported | Content::Unusable(_) => None,
+        };
+        let session = said.and_then(|said| self.answer_offer(context, name, said));
+        // Being forwarded, queued or unforked is not for the caller to know.
+        let relayed = match (status, &session) {
+            (180, _) => 180,
+            (183, _) | (_, Some(_)) => 183,
+            (_, None) => return,
+        };
+        let caller = name.other();
+        let Some(exchange) = &self.exchange else { return };
+        let leg = &self.legs[caller];
+        let response = context
+            .response(&exchange.invite, relayed, Some(&leg.tag))
+            .record_routes_of(&exchange.invite.request)
+            .contact(&leg.contact);
+        let bytes = match &session {
+            Some(session) => response.build_with_body(body::SDP, session),
+            None => response.build(),
+        };
+        context.respond(exchange.invite.transaction, bytes);
+    }
+
+    /// A 2xx: the far end has accepted.
+    fn accepted(&mut self, context: &mut Context, name: LegName, response: &Message, source: SocketAddr) {
+        self.legs[name].inviting = None;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.join_dialog(context, name, response, source) {
+            return self.end(context, Ending::by_platform(Cause::ProtocolError, 502));
+        }
+        let relayed = self.exchange.as_ref().is_some_and(|exchange| exchange.from != name);
+        if self.release.is_some() || !relayed {
+            // It crossed our CANCEL or BYE (RFC 3261 sections 9.1 and 15.1.1).
+            self.acknowledge(context, name, None);
+            self.bye(context, name);
+            return self.settle(context);
+        }
+        let said = match body::read(response) {
+            Content::Session(description) => Some(Said { description, from: source.ip() }),
+            // An answer in a provisional response is repeated in the 2xx, or ought to be.
+            Content::Nothing => self.exchange.as_mut().and_then(|exchange| exchange.answer.take()),
+            Content::Unsupported | Content::Unusable(_) => None,
+        };
+        let Some(said) = said else {
+            self.acknowledge(context, name, None);
+            return self.end(context, Ending::by_platform(Cause::NotAcceptable, 488));
+        };
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.offer.is_some()) {
+            self.acknowledge(context, name, None);
+            let Some(session) = self.answer_offer(context, name, said) else { return };
+            self.accept_exchange(context, name.other(), &session, None);
+        } else {
+            let Some(session) = self.offer_late(context, name, &said) else { return };
+            self.accept_exchange(context, name.other(), &session, Some(said));
+        }
+    }
+
+    /// Takes the answer to the offer under way to the media, and puts it into
+    /// our words for the offerer. `None` when there was no offer.
+    fn answer_offer(&mut self, context: &mut Context, name: LegName, said: Said) -> Option<Vec<u8>> {
+        let exchange = self.exchange.as_mut()?;
+        let offer = exchange.offer.as_ref()?;
+        let offered = Word { description: offer, signalled_from: exchange.invite.source.ip() };
+        let answered = Word { description: &said.description, signalled_from: said.from };
+        let dscp = context.config.media.dscp;
+        let outputs = self.media.agreed(name.other(), offered, answered, dscp);
+        let anchors = self.media.anchors(name.other(), &context.config.media);
+        let session = self.legs[name.other()].speech.say(&said.description, &anchors, Some(offer));
+        exchange.answer = Some(said);
+        self.carry(context, outputs);
+        Some(session)
+    }
+
+    /// Puts an offer that came in a 2xx into our words for the side that asked
+    /// for it. `None` when it cannot be relayed: the call has ended.
+    fn offer_late(&mut self, context: &mut Context, name: LegName, said: &Said) -> Option<Vec<u8>> {
+        let ending = if !said.description.is_relayable() {
+            Ending::by_platform(Cause::NotAcceptable, 488)
+        } else if self.find_ports(context, &said.description) {
+            let anchors = self.media.anchors(name.other(), &context.config.media);
+            return Some(self.legs[name.other()].speech.say(&said.description, &anchors, None));
+        } else {
+            Ending::by_platform(Cause::Overload, 503)
+        };
+        self.acknowledge(context, name, None);
+        self.end(context, ending);
+        None
+    }
+
+    /// Finds ports for an offer; `false` when there are none.
+    pub(super) fn find_ports(&mut self, context: &mut Context, offer: &Description) -> bool {
+        let (ports, random) = (&mut context.ports, &mut context.random);
+        let found =
+            self.media.offered(offer, context.now.mono, |address, now| ports.draw(address, now, random));
+        if found.is_err() {
+            context.count(Counter::NoPorts);
+        }
+        found.is_ok()
+    }
+
+    /// Sends our 2xx to the side whose INVITE is being relayed, and keeps
+    /// sending it until its ACK.
+    fn accept_exchange(
+        &mut self,
+        context: &mut Context,
+        to: LegName,
+        session: &[u8],
+        late_offer: Option<Said>,
+    ) {
+        self.talk(context, to);
+        let Some(exchange) = self.exchange.take() else { return };
+        self.confirm(to, &exchange.invite.request);
+        let invite = &exchange.invite;
+        context.index.forget_invite(invite);
+        let leg = &self.legs[to];
+        let response = context
+            .response(invite, 200, Some(&leg.tag))
+            .record_routes_of(&invite.request)
+            .contact(&leg.contact)
+            .header(Name::Allow, super::context::ALLOW)
+            .build_with_body(body::SDP, session);
+        let Some(sent) = context.respond_and_keep(invite, response) else {
+            return self.end(context, Ending::by_platform(Cause::ProtocolError, 500));
+        };
+        let retransmitter = SuccessRetransmitter::new(context.now.mono, sent, &context.config.sip.timers);
+        context.timers.arm(self.id, Timer::Acknowledge, retransmitter.deadline());
+        self.exchange = Some(Exchange { stage: Stage::Accepted { retransmitter, late_offer }, ..exchange });
+    }
+
+    /// The first answer of the call: from now on it is paid for.
+    fn talk(&mut self, context: &mut Context, caller: LegName) {
+        if self.legs[caller].answer.is_some() {
+            return;
+        }
+        context.timers.disarm(self.id, Timer::Ring);
+        context.timers.arm(self.id, Timer::MaxCall, context.now.mono + context.config.sip.max_call);
+        self.legs[caller].answer = Some(context.now.wall);
+        self.legs[caller].status = Some(200);
+        context.count(Counter::Answered);
+        context.event(Event::CallAnswered { session: self.id });
+    }
+
+    /// A failure: of the first INVITE it ends the call, of a re-INVITE it
+    /// leaves everything as it was (RFC 3261 section 14.1).
+    fn refused(&mut self, context: &mut Context, name: LegName, status: u16) {
+        self.legs[name].inviting = None;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        match self.legs[name].state {
+            LegState::Outgoing { .. } => {
+                self.legs[name].status = Some(status);
+                self.leg_ended(context, name);
+                if self.release.is_none() {
+                    self.report_challenge(context, name, status);
+                    let (status, cause) = refusal(status);
+                    self.end(context, Ending { side: name.into(), cause, status });
+                } else {
+                    self.settle(context);
+                }
+            }
+            LegState::Confirmed(_) => match status {
+                // RFC 3261 section 12.2.1.2: the dialog is gone.
+                408 | 481 => {
+                    self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status })
+                }
+                _ => self.fail_exchange(context, name.other(), refusal(status).0),
+            },
+            LegState::Incoming(_) | LegState::Ended(_) => self.settle(context),
+        }
+    }
+
+    /// Our INVITE was never answered.
+    pub(super) fn invite_timed_out(&mut self, context: &mut Context, name: LegName) {
+        self.legs[name].inviting = None;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        match self.legs[name].state {
+            LegState::Outgoing { .. } => {
+                self.leg_ended(context, name);
+                self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status: 504 });
+            }
+            LegState::Confirmed(_) => {
+                self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status: 504 });
+            }
+            LegState::Incoming(_) | LegState::Ended(_) => self.settle(context),
+        }
+    }
+
+    /// Answers a re-INVITE with a failure; the session stays as it was.
+    pub(super) fn fail_exchange(&mut self, context: &mut Context, to: LegName, status: u16) {
+        self.media.offer_failed();
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.from == to && !exchange.is_accepted())
+            && let Some(exchange) = self.exchange.take()
+        {
+            context.index.forget_invite(&exchange.invite);
+            context.answer(&exchange.invite, status, Some(&self.legs[to].tag), &[]);
+        }
+        self.settle(context);
+    }
+
+    /// A trunk that asks for credentials is a matter for the operator.
+    fn report_challenge(&self, context: &mut Context, name: LegName, status: u16) {
+        if matches!(status, 401 | 407) {
+            let trunk = context.trunk_name(self.legs[name].trunk).to_owned();
+            context.event(Event::TrunkChallenged { session: self.id, trunk, status });
+        }
+    }
+}
+
+/// What a caller is told of the callee's failure, and what the record says.
+///
+/// A redirection would show where the callee is, a challenge is for us, and a
+/// 503 would make the caller's carrier stop sending other calls (RFC 3261
+/// section 21.5.4).
+fn refusal(status: u16) -> (u16, Cause) {
+    let cause = match status {
+        486 | 600 => Cause::Busy,
+        603 | 607 | 608 => Cause::Declined,
+        408 | 480 => Cause::NoAnswer,
+        415 | 488 | 606 => Cause::NotAcceptable,
+        _ => Cause::Rejected,
+    };
+    let told = match status {
+        ..400 => 480,
+        401 | 407 => 502,
+        503 => 500,
+        400..700 => status,
+        _ => 500,
+    };
+    (told, cause)
+}

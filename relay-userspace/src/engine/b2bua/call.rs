@@ -1,0 +1,203 @@
+//! A call: two legs, their media, and the INVITE that may be on its way between
+//! them.
+//!
+//! A call ends once, for one reason, from whichever side the reason comes; then
+//! each leg that is still up is brought down in the way that its state asks for
+//! (a final response, CANCEL, BYE, or BYE after the ACK that is still missing),
+//! the flows are removed and counted, and the records are written.
+
+use super::cdr;
+use super::context::{Context, Purpose};
+use super::exchange::{Exchange, Stage};
+use super::leg::Leg;
+use super::leg::LegState;
+use super::timers::Timer;
+use crate::engine::by_leg::ByLeg;
+use crate::engine::cdr::{Cause, Release, ReleaseSide};
+use crate::engine::event::Event;
+use crate::engine::flow::FlowStats;
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::io::Output;
+use crate::engine::media::MediaSession;
+use crate::engine::sip::method::Method;
+use crate::engine::sip::name::Name;
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: SessionId,
+    pub(super) facts: Facts,
+    pub(super) legs: ByLeg<Leg>,
+    pub(super) media: MediaSession,
+    /// The INVITE that is being relayed, if there is one.
+    pub(super) exchange: Option<Exchange>,
+    /// How the call ended, once it does.
+    pub(super) release: Option<Release>,
+    /// Whether the records are written.
+    pub(super) recorded: bool,
+    /// Requests of ours that wait for their final response.
+    pub(super) unanswered: usize,
+}
+
+/// What does not change in a call's life.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) binding: Option<BindingId>,
+    pub(super) tenant: String,
+    pub(super) project: String,
+    pub(super) caller: LegName,
+    pub(super) emergency: bool,
+}
+
+/// How a call that was never answered is refused to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) side: ReleaseSide,
+    pub(super) cause: Cause,
+    /// The status for a caller who still waits.
+    pub(super) status: u16,
+}
+
+impl Ending {
+    /// By us.
+    pub(super) const fn by_platform(cause: Cause, status: u16) -> Self {
+        Self { side: ReleaseSide::Platform, cause, status }
+    }
+}
+
+impl Call {
+    /// Whether nothing of the call is left to be done.
+    pub(super) const fn is_over(&self) -> bool {
+        self.recorded && self.unanswered == 0 && self.exchange.is_none()
+    }
+
+    /// Ends the call; the first reason counts.
+    pub(super) fn end(&mut self, context: &mut Context, ending: Ending) {
+        if self.release.is_none() {
+            let Ending { side, cause, .. } = ending;
+            self.release = Some(Release { side, cause, sip_status: None });
+        }
+        context.timers.disarm(self.id, Timer::Ring);
+        context.timers.disarm(self.id, Timer::MaxCall);
+        for leg in [LegName::A, LegName::B] {
+            self.bring_down(context, leg, ending);
+        }
+        let outputs = self.media.close();
+        self.carry(context, outputs);
+        self.settle(context);
+    }
+
+    /// Ends one leg in the way that its state asks for.
+    fn bring_down(&mut self, context: &mut Context, name: LegName, ending: Ending) {
+        match self.legs[name].state {
+            LegState::Incoming(_) => self.refuse_caller(context, name, ending),
+            LegState::Outgoing { .. } => match self.legs[name].inviting {
+                Some(key) => context.cancel(key),
+                None => self.leg_ended(context, name),
+            },
+            LegState::Confirmed(_) => match &self.exchange {
+                // RFC 3261 section 15: no BYE before the ACK of our 2xx.
+                Some(exchange) if exchange.from == name && exchange.is_accepted() => {}
+                Some(_) | None => {
+                    self.answer_open_invite(context, name);
+                    self.acknowledge_without_answer(context, name);
+                    self.bye(context, name);
+                }
+            },
+            LegState::Ended(_) => {}
+        }
+    }
+
+    /// Gives the caller's INVITE its failure.
+    fn refuse_caller(&mut self, context: &mut Context, name: LegName, ending: Ending) {
+        if let Some(exchange) = self.exchange.take() {
+            context.index.forget_invite(&exchange.invite);
+            let reason = format!("Q.850;cause={}", ending.cause.q850());
+            let tag = &self.legs[name].tag;
+            context.answer(&exchange.invite, ending.status, Some(tag), &[(Name::Reason, &reason)]);
+        }
+        self.legs[name].status = Some(ending.status);
+        self.leg_ended(context, name);
+    }
+
+    /// A re-INVITE of a far end that is about to get a BYE fails first
+    /// (RFC 3261 section 15.1.2).
+    pub(super) fn answer_open_invite(&mut self, context: &mut Context, name: LegName) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.from == name)
+            && let Some(exchange) = self.exchange.take()
+        {
+            context.index.forget_invite(&exchange.invite);
+            context.answer(&exchange.invite, 487, Some(&self.legs[name].tag), &[]);
+        }
+    }
+
+    /// A far end whose late offer nobody will answer gets its ACK all the same.
+    fn acknowledge_without_answer(&mut self, context: &mut Context, name: LegName) {
+        let waits = self.exchange.as_mut().is_some_and(|exchange| match &mut exchange.stage {
+            Stage::Accepted { late_offer, .. } => exchange.from != name && late_offer.take().is_some(),
+            Stage::Relayed => false,
+        });
+        if waits {
+            self.acknowledge(context, name, None);
+        }
+    }
+
+    /// Sends BYE; the leg is over with it.
+    pub(super) fn bye(&mut self, context: &mut Context, name: LegName) {
+        let reason = self.release.as_ref().map(|release| format!("Q.850;cause={}", release.cause.q850()));
+        let id = self.id;
+        if let Some((request, local, remote)) = self.in_dialog(context, name, Method::Bye) {
+            let request = match &reason {
+                Some(reason) => request.header(Name::Reason, reason),
+                None => request,
+            };
+            let sent = context.request(Purpose::Bye(id, name), request.build(), local, remote);
+            self.unanswered += usize::from(sent.is_some());
+        }
+        self.leg_ended(context, name);
+    }
+
+    /// Notes the end of a leg.
+    pub(super) fn leg_ended(&mut self, context: &Context, name: LegName) {
+        if !self.legs[name].has_ended() {
+            self.legs[name].state = LegState::Ended(context.now.wall);
+        }
+    }
+
+    /// Hands flows to the datapath, and notes whose they are.
+    pub(super) fn carry(&mut self, context: &mut Context, outputs: Vec<Output>) {
+        for output in &outputs {
+            if let Output::PutFlow(flow) = output {
+                context.index.flows.insert(flow.local, (self.id, flow.owner.leg));
+            }
+        }
+        context.outputs.extend(outputs);
+    }
+
+    /// A flow is gone.
+    pub(super) fn flow_removed(&mut self, context: &mut Context, leg: LegName, stats: FlowStats) {
+        self.media.removed(leg, stats);
+        self.settle(context);
+    }
+
+    /// Gives back ports that are free, and writes the records when both legs
+    /// have ended and everything is counted.
+    pub(super) fn settle(&mut self, context: &mut Context) {
+        for pair in self.media.take_unused() {
+            context.ports.release(pair, context.now.mono);
+        }
+        let ended = self.legs.a.has_ended() && self.legs.b.has_ended();
+        if !ended || self.recorded || self.media.is_carried() {
+            return;
+        }
+        let Some(release) = self.release.clone() else { return };
+        self.recorded = true;
+        let told = Event::CallEnded { session: self.id, side: release.side, cause: release.cause };
+        let records = cdr::of_call(context, self, &release);
+        let output = context.records.write(records, Some(told));
+        context.outputs.push_back(output);
+        if let Some(binding) = self.facts.binding {
+            context.directory.release(binding);
+        }
+    }
+}

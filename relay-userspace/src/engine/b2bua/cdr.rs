@@ -1,0 +1,71 @@
+//! What the records of a call say.
+
+use super::call::Call;
+use super::context::Context;
+use super::leg::{Leg, LegState};
+use crate::engine::cdr::{Cdr, Release, Traffic};
+use crate::engine::time::Timestamp;
+
+/// The record of each leg of a call that is over.
+pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr; 2] {
+    let received = call.media.received();
+    [
+        of_leg(context, call, &call.legs.a, release, received.a, received.b),
+        of_leg(context, call, &call.legs.b, release, received.b, received.a),
+    ]
+}
+
+fn of_leg(
+    context: &Context,
+    call: &Call,
+    leg: &Leg,
+    release: &Release,
+    received: Traffic,
+    sent: Traffic,
+) -> Cdr {
+    let end = match leg.state {
+        LegState::Ended(end) => end,
+        LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => context.now.wall,
+    };
+    Cdr {
+        session: call.id,
+        leg: leg.name,
+        binding: call.facts.binding,
+        tenant: call.facts.tenant.clone(),
+        project: call.facts.project.clone(),
+        direction: leg.direction,
+        proxy: leg.proxy,
+        remote_country: leg.remote_country,
+        trunk: context.trunk_name(leg.trunk).to_owned(),
+        start: leg.start,
+        answer: leg.answer,
+        end,
+        billable_seconds: leg.answer.map_or(0, |answer| billable_seconds(answer, end)),
+        received,
+        sent,
+        release: Release { sip_status: leg.status, ..release.clone() },
+        emergency: call.facts.emergency,
+    }
+}
+
+/// Whole seconds, rounded up.
+fn billable_seconds(answer: Timestamp, end: Timestamp) -> u64 {
+    let duration = end.saturating_since(answer);
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let answer = Timestamp::from_unix_microseconds(5);
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(billable_seconds(answer, answer + Duration::from_millis(milliseconds)), seconds);
+        }
+        assert_eq!(billable_seconds(answer, answer - Duration::from_secs(1)), 0, "the clock was set back");
+    }
+}

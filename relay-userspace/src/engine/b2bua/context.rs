@@ -1,0 +1,289 @@
+//! What every call works with: the clocks, the configuration, transactions,
+//! ports, records, and the indices that lead from a message to its call.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::exchange::Arrival;
+use super::records::Records;
+use super::timers::Timers;
+use crate::engine::config::{Config, Listen, Trunk, TrunkId};
+use crate::engine::counters::{Counter, Counters};
+use crate::engine::directory::Directory;
+use crate::engine::event::Event;
+use crate::engine::ids::{LegName, SessionId, Slot};
+use crate::engine::io::{Datagram, Output};
+use crate::engine::media::Ports;
+use crate::engine::sip::build::{BuildError, Request, ResponseBuilder};
+use crate::engine::sip::message::Message;
+use crate::engine::sip::method::Method;
+use crate::engine::sip::name::Name;
+use crate::engine::sip::transaction::{ClientKey, ServerKey, Transactions};
+use crate::engine::time::Now;
+
+/// The methods that we do.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
+/// Everything but the calls themselves.
+pub(in crate::engine) struct Context {
+    /// Both clocks at the current input.
+    pub(in crate::engine) now: Now,
+    pub(in crate::engine) config: Arc<Config>,
+    pub(in crate::engine) slot: Slot,
+    pub(in crate::engine) random: ChaCha8Rng,
+    pub(in crate::engine) outputs: VecDeque<Output>,
+    pub(in crate::engine) counters: Counters,
+    pub(in crate::engine) directory: Directory,
+    pub(in crate::engine) transactions: Transactions,
+    pub(super) ports: Ports,
+    pub(super) records: Records,
+    pub(super) timers: Timers,
+    pub(super) index: Index,
+}
+
+/// From what a message or the datapath names to the call that it belongs to.
+#[derive(Default)]
+pub(super) struct Index {
+    /// Our tag, which every request in a dialog carries.
+    pub(super) tags: BTreeMap<String, (SessionId, LegName)>,
+    /// Opening INVITEs that are not answered: Call-ID, From tag and `CSeq` number, by
+    /// which a request that came twice over different ways is known (RFC 3261
+    /// section 8.2.2.2).
+    pub(super) initial: BTreeMap<(String, String, u32), SessionId>,
+    /// The transactions of INVITEs that are not answered, for their CANCEL.
+    pub(super) invites: BTreeMap<ServerKey, SessionId>,
+    /// Requests of ours that are not answered.
+    pub(super) requests: BTreeMap<ClientKey, Purpose>,
+    /// Flows.
+    pub(super) flows: BTreeMap<SocketAddr, (SessionId, LegName)>,
+}
+
+/// What a request of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An INVITE of this leg.
+    Invite(SessionId, LegName),
+    /// A BYE of this leg.
+    Bye(SessionId, LegName),
+    /// A BYE of a dialog that is no leg of ours: its answer does not matter.
+    Stray,
+}
+
+impl Index {
+    /// Notes an INVITE that is to be answered.
+    pub(super) fn note_invite(&mut self, invite: &Arrival, call: SessionId) {
+        self.invites.insert(invite.transaction, call);
+        self.initial.extend(identity(&invite.request).map(|identity| (identity, call)));
+    }
+
+    /// Forgets an INVITE that is answered.
+    pub(super) fn forget_invite(&mut self, invite: &Arrival) {
+        self.invites.remove(&invite.transaction);
+        if let Some(identity) = identity(&invite.request) {
+            self.initial.remove(&identity);
+        }
+    }
+
+    /// The call of an INVITE that came before, over another way.
+    pub(super) fn is_merged(&self, invite: &Message) -> bool {
+        identity(invite).is_some_and(|identity| self.initial.contains_key(&identity))
+    }
+}
+
+/// What is the same in an INVITE that comes twice over different ways.
+fn identity(invite: &Message) -> Option<(String, String, u32)> {
+    let tag = invite.from().ok()?.tag().unwrap_or_default().to_owned();
+    Some((invite.call_id().ok()?.to_owned(), tag, invite.cseq().ok()?.number))
+}
+
+impl Context {
+    /// Without calls.
+    pub(in crate::engine) fn new(
+        config: Arc<Config>,
+        slot: Slot,
+        random: ChaCha8Rng,
+        now: Now,
+        directory: Directory,
+    ) -> Self {
+        Self {
+            now,
+            slot,
+            random,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            directory,
+            transactions: Transactions::new(config.sip.timers, config.limits.transactions),
+            ports: Ports::new(&config.media),
+            records: Records::default(),
+            timers: Timers::default(),
+            index: Index::default(),
+            config,
+        }
+    }
+
+    /// Every counter and gauge of the engine, in a fixed order.
+    pub(in crate::engine) fn counts(&self, calls: usize) -> Vec<(String, u64)> {
+        let gauge = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let transactions = self.transactions.counts();
+        let mut counts = self.counters.list();
+        counts.extend(
+            [
+                ("calls.in_progress", gauge(calls)),
+                ("records.pending", gauge(self.records.open())),
+                ("transactions.in_progress", gauge(self.transactions.len())),
+                ("transactions.absorbed", transactions.absorbed),
+                ("transactions.retransmitted", transactions.retransmitted),
+                ("transactions.over_limit", transactions.over_limit),
+                ("transactions.stray_responses", transactions.stray_responses),
+                ("transactions.stray_cancels", transactions.stray_cancels),
+            ]
+            .map(|(name, count)| (name.to_owned(), count)),
+        );
+        counts.extend(self.directory.counters());
+        counts
+    }
+
+    /// Transactions that the store has not made durable yet.
+    pub(in crate::engine) fn pending_commits(&self) -> usize {
+        self.records.open() + self.directory.pending_commits()
+    }
+
+    #[cfg(test)]
+    pub(in crate::engine) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let Index { tags, initial, invites, requests, flows } = &self.index;
+        [
+            ("tags", tags.len()),
+            ("initial", initial.len()),
+            ("invites", invites.len()),
+            ("requests", requests.len()),
+            ("flows", flows.len()),
+            ("timers", usize::from(self.timers.deadline().is_some())),
+            ("records", self.records.open()),
+            ("transactions", self.transactions.len()),
+        ]
+        .into_iter()
+        .filter(|&(_, left)| left > 0)
+        .collect()
+    }
+
+    /// A trunk of the configuration.
+    pub(super) fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
+        self.config.trunk(id)
+    }
+
+    /// A trunk's name, for records and events.
+    pub(super) fn trunk_name(&self, id: TrunkId) -> &str {
+        self.config.trunk(id).map_or("", |trunk| &trunk.name)
+    }
+
+    /// The socket that talks to a trunk.
+    pub(super) fn listen(&self, trunk: &Trunk) -> Option<Listen> {
+        self.config.sip.listen.get(trunk.listen).copied()
+    }
+
+    /// A fresh tag, Call-ID or branch.
+    pub(super) fn token(&mut self) -> String {
+        self.slot.token(&mut self.random)
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn count(&mut self, counter: Counter) {
+        self.counters.add(counter);
+    }
+
+    /// Sends what needs no transaction: the ACK of a 2xx.
+    pub(super) fn send(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
+        self.outputs.push_back(Output::Send(Datagram { local, remote, bytes }));
+    }
+
+    /// Sends a request in a transaction of its own. `None` when that could not
+    /// be: it is counted, and the caller does without an answer.
+    pub(super) fn request(
+        &mut self,
+        purpose: Purpose,
+        request: Result<Request, BuildError>,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<ClientKey> {
+        let Ok(request) = request else {
+            self.count(Counter::Unwritable);
+            return None;
+        };
+        let Ok(key) = self.transactions.send_request(self.now.mono, request, local, remote) else {
+            self.count(Counter::TransactionLimit);
+            return None;
+        };
+        self.index.requests.insert(key, purpose);
+        self.flush();
+        Some(key)
+    }
+
+    /// Cancels an INVITE of ours.
+    pub(super) fn cancel(&mut self, key: ClientKey) {
+        self.transactions.cancel(self.now.mono, key);
+        self.flush();
+    }
+
+    /// Sends a response.
+    pub(super) fn respond(&mut self, key: ServerKey, response: Result<Vec<u8>, BuildError>) {
+        match response {
+            Ok(bytes) => {
+                self.transactions.respond(self.now.mono, key, bytes);
+                self.flush();
+            }
+            Err(_) => self.count(Counter::Unwritable),
+        }
+    }
+
+    /// Sends a response that the caller will send again: what was sent.
+    pub(super) fn respond_and_keep(
+        &mut self,
+        arrival: &Arrival,
+        response: Result<Vec<u8>, BuildError>,
+    ) -> Option<Datagram> {
+        let bytes = response.ok()?;
+        let (local, remote) = self.transactions.response_path(arrival.transaction)?;
+        self.respond(arrival.transaction, Ok(bytes.clone()));
+        Some(Datagram { local, remote, bytes })
+    }
+
+    /// Answers a request without a body. `more` are further header fields.
+    pub(super) fn answer(
+        &mut self,
+        arrival: &Arrival,
+        status: u16,
+        tag: Option<&str>,
+        more: &[(Name, &str)],
+    ) {
+        let mut response = self.response(arrival, status, tag);
+        for (name, value) in more {
+            response = response.header(*name, value);
+        }
+        self.respond(arrival.transaction, response.build());
+    }
+
+    /// A response that says who we are and, where it matters, what we do.
+    pub(super) fn response(&self, arrival: &Arrival, status: u16, tag: Option<&str>) -> ResponseBuilder {
+        let response = ResponseBuilder::new(&arrival.request, arrival.source, status, tag)
+            .header(Name::Server, &self.config.sip.product);
+        let answers_options = arrival.request.is_request(&Method::Options) && status == 200;
+        if answers_options || matches!(status, 405 | 501) {
+            response.header(Name::Allow, ALLOW)
+        } else {
+            response
+        }
+    }
+
+    /// Hands what the transactions want sent to the outputs, in order.
+    pub(in crate::engine) fn flush(&mut self) {
+        while let Some(datagram) = self.transactions.poll_send() {
+            self.outputs.push_back(Output::Send(datagram));
+        }
+    }
+}

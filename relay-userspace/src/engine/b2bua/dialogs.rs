@@ -1,0 +1,202 @@
+//! A call's legs as dialogs: how they come about, and what we send inside them.
+
+use std::net::SocketAddr;
+
+use super::body;
+use super::call::Call;
+use super::context::{Context, Purpose};
+use super::leg::{Acked, Leg, LegState};
+use crate::engine::config::TrunkId;
+use crate::engine::ids::LegName;
+use crate::engine::sip::build::RequestBuilder;
+use crate::engine::sip::dialog::{Dialog, DialogError, DialogId, Initiator};
+use crate::engine::sip::message::Message;
+use crate::engine::sip::method::Method;
+use crate::engine::sip::name::Name;
+use crate::engine::sip::uri::Host;
+
+impl Call {
+    /// The next request in a leg's dialog, from and to; `None` without one.
+    pub(super) fn in_dialog(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        method: Method,
+    ) -> Option<(RequestBuilder, SocketAddr, SocketAddr)> {
+        let branch = context.token();
+        let Leg { state, trunk, local, peer, sent_by, invite_cseq, .. } = &mut self.legs[name];
+        let LegState::Confirmed(dialog) = state else { return None };
+        let remote = next_hop(context, *trunk, dialog, *peer);
+        let is_invite = method == Method::Invite;
+        let request = dialog.request(method, *sent_by, &branch);
+        if is_invite {
+            *invite_cseq = dialog.local_cseq();
+        }
+        Some((with_product(context, request), *local, remote))
+    }
+
+    /// Acknowledges the 2xx to our last INVITE on a leg.
+    pub(super) fn acknowledge(&mut self, context: &mut Context, name: LegName, session: Option<&[u8]>) {
+        let branch = context.token();
+        let leg = &mut self.legs[name];
+        let LegState::Confirmed(dialog) = &leg.state else { return };
+        let remote = next_hop(context, leg.trunk, dialog, leg.peer);
+        let ack = dialog.ack(leg.invite_cseq, leg.sent_by, &branch);
+        let ack = match session {
+            Some(session) => ack.build_with_body(body::SDP, session),
+            None => ack.build(),
+        };
+        if let Ok(ack) = ack {
+            let dialog = dialog.id().clone();
+            leg.acked = Some(Acked { cseq: leg.invite_cseq, dialog, remote, bytes: ack.bytes.clone() });
+            context.send(leg.local, remote, ack.bytes);
+        }
+    }
+
+    /// Takes the 2xx to our INVITE to the leg's dialog. `false` when it makes
+    /// none.
+    pub(super) fn join_dialog(
+        &mut self,
+        context: &Context,
+        name: LegName,
+        response: &Message,
+        source: SocketAddr,
+    ) -> bool {
+        let leg = &mut self.legs[name];
+        match &mut leg.state {
+            LegState::Outgoing { initiator, .. } => {
+                let Ok(dialog) = Dialog::uac(initiator, response) else { return false };
+                leg.peer = source;
+                leg.status = response.status();
+                leg.answer = Some(context.now.wall);
+                leg.state = LegState::Confirmed(dialog);
+                true
+            }
+            LegState::Confirmed(dialog) => {
+                leg.peer = source;
+                dialog.refresh_target(response).is_ok()
+            }
+            LegState::Incoming(_) | LegState::Ended(_) => false,
+        }
+    }
+
+    /// Our 2xx to a far end's INVITE leaves: the dialog is confirmed, and its
+    /// target is the INVITE's Contact (RFC 3261 section 12.2.2).
+    pub(super) fn confirm(&mut self, name: LegName, invite: &Message) {
+        let leg = &mut self.legs[name];
+        let state = std::mem::replace(&mut leg.state, LegState::Ended(leg.start));
+        leg.state = match state {
+            LegState::Incoming(mut dialog) => {
+                dialog.confirm();
+                LegState::Confirmed(dialog)
+            }
+            LegState::Confirmed(mut dialog) => {
+                // A Contact that cannot be read leaves the target as it was.
+                let _ = dialog.refresh_target(invite);
+                LegState::Confirmed(dialog)
+            }
+            state @ (LegState::Outgoing { .. } | LegState::Ended(_)) => state,
+        };
+    }
+
+    /// Counts a request of a far end; refused with the status of the error.
+    pub(super) fn judge(
+        &mut self,
+        name: LegName,
+        request: &Message,
+        source: SocketAddr,
+    ) -> Result<(), DialogError> {
+        let leg = &mut self.legs[name];
+        match &mut leg.state {
+            LegState::Confirmed(dialog) => {
+                dialog.accept(request)?;
+                leg.peer = source;
+                Ok(())
+            }
+            LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Ended(_) => {
+                Err(DialogError::Mismatch)
+            }
+        }
+    }
+
+    /// A 2xx to an INVITE of ours whose answer we have had: the ACK was lost,
+    /// or the INVITE was forked and a second phone was picked up.
+    pub(super) fn accepted_again(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        response: &Message,
+        source: SocketAddr,
+    ) {
+        let leg = &self.legs[name];
+        let cseq = response.cseq().map(|cseq| cseq.number).ok();
+        let dialog = DialogId::of_response(response);
+        let known = leg.acked.as_ref().filter(|acked| Some(&acked.dialog) == dialog.as_ref());
+        match known {
+            Some(acked) if Some(acked.cseq) == cseq => {
+                context.send(leg.local, acked.remote, acked.bytes.clone());
+            }
+            // It waits for the answer to its offer.
+            Some(_) | None if leg.dialog().map(Dialog::id) == dialog.as_ref() => {}
+            // A re-INVITE that crossed our BYE.
+            Some(_) => dismiss(context, leg, response, source, Dismissal::Acknowledge),
+            None => dismiss(context, leg, response, source, Dismissal::HangUp),
+        }
+    }
+}
+
+/// What a dialog that is no leg of ours gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dismissal {
+    Acknowledge,
+    /// After the ACK.
+    HangUp,
+}
+
+/// Acknowledges a 2xx that is of no use (RFC 3261 section 13.2.2.4).
+fn dismiss(context: &mut Context, leg: &Leg, response: &Message, source: SocketAddr, dismissal: Dismissal) {
+    let Some((mut dialog, cseq)) = dialog_of(response) else { return };
+    let remote = next_hop(context, leg.trunk, &dialog, source);
+    let branch = context.token();
+    if let Ok(ack) = dialog.ack(cseq, leg.sent_by, &branch).build() {
+        context.send(leg.local, remote, ack.bytes);
+    }
+    if dismissal == Dismissal::HangUp {
+        let branch = context.token();
+        let bye = dialog.request(Method::Bye, leg.sent_by, &branch);
+        let bye = with_product(context, bye).build();
+        context.request(Purpose::Stray, bye, leg.local, remote);
+    }
+}
+
+/// The dialog that a 2xx makes, and the number of its INVITE.
+fn dialog_of(response: &Message) -> Option<(Dialog, u32)> {
+    let (from, to) = (response.from().ok()?, response.to().ok()?);
+    let cseq = response.cseq().ok()?.number;
+    let initiator = Initiator {
+        call_id: response.call_id().ok()?.to_owned(),
+        local_tag: from.tag()?.to_owned(),
+        local_uri: from.uri(),
+        remote_uri: to.uri(),
+        cseq,
+    };
+    Some((Dialog::uac(&initiator, response).ok()?, cseq))
+}
+
+/// Where a request in a dialog goes: to the first route or the target if that
+/// is an address of the leg's own trunk, otherwise back to where the far end's
+/// messages come from. A Contact behind NAT cannot be reached, and one that
+/// points at somebody else must not be.
+fn next_hop(context: &Context, trunk: TrunkId, dialog: &Dialog, peer: SocketAddr) -> SocketAddr {
+    let uri = dialog.next_hop();
+    match uri.host() {
+        Some(Host::Ip(ip)) if context.config.trunk_of_source(ip) == Some(trunk) => {
+            SocketAddr::new(ip, uri.port().unwrap_or(5060))
+        }
+        Some(Host::Ip(_) | Host::Name(_)) | None => peer,
+    }
+}
+
+fn with_product(context: &Context, request: RequestBuilder) -> RequestBuilder {
+    request.header(Name::UserAgent, &context.config.sip.product)
+}

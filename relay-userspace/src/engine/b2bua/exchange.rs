@@ -1,0 +1,77 @@
+//! One INVITE on its way through a call: from one leg to the other, and the
+//! offer and answer that travel with it.
+//!
+//! The first INVITE of a call and every re-INVITE are the same exchange. At
+//! most one is under way per call, so both legs always agree on what was agreed
+//! last; whoever comes second is told 491 (RFC 3261 section 14.2).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::engine::config::TrunkId;
+use crate::engine::ids::LegName;
+use crate::engine::sip::message::Message;
+use crate::engine::sip::sdp::Description;
+use crate::engine::sip::transaction::{ServerKey, SuccessRetransmitter};
+
+/// A request that waits for our response.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) transaction: ServerKey,
+    pub(super) request: Message,
+    /// Our address that it arrived at.
+    pub(super) local: SocketAddr,
+    /// Where it came from.
+    pub(super) source: SocketAddr,
+    /// Whose address that is.
+    pub(super) trunk: TrunkId,
+}
+
+/// An INVITE that is being relayed.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// The leg it came on.
+    pub(super) from: LegName,
+    pub(super) invite: Arrival,
+    /// What its sender offered; without an offer the other side makes it
+    /// (RFC 3264 section 4, RFC 3261 section 13.2.1).
+    pub(super) offer: Option<Description>,
+    /// The latest answer to that offer, and where it came from.
+    pub(super) answer: Option<Said>,
+    pub(super) stage: Stage,
+}
+
+/// A description and where its message came from.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) description: Description,
+    pub(super) from: IpAddr,
+}
+
+/// How far an exchange is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The other leg has not answered finally.
+    Relayed,
+    /// Our 2xx waits for its ACK.
+    Accepted {
+        retransmitter: SuccessRetransmitter,
+        /// The other side's offer, which that ACK answers; only then is the
+        /// other side's own 2xx acknowledged.
+        late_offer: Option<Said>,
+    },
+}
+
+impl Exchange {
+    /// The `CSeq` number of the INVITE.
+    pub(super) fn cseq(&self) -> Option<u32> {
+        self.invite.request.cseq().ok().map(|cseq| cseq.number)
+    }
+
+    /// Whether our 2xx waits for its ACK.
+    pub(super) const fn is_accepted(&self) -> bool {
+        match self.stage {
+            Stage::Accepted { .. } => true,
+            Stage::Relayed => false,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Requests from a far end inside its dialog: ACK, BYE, re-INVITE, OPTIONS, and
+//! those that we refuse.
+
+use super::body::{self, Content};
+use super::call::{Call, Ending};
+use super::context::{Context, Purpose};
+use super::exchange::{Arrival, Exchange, Said, Stage};
+use super::leg::LegState;
+use super::timers::Timer;
+use crate::engine::cdr::Cause;
+use crate::engine::ids::LegName;
+use crate::engine::media::Word;
+use crate::engine::sip::message::Message;
+use crate::engine::sip::method::Method;
+use crate::engine::sip::name::Name;
+use crate::engine::sip::sdp::{Description, SdpError};
+use crate::engine::sip::transaction::SuccessDue;
+
+/// The body types that we take, for 415.
+pub(super) const ACCEPT: &str = "application/sdp";
+
+impl Call {
+    /// A request, other than ACK and CANCEL, in leg `name`'s dialog.
+    pub(super) fn requested(&mut self, context: &mut Context, name: LegName, arrival: Arrival) {
+        let method = arrival.request.method();
+        match &self.legs[name].state {
+            // Requests that cross our BYE find the dialog gone, but for theirs.
+            LegState::Ended(_) if method == Method::Bye => return context.answer(&arrival, 200, None, &[]),
+            LegState::Ended(_) => return context.answer(&arrival, 481, None, &[]),
+            // The caller may give up with BYE too (RFC 3261 section 15).
+            LegState::Incoming(_) if method == Method::Bye => {
+                context.answer(&arrival, 200, None, &[]);
+                return self.cancelled(context, name);
+            }
+            LegState::Incoming(_) | LegState::Outgoing { .. } => {
+                let status = if is_done_in_dialogs(&method) { 481 } else { not_done(&method) };
+                return context.answer(&arrival, status, None, &[]);
+            }
+            LegState::Confirmed(_) => {}
+        }
+        if let Err(error) = self.judge(name, &arrival.request, arrival.source) {
+            return context.answer(&arrival, error.status(), None, &[]);
+        }
+        match method {
+            Method::Bye => {
+                context.answer(&arrival, 200, None, &[]);
+                self.answer_open_invite(context, name);
+                self.leg_ended(context, name);
+                if self.exchange.as_ref().is_some_and(|exchange| exchange.from == name) {
+                    // The far end hung up and never acknowledged: there is nothing left to send it.
+                    self.exchange = None;
+                    context.timers.disarm(self.id, Timer::Acknowledge);
+                }
+                self.end(context, Ending { side: name.into(), cause: Cause::Normal, status: 480 });
+            }
+            Method::Invite => self.reinvited(context, name, arrival),
+            Method::Options => context.answer(&arrival, 200, None, &[(Name::Accept, ACCEPT)]),
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Info
+            | Method::Prack
+            | Method::Update
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Refer
+            | Method::Message
+            | Method::Publish
+            | Method::Other(_) => context.answer(&arrival, not_done(&method), None, &[]),
+        }
+    }
+
+    /// The INVITE under way was cancelled.
+    pub(super) fn invite_cancelled(&mut self, context: &mut Context) {
+        if let Some(name) = self.exchange.as_ref().map(|exchange| exchange.from) {
+            self.cancelled(context, name);
+        }
+    }
+
+    /// A far end has taken back its INVITE.
+    fn cancelled(&mut self, context: &mut Context, name: LegName) {
+        match self.legs[name].state {
+            LegState::Incoming(_) => {
+                self.end(context, Ending { side: name.into(), cause: Cause::Cancelled, status: 487 });
+            }
+            // A re-INVITE is cancelled on the other leg, and what that says is
+            // what both legs then agree on.
+            LegState::Confirmed(_) => {
+                if let Some(key) = self.legs[name.other()].inviting {
+                    context.cancel(key);
+                }
+            }
+            LegState::Outgoing { .. } | LegState::Ended(_) => {}
+        }
+    }
+
+    /// A re-INVITE: relayed to the other leg unless an exchange is under way.
+    fn reinvited(&mut self, context: &mut Context, name: LegName, arrival: Arrival) {
+        let glare = match &self.exchange {
+            // RFC 3261 section 14.2.
+            Some(exchange) if exchange.from == name && !exchange.is_accepted() => Some(500),
+            Some(_) => Some(491),
+            None if self.legs[name.other()].inviting.is_some() => Some(491),
+            None if self.legs[name.other()].dialog().is_none() => Some(491),
+            None => None,
+        };
+        if let Some(status) = glare {
+            return context.answer(&arrival, status, None, &[(Name::RetryAfter, "1")]);
+        }
+        let offer = match offer(&arrival.request) {
+            Ok(offer) => offer,
+            Err(415) => return context.answer(&arrival, 415, None, &[(Name::Accept, ACCEPT)]),
+            Err(status) => return context.answer(&arrival, status, None, &[]),
+        };
+        if let Some(offer) = &offer
+            && !self.find_ports(context, offer)
+        {
+            self.media.offer_failed();
+            self.settle(context);
+            return context.answer(&arrival, 500, None, &[(Name::RetryAfter, "10")]);
+        }
+        let other = name.other();
+        let session = offer.as_ref().map(|offer| {
+            let anchors = self.media.anchors(other, &context.config.media);
+            self.legs[other].speech.say(offer, &anchors, None)
+        });
+        context.index.invites.insert(arrival.transaction, self.id);
+        self.exchange =
+            Some(Exchange { from: name, invite: arrival, offer, answer: None, stage: Stage::Relayed });
+        self.reinvite(context, other, session.as_deref());
+    }
+
+    /// Sends a re-INVITE.
+    fn reinvite(&mut self, context: &mut Context, name: LegName, session: Option<&[u8]>) {
+        let id = self.id;
+        let Some((request, local, remote)) = self.in_dialog(context, name, Method::Invite) else { return };
+        let request = request.contact(&self.legs[name].contact).header(Name::Allow, super::context::ALLOW);
+        let request = match session {
+            Some(session) => request.build_with_body(body::SDP, session),
+            None => request.build(),
+        };
+        match context.request(Purpose::Invite(id, name), request, local, remote) {
+            Some(key) => {
+                self.legs[name].inviting = Some(key);
+                self.unanswered += 1;
+            }
+            None => self.fail_exchange(context, name.other(), 500),
+        }
+    }
+
+    /// The ACK of our 2xx.
+    pub(super) fn acknowledged(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        ack: &Message,
+        source: std::net::SocketAddr,
+    ) {
+        let ours = self.exchange.as_ref().is_some_and(|exchange| {
+            exchange.from == name
+                && exchange.is_accepted()
+                && ack.cseq().is_ok_and(|cseq| Some(cseq.number) == exchange.cseq())
+        });
+        if !ours {
+            return;
+        }
+        context.timers.disarm(self.id, Timer::Acknowledge);
+        let Some(exchange) = self.exchange.take() else { return };
+        if self.release.is_some() {
+            self.bye(context, name);
+            return self.settle(context);
+        }
+        let late_offer = match exchange.stage {
+            Stage::Accepted { late_offer, .. } => late_offer,
+            Stage::Relayed => None,
+        };
+        let Some(offer) = late_offer else { return };
+        match body::read(ack) {
+            Content::Session(description) => {
+                self.answer_late(context, name, &offer, &Said { description, from: source.ip() });
+            }
+            Content::Nothing | Content::Unsupported | Content::Unusable(_) => {
+                self.acknowledge(context, name.other(), None);
+                self.end(context, Ending { side: name.into(), cause: Cause::ProtocolError, status: 488 });
+            }
+        }
+    }
+
+    /// The answer to an offer that came in a 2xx came in the ACK.
+    fn answer_late(&mut self, context: &mut Context, name: LegName, offer: &Said, answer: &Said) {
+        let offerer = name.other();
+        let outputs = self.media.agreed(
+            offerer,
+            Word { description: &offer.description, signalled_from: offer.from },
+            Word { description: &answer.description, signalled_from: answer.from },
+            context.config.media.dscp,
+        );
+        let anchors = self.media.anchors(offerer, &context.config.media);
+        let session = self.legs[offerer].speech.say(&answer.description, &anchors, Some(&offer.description));
+        self.carry(context, outputs);
+        self.acknowledge(context, offerer, Some(&session));
+        self.settle(context);
+    }
+
+    /// Our 2xx still waits for its ACK.
+    pub(super) fn still_unacknowledged(&mut self, context: &mut Context) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let from = exchange.from;
+        let Stage::Accepted { retransmitter, .. } = &mut exchange.stage else { return };
+        match retransmitter.expire(context.now.mono) {
+            SuccessDue::GiveUp => {
+                let late = match self.exchange.take().map(|exchange| exchange.stage) {
+                    Some(Stage::Accepted { late_offer, .. }) => late_offer.is_some(),
+                    Some(Stage::Relayed) | None => false,
+                };
+                if late {
+                    self.acknowledge(context, from.other(), None);
+                }
+                if self.release.is_some() {
+                    self.bye(context, from);
+                    return self.settle(context);
+                }
+                return self
+                    .end(context, Ending { side: from.into(), cause: Cause::ProtocolError, status: 408 });
+            }
+            SuccessDue::Resend(datagram) => context.send(datagram.local, datagram.remote, datagram.bytes),
+            SuccessDue::Wait => {}
+        }
+        let at = retransmitter.deadline();
+        context.timers.arm(self.id, Timer::Acknowledge, at);
+    }
+
+    /// Our BYE was answered, or never will be.
+    pub(super) fn bye_done(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+}
+
+/// The offer of an INVITE that may have none, or the status that refuses it.
+pub(super) fn offer(invite: &Message) -> Result<Option<Description>, u16> {
+    match body::read(invite) {
+        Content::Nothing => Ok(None),
+        Content::Session(description) if description.is_relayable() => Ok(Some(description)),
+        // A host name for an address is sound, but we do not resolve it.
+        Content::Session(_) | Content::Unusable(SdpError::TooMany | SdpError::Malformed('c')) => Err(488),
+        Content::Unusable(SdpError::Malformed(_)) => Err(400),
+        Content::Unsupported => Err(415),
+    }
+}
+
+/// The status for a method that we do not do.
+pub(super) fn not_done(method: &Method) -> u16 {
+    match method {
+        Method::Other(_) => 501,
+        Method::Invite
+        | Method::Ack
+        | Method::Bye
+        | Method::Cancel
+        | Method::Options
+        | Method::Register
+        | Method::Info
+        | Method::Prack
+        | Method::Update
+        | Method::Subscribe
+        | Method::Notify
+        | Method::Refer
+        | Method::Message
+        | Method::Publish => 405,
+    }
+}
+
+fn is_done_in_dialogs(method: &Method) -> bool {
+    matches!(method, Method::Invite | Method::Bye | Method::Options)
+}

@@ -1,0 +1,209 @@
+//! One leg of a call: the dialog with one far end, what it is shown, and what
+//! its record will say.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rand::Rng;
+
+use super::context::Context;
+use super::exchange::Arrival;
+use super::plan::Party;
+use crate::engine::admin::LegView;
+use crate::engine::cdr::Direction;
+use crate::engine::config::TrunkId;
+use crate::engine::ids::LegName;
+use crate::engine::number::{Country, ProxyNumber};
+use crate::engine::sip::dialog::{Dialog, DialogId, Initiator};
+use crate::engine::sip::sdp::{Description, Origin};
+use crate::engine::sip::transaction::ClientKey;
+use crate::engine::sip::uri::Uri;
+use crate::engine::time::Timestamp;
+
+/// One leg of a call.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) name: LegName,
+    pub(super) trunk: TrunkId,
+    pub(super) direction: Direction,
+    /// The number that the far end dialled or sees.
+    pub(super) proxy: Option<ProxyNumber>,
+    /// The far end, masked.
+    pub(super) remote: String,
+    pub(super) remote_country: Option<Country>,
+    pub(super) start: Timestamp,
+    pub(super) answer: Option<Timestamp>,
+    /// The final status of the leg's first INVITE.
+    pub(super) status: Option<u16>,
+    pub(super) state: LegState,
+    /// An INVITE of ours that is not answered finally.
+    pub(super) inviting: Option<ClientKey>,
+    /// The number of our last INVITE.
+    pub(super) invite_cseq: u32,
+    /// The ACK of our last INVITE's 2xx, for when that comes again.
+    pub(super) acked: Option<Acked>,
+    /// Our tag in this dialog.
+    pub(super) tag: String,
+    /// Our Contact in this dialog.
+    pub(super) contact: Uri,
+    /// Our socket.
+    pub(super) local: SocketAddr,
+    /// Where the far end's last message came from.
+    pub(super) peer: SocketAddr,
+    /// What Via shows of us.
+    pub(super) sent_by: SocketAddr,
+    pub(super) speech: Speech,
+}
+
+/// Where a leg is in its life.
+#[derive(Debug)]
+pub(super) enum LegState {
+    /// The far end's INVITE is not answered yet.
+    Incoming(Dialog),
+    /// Our INVITE is not answered yet; after a provisional response with a tag
+    /// the far end is alerted.
+    Outgoing {
+        initiator: Initiator,
+        /// Whether somebody has been found.
+        early: bool,
+    },
+    /// There is a dialog.
+    Confirmed(Dialog),
+    /// Over.
+    Ended(Timestamp),
+}
+
+/// An ACK that was sent.
+#[derive(Debug)]
+pub(super) struct Acked {
+    /// The number of its INVITE.
+    pub(super) cseq: u32,
+    pub(super) dialog: DialogId,
+    pub(super) remote: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Leg {
+    /// The leg of a far end that calls us. `None` when its trunk has no socket.
+    pub(super) fn incoming(
+        context: &mut Context,
+        name: LegName,
+        party: Party,
+        tag: String,
+        dialog: Dialog,
+        arrival: &Arrival,
+    ) -> Option<Self> {
+        let leg = Self::new(context, name, Direction::Inbound, party, tag, LegState::Incoming(dialog))?;
+        Some(Self { peer: arrival.source, local: arrival.local, ..leg })
+    }
+
+    /// The leg of a far end that we call.
+    pub(super) fn outgoing(
+        context: &mut Context,
+        name: LegName,
+        party: Party,
+        initiator: Initiator,
+    ) -> Option<Self> {
+        let tag = initiator.local_tag.clone();
+        let state = LegState::Outgoing { initiator, early: false };
+        Self::new(context, name, Direction::Outbound, party, tag, state)
+    }
+
+    fn new(
+        context: &mut Context,
+        name: LegName,
+        direction: Direction,
+        party: Party,
+        tag: String,
+        state: LegState,
+    ) -> Option<Self> {
+        let trunk = context.trunk(party.trunk)?;
+        let (peer, listen) = (trunk.target, context.listen(trunk)?);
+        let media = context.config.media.addresses.get(trunk.media)?.advertised;
+        Some(Self {
+            name,
+            trunk: party.trunk,
+            direction,
+            proxy: party.proxy,
+            remote: party.remote,
+            remote_country: party.country,
+            start: context.now.wall,
+            answer: None,
+            status: None,
+            state,
+            inviting: None,
+            invite_cseq: 1,
+            acked: None,
+            tag,
+            contact: party.contact,
+            local: listen.local,
+            peer,
+            sent_by: listen.advertised,
+            speech: Speech::new(u64::from(context.random.next_u32()), media),
+        })
+    }
+
+    /// The dialog, if it is confirmed and not over.
+    pub(super) const fn dialog(&self) -> Option<&Dialog> {
+        match &self.state {
+            LegState::Confirmed(dialog) => Some(dialog),
+            LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Ended(_) => None,
+        }
+    }
+
+    /// Whether the leg is over.
+    pub(super) const fn has_ended(&self) -> bool {
+        match self.state {
+            LegState::Ended(_) => true,
+            LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => false,
+        }
+    }
+
+    /// The leg as it may be shown.
+    pub(super) fn view(&self, context: &Context) -> LegView {
+        let state = match self.state {
+            LegState::Incoming(_) | LegState::Outgoing { early: false, .. } => "calling",
+            LegState::Outgoing { early: true, .. } => "early",
+            LegState::Confirmed(_) => "confirmed",
+            LegState::Ended(_) => "ended",
+        };
+        LegView {
+            leg: self.name,
+            proxy: self.proxy,
+            remote: self.remote.clone(),
+            trunk: context.trunk_name(self.trunk).to_owned(),
+            state: state.to_owned(),
+        }
+    }
+}
+
+/// What we have said on one leg about media: whoever hears the same description
+/// again hears the same version, and a change counts one up (RFC 3264 section 8).
+#[derive(Debug)]
+pub(super) struct Speech {
+    origin: Origin,
+    last: String,
+}
+
+impl Speech {
+    /// Nothing said yet. `id` names the session towards this far end.
+    pub(super) const fn new(id: u64, address: IpAddr) -> Self {
+        Self { origin: Origin { id, version: 1, address }, last: String::new() }
+    }
+
+    /// The other side's description in our words: an offer, or the answer to
+    /// `offer`.
+    pub(super) fn say(
+        &mut self,
+        description: &Description,
+        anchors: &[Option<SocketAddr>],
+        offer: Option<&Description>,
+    ) -> Vec<u8> {
+        let mut text = description.write(self.origin, anchors, offer);
+        if !self.last.is_empty() && text != self.last {
+            self.origin.version += 1;
+            text = description.write(self.origin, anchors, offer);
+        }
+        self.last.clone_from(&text);
+        text.into_bytes()
+    }
+}

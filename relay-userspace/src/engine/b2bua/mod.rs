@@ -1,0 +1,309 @@
+//! The back-to-back user agent: every call has two legs, and each leg is a
+//! dialog of our own.
+//!
+//! A far end never exchanges a message with the other far end. What arrives on
+//! one leg changes the state of the call; what leaves on the other is written
+//! from that state (new Call-ID, tags, Via, Contact, `CSeq` and session
+//! description), so that a leg can only show what the binding says.
+//!
+//! - [`setup`]: the first INVITE, with [`plan`] (who sees what), [`refusal`] and
+//!   [`emergency`];
+//! - [`answer`]: the responses to our INVITEs;
+//! - [`in_dialog`]: what far ends ask inside their dialogs;
+//! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
+//! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
+//! - [`records`], [`cdr`], [`timers`], [`context`]: what all calls share.
+
+mod answer;
+mod body;
+mod call;
+mod cdr;
+mod context;
+mod dialogs;
+mod emergency;
+mod exchange;
+mod in_dialog;
+mod leg;
+mod plan;
+mod records;
+mod refusal;
+mod setup;
+mod timers;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use call::{Call, Ending};
+pub(in crate::engine) use context::Context;
+use context::Purpose;
+use exchange::Arrival;
+use in_dialog::ACCEPT;
+use setup::Admission;
+use timers::Timer;
+
+use super::cdr::Cause;
+use super::counters::Counter;
+use super::event::Event;
+use super::flow::FlowStats;
+use super::ids::{LegName, SessionId};
+use super::io::CommitId;
+use super::sip::message::Message;
+use super::sip::method::Method;
+use super::sip::name::Name;
+use super::sip::transaction::{ClientKey, TransactionEvent};
+use super::time::Instant;
+
+/// All calls of one shard.
+#[derive(Default)]
+pub(in crate::engine) struct Calls {
+    calls: BTreeMap<SessionId, Call>,
+    /// Whether the engine is about to stop.
+    closing: bool,
+}
+
+impl Calls {
+    /// Calls that something is still to be done for.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Does what the transactions tell.
+    pub(in crate::engine) fn pump(&mut self, context: &mut Context) {
+        context.flush();
+        while let Some(event) = context.transactions.poll_event() {
+            self.told(context, event);
+            context.flush();
+        }
+    }
+
+    /// Does what is due by now.
+    pub(in crate::engine) fn handle_timeout(&mut self, context: &mut Context) {
+        while let Some((id, timer)) = context.timers.pop(context.now.mono) {
+            self.with(context, id, |call, context| match timer {
+                Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
+                Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
+                Timer::Acknowledge => call.still_unacknowledged(context),
+            });
+        }
+        let due = context.records.due(context.now.mono);
+        context.outputs.extend(due);
+    }
+
+    /// The next deadline and what it is for.
+    pub(in crate::engine) fn poll_timeout(context: &Context) -> Option<(Instant, &'static str)> {
+        let records = context.records.deadline().map(|at| (at, "records are written again"));
+        [context.timers.deadline(), records].into_iter().flatten().min()
+    }
+
+    /// The datapath has removed a flow.
+    pub(in crate::engine) fn flow_removed(
+        &mut self,
+        context: &mut Context,
+        local: SocketAddr,
+        stats: FlowStats,
+    ) {
+        if let Some((id, leg)) = context.index.flows.remove(&local) {
+            self.with(context, id, |call, context| call.flow_removed(context, leg, stats));
+        }
+    }
+
+    /// The datapath cannot make a flow: the call cannot be.
+    pub(in crate::engine) fn flow_refused(
+        &mut self,
+        context: &mut Context,
+        local: SocketAddr,
+        problem: String,
+    ) {
+        context.count(Counter::FlowRefused);
+        context.event(Event::FlowRefused { local, problem });
+        if let Some(&(id, _)) = context.index.flows.get(&local) {
+            self.with(context, id, |call, context| {
+                call.end(context, Ending::by_platform(Cause::MediaFailure, 500));
+            });
+        }
+    }
+
+    /// Records are durable.
+    pub(in crate::engine) fn committed(context: &mut Context, id: CommitId) {
+        if let Some(event) = context.records.committed(id) {
+            context.event(event);
+        }
+    }
+
+    /// Records may not be durable.
+    pub(in crate::engine) fn commit_failed(context: &mut Context, id: CommitId, problem: String) {
+        context.count(Counter::RecordsFailed);
+        context.records.failed(id, context.now.mono);
+        context.event(Event::CommitFailed { problem });
+    }
+
+    /// Ends all calls and takes no more.
+    pub(in crate::engine) fn close(&mut self, context: &mut Context) {
+        self.closing = true;
+        let all: Vec<SessionId> = self.calls.keys().copied().collect();
+        for id in all {
+            self.hang_up(context, id, Ending::by_platform(Cause::Shutdown, 503));
+        }
+    }
+
+    fn hang_up(&mut self, context: &mut Context, id: SessionId, ending: Ending) -> bool {
+        self.with(context, id, |call, context| call.end(context, ending))
+    }
+
+    fn told(&mut self, context: &mut Context, event: TransactionEvent) {
+        match event {
+            TransactionEvent::NewRequest { key, message, local, remote } => {
+                let Some(trunk) = context.config.trunk_of_source(remote.ip()) else { return };
+                self.requested(
+                    context,
+                    Arrival { transaction: key, request: message, local, source: remote, trunk },
+                );
+            }
+            TransactionEvent::Ack { message, remote, .. } => {
+                if let Some((id, leg)) = leg_of_request(context, &message) {
+                    self.with(context, id, |call, context| call.acknowledged(context, leg, &message, remote));
+                }
+            }
+            TransactionEvent::Cancel { invite } => {
+                if let Some(&id) = context.index.invites.get(&invite) {
+                    self.with(context, id, |call, context| call.invite_cancelled(context));
+                }
+            }
+            TransactionEvent::Response { key, message, remote } => {
+                self.responded(context, key, &message, remote);
+            }
+            TransactionEvent::StrayResponse { message, remote, .. } => {
+                self.accepted_again(context, &message, remote);
+            }
+            TransactionEvent::Timeout { key } => match context.index.requests.remove(&key) {
+                Some(Purpose::Invite(id, leg)) => {
+                    self.with(context, id, |call, context| call.invite_timed_out(context, leg));
+                }
+                Some(Purpose::Bye(id, _)) => {
+                    self.with(context, id, |call, _| call.bye_done());
+                }
+                Some(Purpose::Stray) | None => {}
+            },
+            TransactionEvent::AckTimeout { .. } => context.count(Counter::Unacknowledged),
+        }
+    }
+
+    fn requested(&mut self, context: &mut Context, arrival: Arrival) {
+        let in_dialog = arrival.request.to().is_ok_and(|to| to.tag().is_some());
+        if in_dialog {
+            match leg_of_request(context, &arrival.request) {
+                Some((id, leg)) if self.calls.contains_key(&id) => {
+                    self.with(context, id, |call, context| call.requested(context, leg, arrival));
+                }
+                Some(_) | None => context.answer(&arrival, 481, None, &[]),
+            }
+            return;
+        }
+        let tag = context.token();
+        match arrival.request.method() {
+            Method::Invite if context.index.is_merged(&arrival.request) => {
+                context.count(Counter::Merged);
+                context.answer(&arrival, 482, Some(&tag), &[]);
+            }
+            Method::Invite => {
+                let admission = self.admission(context);
+                if let Some(call) = setup::invited(context, arrival, admission) {
+                    let id = call.id;
+                    self.calls.insert(id, call);
+                    self.reap(context, id);
+                }
+            }
+            Method::Options => context.answer(&arrival, 200, Some(&tag), &[(Name::Accept, ACCEPT)]),
+            Method::Ack | Method::Bye | Method::Cancel => context.answer(&arrival, 481, Some(&tag), &[]),
+            method @ (Method::Register
+            | Method::Info
+            | Method::Prack
+            | Method::Update
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Refer
+            | Method::Message
+            | Method::Publish
+            | Method::Other(_)) => {
+                context.answer(&arrival, in_dialog::not_done(&method), Some(&tag), &[]);
+            }
+        }
+    }
+
+    fn responded(&mut self, context: &mut Context, key: ClientKey, message: &Message, source: SocketAddr) {
+        let is_final = message.status().is_some_and(|status| status >= 200);
+        let purpose = if is_final {
+            context.index.requests.remove(&key)
+        } else {
+            context.index.requests.get(&key).copied()
+        };
+        match purpose {
+            Some(Purpose::Invite(id, leg)) => {
+                self.with(context, id, |call, context| call.invite_answered(context, leg, message, source));
+            }
+            Some(Purpose::Bye(id, _)) if is_final => {
+                self.with(context, id, |call, _| call.bye_done());
+            }
+            Some(Purpose::Bye(..) | Purpose::Stray) => {}
+            None => self.accepted_again(context, message, source),
+        }
+    }
+
+    /// A 2xx to an INVITE that has had its answer.
+    fn accepted_again(&mut self, context: &mut Context, message: &Message, source: SocketAddr) {
+        let is_success = message.status().is_some_and(|status| (200..300).contains(&status));
+        if !is_success || message.method() != Method::Invite {
+            return;
+        }
+        let tag = message.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        let leg = tag.and_then(|tag| context.index.tags.get(&tag).copied());
+        if let Some((id, leg)) = leg {
+            self.with(context, id, |call, context| call.accepted_again(context, leg, message, source));
+        }
+    }
+
+    fn admission(&self, context: &Context) -> Admission {
+        let limits = &context.config.limits;
+        if self.closing {
+            Admission::Closed
+        } else if self.calls.len() >= limits.calls || context.records.open() >= limits.pending_commits {
+            Admission::Full
+        } else {
+            Admission::Open
+        }
+    }
+
+    /// Does something with a call, and forgets it when it is over. `false` when
+    /// there is no such call.
+    fn with(
+        &mut self,
+        context: &mut Context,
+        id: SessionId,
+        action: impl FnOnce(&mut Call, &mut Context),
+    ) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        action(call, context);
+        self.reap(context, id);
+        true
+    }
+
+    fn reap(&mut self, context: &mut Context, id: SessionId) {
+        if self.calls.get(&id).is_some_and(Call::is_over)
+            && let Some(call) = self.calls.remove(&id)
+        {
+            context.timers.forget(id);
+            context.index.tags.remove(&call.legs.a.tag);
+            context.index.tags.remove(&call.legs.b.tag);
+        }
+    }
+}
+
+/// The leg in whose dialog a request is, by our tag.
+fn leg_of_request(context: &Context, request: &Message) -> Option<(SessionId, LegName)> {
+    let to = request.to().ok()?;
+    context.index.tags.get(to.tag()?).copied()
+}

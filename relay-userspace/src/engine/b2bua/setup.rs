@@ -1,0 +1,226 @@
+//! An INVITE that opens a call: judged, refused, or carried to the other party.
+//!
+//! The callee's INVITE is written from scratch. Of the caller's, what crosses
+//! is that it came, how many hops it may still go, and the session description
+//! in our words; who the two parties are comes from the binding alone.
+//! Emergency calls are the exception: see [`super::emergency`].
+
+use super::call::{Call, Ending};
+use super::context::{Context, Purpose};
+use super::emergency;
+use super::exchange::{Arrival, Exchange, Stage};
+use super::in_dialog::{self, ACCEPT};
+use super::leg::{Leg, LegState};
+use super::plan::{Invitation, Plan};
+use super::refusal::{Refusal, refuse};
+use super::timers::Timer;
+use crate::engine::by_leg::ByLeg;
+use crate::engine::cdr::Cause;
+use crate::engine::counters::Counter;
+use crate::engine::event::Event;
+use crate::engine::ids::{LegName, SessionId};
+use crate::engine::media::{MediaSession, Side};
+use crate::engine::policy::{self, Decision, Incoming};
+use crate::engine::sip::dialog::{Dialog, Initiator};
+use crate::engine::sip::header::NameAddr;
+use crate::engine::sip::message::Message;
+use crate::engine::sip::name::Name;
+use crate::engine::sip::sdp::Description;
+use crate::engine::sip::uri::{Host, Scheme};
+
+/// How long a caller is asked to wait when we are full, in seconds.
+const RETRY_AFTER: &str = "10";
+
+/// What the engine as a whole says about new calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// They are welcome.
+    Open,
+    /// A limit is reached: only emergency calls are.
+    Full,
+    /// We are about to stop.
+    Closed,
+}
+
+/// Takes an INVITE outside any dialog. `None` when it was refused.
+pub(super) fn invited(context: &mut Context, arrival: Arrival, admission: Admission) -> Option<Call> {
+    context.answer(&arrival, 100, None, &[]);
+    let id = SessionId::random(&mut context.random);
+    let tag = context.token();
+    match judge(context, id, &tag, &arrival, admission) {
+        Ok((plan, dialog, offer)) => open(context, id, tag, arrival, plan, dialog, offer),
+        Err(refusal) => {
+            refuse(context, id, &tag, &arrival, refusal);
+            None
+        }
+    }
+}
+
+/// Everything that can be wrong with an INVITE, in the order of RFC 3261
+/// section 8.2, then what to do with it.
+fn judge(
+    context: &mut Context,
+    id: SessionId,
+    tag: &str,
+    arrival: &Arrival,
+    admission: Admission,
+) -> Result<(Plan, Dialog, Option<Description>), Refusal> {
+    let invite = &arrival.request;
+    let dialog =
+        Dialog::uas(invite, tag, 1).map_err(|error| Refusal::new(error.status(), Cause::ProtocolError))?;
+    let required: Vec<&str> = invite.list(Name::Require).collect();
+    if !required.is_empty() {
+        let refusal = Refusal::new(420, Cause::ProtocolError);
+        return Err(refusal.with(Name::Unsupported, required.join(", ")));
+    }
+    if invite.max_forwards() == Ok(0) {
+        return Err(Refusal::new(483, Cause::ProtocolError));
+    }
+    let plan = decide(context, id, arrival)?;
+    match admission {
+        Admission::Closed => return Err(Refusal::new(503, Cause::Shutdown)),
+        Admission::Full if !plan.facts.emergency => {
+            return Err(Refusal::full().with(Name::RetryAfter, RETRY_AFTER.to_owned()));
+        }
+        Admission::Full | Admission::Open => {}
+    }
+    match in_dialog::offer(invite) {
+        Ok(offer) => Ok((plan, dialog, offer)),
+        Err(415) => Err(plan.refusal(415, Cause::NotAcceptable).with(Name::Accept, ACCEPT.to_owned())),
+        Err(status) => Err(plan.refusal(status, Cause::NotAcceptable)),
+    }
+}
+
+/// Asks the policy.
+fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Plan, Refusal> {
+    let invite = &arrival.request;
+    let dialled = dialled(invite).ok_or(Refusal::new(416, Cause::ProtocolError))?;
+    let asserted = asserted(invite);
+    let asserted: Vec<&str> = asserted.iter().map(String::as_str).collect();
+    let from = caller(invite);
+    let incoming =
+        Incoming { trunk: arrival.trunk, dialled: &dialled, asserted: &asserted, from: from.as_deref() };
+    match policy::decide(&context.config, &context.directory, &incoming) {
+        Decision::Emergency { trunk } => {
+            context.event(Event::EmergencyCall { session: id, routed: trunk.is_some() });
+            let trunk = trunk.ok_or_else(|| Refusal::new(503, Cause::NoRoute).emergency())?;
+            emergency::plan(context, arrival, trunk, from.as_deref())
+                .ok_or_else(|| Refusal::new(503, Cause::NoRoute).emergency())
+        }
+        Decision::Bridge(bridge) => {
+            Plan::masked(context, arrival, &bridge).ok_or(Refusal::new(404, Cause::NoRoute))
+        }
+        Decision::Reject(rejection) => Err(Refusal::by_policy(&rejection)),
+    }
+}
+
+/// Makes the call and invites the callee.
+fn open(
+    context: &mut Context,
+    id: SessionId,
+    tag: String,
+    arrival: Arrival,
+    plan: Plan,
+    dialog: Dialog,
+    offer: Option<Description>,
+) -> Option<Call> {
+    let Plan { facts, caller, callee, invitation } = plan;
+    let name = facts.caller;
+    let initiator = Initiator {
+        call_id: context.token(),
+        local_tag: context.token(),
+        local_uri: invitation.from.clone(),
+        remote_uri: invitation.to.clone(),
+        cseq: 1,
+    };
+    let from = Leg::incoming(context, name, caller, tag, dialog, &arrival);
+    let to = Leg::outgoing(context, name.other(), callee, initiator);
+    let (from, to) = from.zip(to)?;
+    let side = |leg: &Leg| {
+        context.trunk(leg.trunk).map(|trunk| Side { address: trunk.media, source: trunk.media_source })
+    };
+    let media = MediaSession::new(id, ByLeg::new(name, side(&from)?, side(&to)?));
+    for leg in [&from, &to] {
+        context.index.tags.insert(leg.tag.clone(), (id, leg.name));
+    }
+    context.index.note_invite(&arrival, id);
+    if let Some(binding) = facts.binding {
+        context.directory.hold(binding);
+    }
+    context.count(Counter::Started);
+    context.event(Event::CallStarted { session: id, binding: facts.binding, caller: name });
+    let exchange = Exchange { from: name, invite: arrival, offer, answer: None, stage: Stage::Relayed };
+    let mut call = Call {
+        id,
+        facts,
+        legs: ByLeg::new(name, from, to),
+        media,
+        exchange: Some(exchange),
+        release: None,
+        recorded: false,
+        unanswered: 0,
+    };
+    call.invite_callee(context, name.other(), &invitation);
+    Some(call)
+}
+
+impl Call {
+    fn invite_callee(&mut self, context: &mut Context, name: LegName, invitation: &Invitation) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let found = exchange.offer.as_ref().is_none_or(|offer| self.find_ports(context, offer));
+        let session = exchange.offer.as_ref().filter(|_| found).map(|offer| {
+            let anchors = self.media.anchors(name, &context.config.media);
+            self.legs[name].speech.say(offer, &anchors, None)
+        });
+        let (content_type, body) = invitation.body(&exchange.invite.request, session);
+        let hops = exchange.invite.request.max_forwards().unwrap_or(70).saturating_sub(1);
+        self.exchange = Some(exchange);
+        let branch = context.token();
+        let leg = &self.legs[name];
+        let LegState::Outgoing { initiator, .. } = &leg.state else { return };
+        let request = invitation.request(context, initiator, leg, &branch, hops);
+        let request = request.build_with_body(&content_type, &body);
+        let (purpose, local, remote) = (Purpose::Invite(self.id, name), leg.local, leg.peer);
+        let sent = if found { context.request(purpose, request, local, remote) } else { None };
+        match sent {
+            Some(key) => {
+                self.legs[name].inviting = Some(key);
+                self.unanswered += 1;
+                context.timers.arm(self.id, Timer::Ring, context.now.mono + context.config.sip.ring_timeout);
+            }
+            None => self.end(context, Ending::by_platform(Cause::Overload, 503)),
+        }
+    }
+}
+
+/// The number or service that the Request-URI names.
+fn dialled(invite: &Message) -> Option<String> {
+    let uri = invite.request_uri()?;
+    match uri.scheme() {
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => Some(uri.subscriber().unwrap_or_default().into_owned()),
+        Scheme::Other => {
+            let is_urn = uri.as_str().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"));
+            is_urn.then(|| uri.as_str().to_owned())
+        }
+    }
+}
+
+/// The user parts of P-Asserted-Identity; what cannot be read asserts nothing.
+fn asserted(invite: &Message) -> Vec<String> {
+    let users = invite.addresses(Name::PAssertedIdentity).flatten().filter_map(|address| user(&address));
+    users.collect()
+}
+
+/// Who From says is calling.
+fn caller(invite: &Message) -> Option<String> {
+    let from = invite.from().ok()?;
+    let uri = from.uri();
+    // RFC 3323 section 4.1.1.3.
+    let anonymous =
+        matches!(uri.host(), Some(Host::Name(host)) if host.eq_ignore_ascii_case("anonymous.invalid"));
+    if anonymous { None } else { user(&from) }
+}
+
+fn user(address: &NameAddr<'_>) -> Option<String> {
+    address.uri().subscriber().map(std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,3 @@
+mod far_end;
+mod setup;
+mod world;

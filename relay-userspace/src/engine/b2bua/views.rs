@@ -1,0 +1,75 @@
+//! Calls as operators may see them, and what they may do to them.
+
+use super::Calls;
+use super::call::{Call, Ending};
+use super::context::Context;
+use crate::engine::admin::{AdminReply, CallView, FlowView, Refusal, RefusalKind};
+use crate::engine::cdr::Cause;
+use crate::engine::flow::Content;
+use crate::engine::ids::SessionId;
+
+impl Calls {
+    /// Every call, in the order of session ids.
+    pub(in crate::engine) fn list(&self, context: &Context) -> AdminReply {
+        AdminReply::Calls(self.calls.values().map(|call| view(context, call)).collect())
+    }
+
+    /// One call.
+    pub(in crate::engine) fn show(&self, context: &Context, id: SessionId) -> AdminReply {
+        match self.calls.get(&id) {
+            Some(call) => AdminReply::Call(view(context, call)),
+            None => no_such_call(id),
+        }
+    }
+
+    /// Hangs up on both sides.
+    pub(in crate::engine) fn hang_up_by_operator(
+        &mut self,
+        context: &mut Context,
+        id: SessionId,
+    ) -> AdminReply {
+        if self.hang_up(context, id, Ending::by_platform(Cause::Operator, 480)) {
+            AdminReply::HungUp(id)
+        } else {
+            no_such_call(id)
+        }
+    }
+}
+
+fn view(context: &Context, call: &Call) -> CallView {
+    let state = if call.release.is_some() {
+        "ending"
+    } else if call.legs[call.facts.caller].answer.is_some() {
+        "answered"
+    } else {
+        "ringing"
+    };
+    let flows = call.media.flows().map(|flow| FlowView {
+        leg: flow.owner.leg,
+        content: match flow.content {
+            Content::Rtp(_) => "rtp".to_owned(),
+            Content::Rtcp => "rtcp".to_owned(),
+        },
+        local: flow.local,
+        stats: None,
+    });
+    CallView {
+        session: call.id,
+        binding: call.facts.binding,
+        caller: call.facts.caller,
+        state: state.to_owned(),
+        start: call.legs[call.facts.caller].start,
+        answer: call.legs[call.facts.caller].answer,
+        emergency: call.facts.emergency,
+        legs: [&call.legs.a, &call.legs.b].map(|leg| leg.view(context)).into(),
+        flows: flows.collect(),
+    }
+}
+
+fn no_such_call(id: SessionId) -> AdminReply {
+    AdminReply::Refused(Refusal {
+        kind: RefusalKind::NotFound,
+        what: format!("no call {id} is in progress"),
+        remedy: "list the calls in progress with `vizard calls list`".to_owned(),
+    })
+}
