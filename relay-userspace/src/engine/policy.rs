@@ -12,6 +12,9 @@
 
 mod emergency;
 
+#[cfg(test)]
+mod tests;
+
 use super::cdr::Cause;
 use super::config::{Config, TrunkId};
 use super::dialling;

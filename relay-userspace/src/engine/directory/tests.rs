@@ -10,7 +10,7 @@ use crate::engine::config::{self, Bindings as Times, Limits, Trunk, TrunkId};
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
 
-pub(super) fn config() -> Config {
+pub(in crate::engine) fn config() -> Config {
     let trunk = |name: &str| Trunk {
         name: name.into(),
         target: "192.0.2.1:5060".parse().unwrap(),
@@ -48,11 +48,11 @@ pub(super) fn config() -> Config {
     }
 }
 
-pub(super) fn at(seconds: u64) -> Now {
+pub(in crate::engine) fn at(seconds: u64) -> Now {
     Now::default().after(Duration::from_secs(1_000_000 + seconds))
 }
 
-pub(super) fn new_number(number: &str) -> NewNumber {
+pub(in crate::engine) fn new_number(number: &str) -> NewNumber {
     NewNumber {
         number: number.parse().unwrap(),
         region: None,
@@ -64,7 +64,7 @@ pub(super) fn new_number(number: &str) -> NewNumber {
     }
 }
 
-pub(super) fn wanted(key: &str, customer: &str, agent: &str) -> NewBinding {
+pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBinding {
     NewBinding {
         tenant: "acme".into(),
         project: "main".into(),
@@ -78,19 +78,19 @@ pub(super) fn wanted(key: &str, customer: &str, agent: &str) -> NewBinding {
 }
 
 /// A directory with a store that works.
-pub(super) struct World {
-    pub(super) directory: Directory,
-    pub(super) committed: Vec<Transaction>,
-    pub(super) events: Vec<Event>,
+pub(in crate::engine) struct World {
+    pub(in crate::engine) directory: Directory,
+    pub(in crate::engine) committed: Vec<Transaction>,
+    pub(in crate::engine) events: Vec<Event>,
     next: u64,
 }
 
 impl World {
-    pub(super) fn new(numbers: &[&str]) -> Self {
+    pub(in crate::engine) fn new(numbers: &[&str]) -> Self {
         Self::with(config(), numbers)
     }
 
-    pub(super) fn with(config: Config, numbers: &[&str]) -> Self {
+    pub(in crate::engine) fn with(config: Config, numbers: &[&str]) -> Self {
         let directory = Directory::new(Arc::new(config), [7; 32], at(0), Snapshot::default());
         let mut world = Self { directory, committed: Vec::new(), events: Vec::new(), next: 0 };
         let numbers: Vec<_> = numbers.iter().map(|number| new_number(number)).collect();
@@ -102,7 +102,7 @@ impl World {
         world
     }
 
-    pub(super) fn ask(&mut self, now: Now, request: AdminRequest) -> AdminReply {
+    pub(in crate::engine) fn ask(&mut self, now: Now, request: AdminRequest) -> AdminReply {
         self.next += 1;
         let id = RequestId(self.next);
         assert!(self.directory.handle_admin(now, id, request).is_none());
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Commits everything that is proposed.
-    pub(super) fn settle(&mut self, now: Now) -> Vec<(RequestId, AdminReply)> {
+    pub(in crate::engine) fn settle(&mut self, now: Now) -> Vec<(RequestId, AdminReply)> {
         let mut replies = Vec::new();
         while let Some(output) = self.directory.poll_output() {
             match output {
@@ -130,14 +130,14 @@ impl World {
         replies
     }
 
-    pub(super) fn bind(&mut self, now: Now, wanted: NewBinding) -> BindingView {
+    pub(in crate::engine) fn bind(&mut self, now: Now, wanted: NewBinding) -> BindingView {
         match self.ask(now, AdminRequest::BindCreate(wanted)) {
             AdminReply::Bound { binding, .. } => binding,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn refused(&mut self, now: Now, request: AdminRequest) -> Refusal {
+    pub(in crate::engine) fn refused(&mut self, now: Now, request: AdminRequest) -> Refusal {
         match self.ask(now, request) {
             AdminReply::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// Lets time pass up to `now`, turn by turn.
-    pub(super) fn run_until(&mut self, now: Now) {
+    pub(in crate::engine) fn run_until(&mut self, now: Now) {
         while let Some((due, _)) = self.directory.poll_timeout().filter(|(due, _)| *due <= now.mono) {
             let wait = due.saturating_since(at(0).mono);
             self.directory.handle_timeout(at(0).after(wait));
@@ -154,7 +154,7 @@ impl World {
     }
 }
 
-pub(super) fn number(text: &str) -> PartyAddress {
+pub(in crate::engine) fn number(text: &str) -> PartyAddress {
     PartyAddress::Number(text.parse().unwrap())
 }
 
@@ -192,4 +192,240 @@ fn what_is_not_durable_is_invisible() {
     world.directory.handle_committed(at(2), id);
     assert!(matches!(world.settle(at(2))[..], [(RequestId(900), AdminReply::Bound { reused: false, .. })]));
     assert_eq!(world.directory.bind_list(None, true, None, 0).len(), 1);
+}
+
+#[test]
+fn the_key_finds_the_binding_and_its_tombstone_again() {
+    let mut world = World::new(&POOL);
+    let first = world.bind(at(1), wanted("k", CUSTOMER, AGENT));
+    let create = || AdminRequest::BindCreate(wanted("k", CUSTOMER, AGENT));
+    let AdminReply::Bound { binding, reused: true } = world.ask(at(10), create()) else { panic!() };
+    assert_eq!((binding.id, &binding.customer), (first.id, &first.customer));
+    assert_eq!(binding.state, BindingState::Live { expires: at(10 + 3600).wall });
+    world.ask(at(20), AdminRequest::BindClose { id: first.id });
+    assert!(world.events.contains(&Event::BindingEntombed { binding: first.id }));
+    let proxy = first.customer.proxy;
+    assert!(matches!(world.directory.lookup(&proxy, &number(CUSTOMER)), Lookup::Entombed(_)));
+    let AdminReply::Bound { binding, reused: true } = world.ask(at(30), create()) else { panic!() };
+    assert_eq!((binding.id, &binding.customer), (first.id, &first.customer));
+    assert!(matches!(world.directory.lookup(&proxy, &number(CUSTOMER)), Lookup::Live(_)));
+    let other = world.refused(at(31), AdminRequest::BindCreate(wanted("k", CUSTOMER, "+13105550148")));
+    assert_eq!(other.kind, RefusalKind::Conflict);
+    assert!(other.what.contains(&first.id.to_string()), "{other:?}");
+}
+
+#[test]
+fn two_creations_with_one_key_become_one_binding() {
+    let mut world = World::new(&POOL);
+    for id in [501, 502] {
+        let request = AdminRequest::BindCreate(wanted("k", CUSTOMER, AGENT));
+        world.directory.handle_admin(at(1), RequestId(id), request);
+    }
+    let replies = world.settle(at(2));
+    let ids: Vec<_> = replies
+        .iter()
+        .map(|(id, reply)| match reply {
+            AdminReply::Bound { binding, reused } => (id.0, binding.id, *reused),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ids, [(501, ids[0].1, false), (502, ids[0].1, true)]);
+}
+
+#[test]
+fn a_call_in_progress_outlives_expiry_and_close() {
+    let mut world = World::new(&POOL);
+    let by_expiry = world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+    let by_close = world.bind(at(1), wanted("b", CUSTOMER, AGENT));
+    assert!(world.directory.hold(by_expiry.id) && world.directory.hold(by_close.id));
+    let AdminReply::Binding(closed) = world.ask(at(5), AdminRequest::BindClose { id: by_close.id }) else {
+        panic!()
+    };
+    assert_eq!((closed.calls, closed.state), (1, BindingState::Live { expires: at(5).wall }));
+    world.run_until(at(5000));
+    for bound in [&by_expiry, &by_close] {
+        let state = world.directory.binding(bound.id).unwrap().state;
+        assert!(matches!(state, BindingState::Live { .. }));
+        // For anybody else it has ended.
+        let found = world.directory.lookup(&bound.customer.proxy, &number(CUSTOMER));
+        assert!(matches!(found, Lookup::Entombed(_)));
+        world.directory.release(bound.id);
+    }
+    world.directory.handle_timeout(at(5001));
+    world.settle(at(5001));
+    for bound in [by_expiry, by_close] {
+        let state = BindingState::Entombed { since: at(5001).wall, until: at(5001 + 600).wall };
+        assert_eq!(world.directory.binding(bound.id).unwrap().state, state);
+        assert!(world.events.contains(&Event::BindingEntombed { binding: bound.id }));
+    }
+}
+
+#[test]
+fn numbers_come_from_the_nearest_place() {
+    let pool = ["+442079460000", "+14155550100", "+13105550100", "+12125550100", "+16045550100"];
+    let mut world = World::new(&pool);
+    let bound = world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+    assert_eq!(bound.customer.proxy, "+12125550100".parse().unwrap(), "the same area");
+    assert_eq!(bound.agent.proxy, "+13105550100".parse().unwrap(), "the same area");
+    let bound = world.bind(at(2), wanted("b", CUSTOMER, AGENT));
+    assert_eq!(bound.customer.proxy.country(), Some("US".parse().unwrap()), "the same country");
+    let canadian = world.bind(at(3), wanted("c", "+16045551234", "+442079460001"));
+    assert_eq!(canadian.customer.proxy, "+16045550100".parse().unwrap());
+    assert_eq!(canadian.agent.proxy, "+442079460000".parse().unwrap());
+    // Toronto: no such area, but the country has one.
+    let toronto = world.bind(at(4), wanted("d", "+14165551234", AGENT));
+    assert_eq!(toronto.customer.proxy, "+16045550100".parse().unwrap());
+    // A German customer gets what there is, unless a country was asked for.
+    world.bind(at(5), wanted("e", "+49301234567", AGENT));
+    let german = NewBinding { country: Some("DE".parse().unwrap()), ..wanted("f", "+49301234567", AGENT) };
+    let refusal = world.refused(at(6), AdminRequest::BindCreate(german));
+    assert_eq!(refusal.kind, RefusalKind::Exhausted);
+    assert!(refusal.what.contains("no voice number of DE"), "{refusal:?}");
+}
+
+#[test]
+fn a_freed_number_rests_for_its_party_and_is_familiar_afterwards() {
+    let mut world = World::new(&POOL);
+    let first = world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+    world.ask(at(2), AdminRequest::BindClose { id: first.id });
+    world.run_until(at(700));
+    assert!(world.directory.binding(first.id).is_none());
+    let second = world.bind(at(800), wanted("b", CUSTOMER, AGENT));
+    assert_ne!(second.customer.proxy, first.customer.proxy);
+    assert_ne!(second.agent.proxy, first.agent.proxy);
+    let third = world.bind(at(700 + 1200), wanted("c", CUSTOMER, AGENT));
+    assert_eq!(third.customer.proxy, first.customer.proxy);
+    assert_eq!(third.agent.proxy, first.agent.proxy);
+}
+
+#[test]
+fn exhaustion_says_what_holds_the_numbers_and_no_party() {
+    let mut world = World::new(&POOL);
+    for key in ["a", "b", "c"] {
+        let bound = world.bind(at(1), wanted(key, CUSTOMER, AGENT));
+        if key == "b" {
+            world.ask(at(2), AdminRequest::BindClose { id: bound.id });
+        }
+    }
+    let refusal = world.refused(at(3), AdminRequest::BindCreate(wanted("d", CUSTOMER, "+13105550148")));
+    assert_eq!(refusal.kind, RefusalKind::Exhausted);
+    assert!(refusal.what.contains("of 3 in the pool"), "{refusal:?}");
+    assert!(refusal.what.contains("bindings hold 2, its tombstones 1, and 0"), "{refusal:?}");
+    assert!(world.events.contains(&Event::PoolExhausted { wanted: refusal.what }));
+    // Numbers are taken for this customer, not for another.
+    world.bind(at(4), wanted("e", "+12125551299", "+13105550148"));
+}
+
+#[test]
+fn one_number_serves_both_sides_when_there_is_no_second() {
+    let mut world = World::new(&POOL[..1]);
+    let bound = world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+    assert_eq!(bound.customer.proxy, bound.agent.proxy);
+    let Lookup::Live(found) = world.directory.lookup(&bound.agent.proxy, &number(AGENT)) else { panic!() };
+    assert_eq!(found.callee, number(CUSTOMER));
+}
+
+#[test]
+fn internal_numbers_serve_their_trunk_alone() {
+    let mut world = World::new(&POOL[..1]);
+    let internal =
+        NewNumber { kind: NumberKind::Internal, trunk: Some("pbx".into()), ..new_number("+14155550177") };
+    let numbers = vec![internal.clone()];
+    world.ask(at(0), AdminRequest::PoolAdd { numbers });
+    let bound = world.bind(at(1), wanted("a", CUSTOMER, "77@pbx"));
+    assert_eq!((bound.customer.proxy, bound.agent.proxy), (POOL[0].parse().unwrap(), internal.number));
+    assert_eq!(bound.agent.address, "7•@pbx");
+    let bound = world.bind(at(1), wanted("b", "+12125551201", "77@carrier"));
+    assert_eq!(bound.agent.proxy, POOL[0].parse().unwrap());
+}
+
+#[test]
+fn refusals_never_repeat_what_was_typed() {
+    let mut world = World::new(&POOL);
+    world.bind(at(1), wanted("taken", CUSTOMER, AGENT));
+    let hour = Some(Duration::ZERO);
+    for (bad, kind) in [
+        (wanted("k", "2125551200", AGENT), RefusalKind::Invalid),
+        (wanted("k", "+1212555120", AGENT), RefusalKind::Invalid),
+        (wanted("k", "+2125551200x", AGENT), RefusalKind::Invalid),
+        (wanted("k", CUSTOMER, CUSTOMER), RefusalKind::Invalid),
+        (wanted("k", CUSTOMER, POOL[0]), RefusalKind::Invalid),
+        (wanted("k", "2125551200@nowhere", AGENT), RefusalKind::Invalid),
+        (wanted("k", "21255 51200@pbx", AGENT), RefusalKind::Invalid),
+        (wanted("order-2125551200", CUSTOMER, AGENT), RefusalKind::Invalid),
+        (wanted("", CUSTOMER, AGENT), RefusalKind::Invalid),
+        (wanted("a\nb", CUSTOMER, AGENT), RefusalKind::Invalid),
+        (NewBinding { time_to_live: hour, ..wanted("k", CUSTOMER, AGENT) }, RefusalKind::Invalid),
+        (wanted("taken", AGENT, CUSTOMER), RefusalKind::Conflict),
+        (NewBinding { project: "other".into(), ..wanted("taken", CUSTOMER, AGENT) }, RefusalKind::Conflict),
+    ] {
+        let refusal = world.refused(at(2), AdminRequest::BindCreate(bad));
+        assert_eq!(refusal.kind, kind, "{refusal:?}");
+        let text = format!("{refusal:?}");
+        assert!(!text.contains("2551200") && !text.contains("5550147"), "{text}");
+        assert!(!refusal.remedy.is_empty());
+    }
+    assert_eq!(
+        world.refused(at(3), AdminRequest::BindShow { id: BindingId::from_bits(1) }).kind,
+        RefusalKind::NotFound
+    );
+}
+
+#[test]
+fn numbers_are_added_all_or_none() {
+    let mut world = World::new(&POOL[..1]);
+    let add = |numbers: &[NewNumber]| AdminRequest::PoolAdd { numbers: numbers.to_vec() };
+    let (same, fresh) = (new_number(POOL[0]), new_number(POOL[1]));
+    assert_eq!(
+        world.ask(at(1), add(&[same.clone(), fresh.clone(), fresh.clone()])),
+        AdminReply::PoolAdded { added: 1, known: 2 }
+    );
+    let changed = NewNumber { sms: true, ..same.clone() };
+    let (impossible, nowhere) =
+        (new_number("+99955512345"), NewNumber { trunk: Some("nowhere".into()), ..new_number(POOL[2]) });
+    for (bad, kind) in [
+        (changed, RefusalKind::Conflict),
+        (impossible, RefusalKind::Invalid),
+        (nowhere, RefusalKind::Invalid),
+    ] {
+        assert_eq!(world.refused(at(2), add(&[new_number(POOL[2]), bad])).kind, kind);
+        assert!(!world.directory.is_proxy(&POOL[2].parse().unwrap()));
+    }
+    world.bind(at(3), wanted("k", CUSTOMER, AGENT));
+    assert_eq!(world.refused(at(4), add(&[new_number(AGENT)])).kind, RefusalKind::Conflict);
+    let AdminReply::Pool(rows) =
+        world.ask(at(5), AdminRequest::PoolList { country: None, after: None, limit: 1 })
+    else {
+        panic!()
+    };
+    assert_eq!((rows.len(), rows[0].live, rows[0].number.country), (1, 1, "US".parse().unwrap()));
+}
+
+#[test]
+fn every_limit_bites_and_is_counted() {
+    let limits = Limits { bindings: 1, numbers: 3, ..Limits::default() };
+    let mut world = World::with(Config { limits, ..config() }, &POOL);
+    let numbers = vec![new_number("+14155550199")];
+    assert_eq!(world.refused(at(1), AdminRequest::PoolAdd { numbers }).kind, RefusalKind::Exhausted);
+    world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+    let full = world.refused(at(1), AdminRequest::BindCreate(wanted("b", CUSTOMER, AGENT)));
+    assert_eq!(full.kind, RefusalKind::Exhausted);
+    let counters = world.directory.counters();
+    assert!(counters.contains(&("directory.limited".into(), 2)), "{counters:?}");
+}
+
+#[test]
+fn a_turn_of_the_sweep_is_bounded_and_the_rest_stays_due() {
+    let mut world = World::new(&POOL);
+    for i in 0..600 {
+        world.bind(at(1), wanted(&format!("k{i}"), &format!("+1212555{i:04}"), &format!("+1310555{i:04}")));
+    }
+    world.directory.handle_timeout(at(9000));
+    world.settle(at(9000));
+    let entombed = world.events.iter().filter(|e| matches!(e, Event::BindingEntombed { .. })).count();
+    assert_eq!(entombed, 256);
+    assert_eq!(world.directory.poll_timeout().unwrap().0, at(9000).mono);
+    world.run_until(at(9000));
+    let entombed = world.events.iter().filter(|e| matches!(e, Event::BindingEntombed { .. })).count();
+    assert_eq!(entombed, 600);
 }

@@ -1,0 +1,157 @@
+//! Decisions about calls, by example.
+
+use super::*;
+use crate::engine::admin::AdminRequest;
+use crate::engine::config::Route;
+use crate::engine::directory::tests::{World, at, config, number, wanted};
+
+const CUSTOMER: &str = "+12125551200";
+const AGENT: &str = "+13105550147";
+const POOL: [&str; 2] = ["+14155550100", "+14155550101"];
+const CARRIER: TrunkId = TrunkId(0);
+const PBX: TrunkId = TrunkId(1);
+
+/// A customer and an agent joined; what the customer dials, what the agent dials.
+fn joined() -> (Config, World, ProxyNumber, ProxyNumber) {
+    let mut world = World::new(&POOL);
+    let bound = world.bind(at(1), wanted("k", CUSTOMER, AGENT));
+    (config(), world, bound.customer.proxy, bound.agent.proxy)
+}
+
+fn call<'a>(dialled: &'a str, from: &'a str) -> Incoming<'a> {
+    Incoming { trunk: CARRIER, dialled, asserted: &[], from: Some(from) }
+}
+
+fn status(decision: &Decision) -> u16 {
+    match decision {
+        Decision::Reject(rejection) => rejection.status,
+        Decision::Bridge(_) => 200,
+        Decision::Emergency { .. } => 0,
+    }
+}
+
+#[test]
+fn a_call_is_bridged_both_ways_with_proxies_alone() {
+    let (config, world, customer_dials, agent_dials) = joined();
+    for (who, dials, other, sees, leg) in [
+        (CUSTOMER, customer_dials, AGENT, agent_dials, LegName::A),
+        (AGENT, agent_dials, CUSTOMER, customer_dials, LegName::B),
+    ] {
+        let Decision::Bridge(bridge) = decide(&config, &world.directory, &call(&dials.to_string(), who))
+        else {
+            panic!()
+        };
+        assert_eq!((bridge.caller, bridge.caller_dialled), (leg, dials));
+        assert_eq!((bridge.callee, bridge.callee_sees), (number(other), sees));
+        assert_eq!(bridge.callee_trunk, CARRIER);
+    }
+}
+
+#[test]
+fn every_way_of_writing_caller_and_number_is_understood() {
+    let (config, world, dials, _) = joined();
+    let digits = dials.digits();
+    let dialled = [dials.to_string(), digits.to_owned(), digits[1..].to_owned(), format!("011{digits}")];
+    for dialled in &dialled {
+        for from in [CUSTOMER, "12125551200", "2125551200", "+1 (212) 555-1200", "01112125551200"] {
+            let decision = decide(&config, &world.directory, &call(dialled, from));
+            assert_eq!(status(&decision), 200, "{from} dials {dialled}");
+        }
+    }
+}
+
+#[test]
+fn strangers_reach_nobody() {
+    let (config, world, dials, agent_dials) = joined();
+    for (dialled, from) in [
+        (dials.to_string(), "+12125551201"),
+        (agent_dials.to_string(), CUSTOMER),
+        ("+14155550199".into(), CUSTOMER),
+        (String::new(), CUSTOMER),
+        (dials.to_string(), "sales"),
+    ] {
+        let decision = decide(&config, &world.directory, &call(&dialled, from));
+        let Decision::Reject(rejection) = decision else { panic!("{from} reached somebody") };
+        assert_eq!((rejection.status, rejection.cause), (404, Cause::NoBinding));
+    }
+}
+
+#[test]
+fn an_asserted_identity_counts_where_the_trunk_is_trusted() {
+    let (mut config, world, dials, _) = joined();
+    let dials = dials.to_string();
+    let asserted = [CUSTOMER];
+    let other = ["sip-user", "+12125551299"];
+    let with = |asserted, from| Incoming { trunk: CARRIER, dialled: &dials, asserted, from };
+    let decide = |config: &Config, call: &Incoming<'_>| status(&decide(config, &world.directory, call));
+    // Asserted, whatever From says or withholds.
+    assert_eq!(decide(&config, &with(&asserted, None)), 200);
+    assert_eq!(decide(&config, &with(&asserted, Some("Anonymous"))), 200);
+    assert_eq!(decide(&config, &with(&other, Some(CUSTOMER))), 404);
+    config.trunks[0].trusted = false;
+    assert_eq!(decide(&config, &with(&asserted, Some("+12125551299"))), 404);
+    assert_eq!(decide(&config, &with(&other, Some(CUSTOMER))), 200);
+}
+
+#[test]
+fn a_caller_without_identity_is_rejected_not_guessed() {
+    let (config, world, dials, _) = joined();
+    let dialled = dials.to_string();
+    for (asserted, from) in [
+        (&[][..], None),
+        (&[], Some("")),
+        (&[], Some("anonymous")),
+        (&[], Some("Restricted")),
+        (&["anonymous"], Some(CUSTOMER)),
+    ] {
+        let call = Incoming { trunk: CARRIER, dialled: &dialled, asserted, from };
+        let Decision::Reject(rejection) = decide(&config, &world.directory, &call) else { panic!() };
+        assert_eq!((rejection.status, rejection.cause), (433, Cause::Anonymous));
+    }
+}
+
+#[test]
+fn an_extension_is_somebody_on_its_own_trunk_alone() {
+    let mut world = World::new(&POOL);
+    let bound = world.bind(at(1), wanted("k", CUSTOMER, "77@pbx"));
+    let config = config();
+    let dialled = bound.agent.proxy.to_string();
+    let from = |trunk, user| Incoming { trunk, dialled: &dialled, asserted: &[], from: Some(user) };
+    let Decision::Bridge(bridge) = decide(&config, &world.directory, &from(PBX, "77")) else { panic!() };
+    assert_eq!((bridge.caller, bridge.callee), (LegName::B, number(CUSTOMER)));
+    assert_eq!(status(&decide(&config, &world.directory, &from(CARRIER, "77"))), 404);
+    assert_eq!(status(&decide(&config, &world.directory, &from(PBX, "78"))), 404);
+    let customer = call(&dialled, CUSTOMER);
+    let dialled = bound.customer.proxy.to_string();
+    let customer = Incoming { dialled: &dialled, ..customer };
+    let Decision::Bridge(bridge) = decide(&config, &world.directory, &customer) else { panic!() };
+    assert_eq!(bridge.callee_trunk, PBX);
+}
+
+#[test]
+fn an_ended_binding_and_a_missing_route_say_so() {
+    let (mut config, mut world, dials, _) = joined();
+    let dialled = dials.to_string();
+    config.routes = vec![Route { prefix: "44".into(), trunk: CARRIER }];
+    let decision = decide(&config, &world.directory, &call(&dialled, CUSTOMER));
+    let Decision::Reject(rejection) = decision else { panic!() };
+    assert_eq!((rejection.status, rejection.cause), (404, Cause::NoRoute));
+    let id = rejection.binding.unwrap();
+    world.ask(at(2), AdminRequest::BindClose { id });
+    let decision = decide(&config, &world.directory, &call(&dialled, CUSTOMER));
+    let expected =
+        Rejection { status: 410, cause: Cause::BindingEnded, proxy: Some(dials), binding: Some(id) };
+    assert_eq!(decision, Decision::Reject(expected));
+}
+
+#[test]
+fn emergency_comes_before_identity_and_binding() {
+    let (mut config, world, ..) = joined();
+    for trunk in [None, Some(PBX)] {
+        config.emergency.trunk = trunk;
+        for dialled in ["911", "9-1-1", "urn:service:sos.fire"] {
+            let call = Incoming { trunk: CARRIER, dialled, asserted: &[], from: None };
+            assert_eq!(decide(&config, &world.directory, &call), Decision::Emergency { trunk });
+        }
+    }
+}
