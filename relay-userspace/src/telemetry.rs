@@ -85,8 +85,11 @@ fn level(event: &Event) -> Level {
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
             Level::INFO
         }
-        Event::UnknownSource { .. } | Event::PoolExhausted { .. } => Level::WARN,
+        Event::UnknownSource { .. } | Event::PoolExhausted { .. } | Event::TrunkChallenged { .. } => {
+            Level::WARN
+        }
         Event::EmergencyCall { routed: false, .. }
+        | Event::LeakStopped { .. }
         | Event::CommitFailed { .. }
         | Event::FlowRefused { .. } => Level::ERROR,
     }
@@ -101,11 +104,21 @@ enum Kind {
     Exhausted,
     Store,
     Media,
+    Challenge,
+    Leak,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Refused, Self::Malformed, Self::Unknown, Self::Exhausted, Self::Store, Self::Media];
+    const ALL: [Self; 8] = [
+        Self::Refused,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Exhausted,
+        Self::Store,
+        Self::Media,
+        Self::Challenge,
+        Self::Leak,
+    ];
     const COUNT: usize = Self::ALL.len();
 
     /// `None` for what is always logged: it is either wanted in full or costs
@@ -124,6 +137,8 @@ impl Kind {
             Event::PoolExhausted { .. } => Some(Self::Exhausted),
             Event::CommitFailed { .. } => Some(Self::Store),
             Event::FlowRefused { .. } => Some(Self::Media),
+            Event::TrunkChallenged { .. } => Some(Self::Challenge),
+            Event::LeakStopped { .. } => Some(Self::Leak),
         }
     }
 
@@ -135,6 +150,8 @@ impl Kind {
             Self::Exhausted => "bindings without a free number",
             Self::Store => "transactions that the store did not take",
             Self::Media => "media flows that could not be made",
+            Self::Challenge => "calls for which a trunk wanted credentials",
+            Self::Leak => "messages that would have shown a party to the other",
         };
         info!("{left_out} more {what} in the last second, not listed");
     }

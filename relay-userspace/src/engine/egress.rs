@@ -51,6 +51,16 @@ pub enum Leak {
     Address,
 }
 
+impl std::fmt::Display for Leak {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Number => "the number",
+            Self::User => "the user part",
+            Self::Address => "an endpoint address",
+        })
+    }
+}
+
 impl Secrets {
     /// The secrets of `party`. Its `endpoints` count as well, except those that
     /// the receiving leg knows anyway (`shared`: a trunk that both legs use).

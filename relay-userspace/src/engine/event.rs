@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::cdr::{Cause, ReleaseSide};
+use super::egress::Leak;
 use super::ids::{BindingId, LegName, SessionId};
 
 /// Something that happened in the engine. Rendered by `Display` into the log.
@@ -51,6 +52,16 @@ pub enum Event {
         trunk: String,
         /// 401 or 407.
         status: u16,
+    },
+    /// A message would have shown one party to the other: it was not sent, and
+    /// the call was ended.
+    LeakStopped {
+        /// The call.
+        session: SessionId,
+        /// The leg that would have been shown it.
+        leg: LegName,
+        /// What was found.
+        what: Leak,
     },
     /// An emergency call.
     EmergencyCall {
@@ -123,6 +134,11 @@ impl fmt::Display for Event {
                 f,
                 "trunk {trunk} refused call {session} with {status}: it asks for credentials; \
                  let it accept our address, since Vizard does not log in to trunks"
+            ),
+            Self::LeakStopped { session, leg, what } => write!(
+                f,
+                "call {session}: a message to leg {leg} held {what} of the other party; it was not \
+                 sent and the call was ended. This is a defect: please report it"
             ),
             Self::EmergencyCall { session, routed: true } => {
                 write!(f, "emergency call {session} leaves on the emergency trunk")
