@@ -1,8 +1,8 @@
 //! The only way out: messages written field by field into a buffer.
 //!
 //! Nothing is edited and passed on, so nothing crosses that nobody named. A
-//! value with a CR, an LF or a NUL is refused: it would become a header field
-//! of its own in the reader's eyes. The first refusal is kept and given by
+//! value with a CR or an LF is refused: it would become a header field of its
+//! own in the reader's eyes. The first refusal is kept and given by
 //! `build`, so a chain of calls reads as the message does.
 
 use std::fmt;
@@ -22,8 +22,8 @@ use super::uri::{Host, Uri};
 /// A value that would break the message it was put into. Prints no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum BuildError {
-    /// A CR, LF or NUL in a value.
-    #[error("a value for {} holds a line end or a NUL (RFC 3261 section 7.3.1)", .0.as_str())]
+    /// A CR or an LF in a value.
+    #[error("a value for {} holds a line end (RFC 3261 section 7.3.1)", .0.as_str())]
     LineEnd(Name),
     /// A tag, a branch or a method that is no token.
     #[error("a value for {} is not a token (RFC 3261 section 25.1)", .0.as_str())]
@@ -52,7 +52,7 @@ impl Writer {
     }
 
     fn header(&mut self, name: Name, parts: &[&str]) {
-        if parts.iter().any(|part| memchr::memchr3(b'\r', b'\n', 0, part.as_bytes()).is_some()) {
+        if parts.iter().any(|part| memchr::memchr2(b'\r', b'\n', part.as_bytes()).is_some()) {
             self.fail(BuildError::LineEnd(name));
             return;
         }

@@ -59,7 +59,8 @@ impl<'a> Params<'a> {
         if text.is_empty() {
             return Ok(Self(""));
         }
-        let params = Self(text.strip_prefix(';').ok_or(HeaderProblem::Malformed)?);
+        let list = text.strip_prefix(';').filter(|list| !list.is_empty());
+        let params = Self(list.ok_or(HeaderProblem::Malformed)?);
         for (name, value) in params.iter() {
             let is_value = value.is_none_or(|value| {
                 !value.is_empty()
@@ -145,7 +146,13 @@ impl<'a> NameAddr<'a> {
             }
             (trim(uri), &text[uri.len()..])
         };
-        Ok(Self { display, uri_text, uri_parts: Parts::scan(uri_text)?, params: Params::parse(params)? })
+        let params = Params::parse(params)?;
+        // Half of what names a dialog: it is there once, or it names nothing.
+        let mut tags = params.iter().filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+        if tags.next().is_some_and(|(_, value)| value.is_none()) || tags.next().is_some() {
+            return Err(HeaderProblem::Malformed);
+        }
+        Ok(Self { display, uri_text, uri_parts: Parts::scan(uri_text)?, params })
     }
 
     /// The URI.
@@ -163,7 +170,7 @@ impl<'a> NameAddr<'a> {
     /// The tag of From and To.
     #[must_use]
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.params.get("tag")
     }
 }
 
