@@ -182,8 +182,13 @@ pub(super) fn bpffs(mounted: &Known<bool>, mode: Mode) -> Finding {
         if *mounted {
             return Finding::ok("bpffs", "mounted at /sys/fs/bpf");
         }
-        let remedy = "mount -t bpf bpf /sys/fs/bpf; without it media stops when the daemon restarts";
-        Finding::new(without_xdp(mode), "bpffs", "not mounted at /sys/fs/bpf", remedy)
+        let remedy = "mount -t bpf bpf /sys/fs/bpf; bpftool needs it to pin what it inspects";
+        Finding::new(
+            without_xdp(mode).min(Verdict::Warn),
+            "bpffs",
+            "not mounted at /sys/fs/bpf",
+            remedy,
+        )
     })
 }
 

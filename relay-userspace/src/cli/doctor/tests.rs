@@ -87,7 +87,6 @@ fn what_xdp_lacks_fails_where_xdp_is_demanded_and_warns_where_it_is_not() {
     let by_mode = |check: &str| [vec![format!("FAIL {check}")], vec![format!("warn {check}")], vec![]];
     assert_eq!(spoilt(|facts, _| facts.kernel = Ok("5.10.0-21".to_owned())), by_mode("kernel"));
     assert_eq!(spoilt(|facts, _| facts.capabilities = Ok(1 << 12)), by_mode("privileges"));
-    assert_eq!(spoilt(|facts, _| facts.bpffs = Ok(false)), by_mode("bpffs"));
     assert_eq!(spoilt(|facts, _| facts.interfaces.clear()), by_mode("interfaces"));
     assert_eq!(spoilt(|_, details| details.driver = Ok("e1000e".to_owned())), by_mode("driver"));
     assert_eq!(spoilt(|_, details| details.mtu = Ok(9000)), by_mode("MTU"));
@@ -99,6 +98,7 @@ fn what_only_slows_or_surprises_warns() {
     let soft = |check: &str| [vec![format!("warn {check}")], vec![format!("warn {check}")], vec![]];
     assert_eq!(spoilt(|facts, _| facts.btf = Ok(false)), soft("BTF"));
     assert_eq!(spoilt(|facts, _| facts.jit = Ok(0)), soft("BPF JIT"));
+    assert_eq!(spoilt(|facts, _| facts.bpffs = Ok(false)), soft("bpffs"));
     assert_eq!(spoilt(|_, details| details.strips_vlan = Ok(true)), soft("VLAN offload"));
     assert_eq!(spoilt(|_, details| details.driver = Ok("veth".to_owned())), soft("veth checksums"));
 
