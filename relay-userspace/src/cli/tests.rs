@@ -353,7 +353,7 @@ fn no_time_is_left_in_microseconds() {
             }
             Value::Array(items) => items.iter().for_each(|item| visit(item, path)),
             Value::Object(fields) => {
-                fields.iter().for_each(|(key, value)| visit(value, &format!("{path}.{key}")))
+                fields.iter().for_each(|(key, value)| visit(value, &format!("{path}.{key}")));
             }
             Value::Null | Value::Bool(_) | Value::String(_) => {}
         }

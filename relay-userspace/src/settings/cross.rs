@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::problem::{Report, did_you_mean};
-use super::reader::At;
+use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
 use crate::datapath::{DatapathConfig, Mode};
 use crate::engine::config::{Bindings, Config, Emergency, Limits, Media, Route, Sip, Trunk, TrunkId};
@@ -164,7 +164,7 @@ fn media_against_signalling(sip: &SipDraft, media: &MediaDraft, report: &mut Rep
     }
 }
 
-fn unique<'a>(noun: &str, names: impl Iterator<Item = &'a At<String>>, report: &mut Report<'_>) {
+fn unique<'a>(noun: &str, names: impl Iterator<Item = &'a Located<String>>, report: &mut Report<'_>) {
     let mut seen = BTreeMap::new();
     for name in names {
         if let Some(first) = seen.insert(name.value.as_str(), &name.path) {
@@ -214,9 +214,12 @@ fn sources(trunks: &[TrunkDraft], report: &mut Report<'_>) {
 }
 
 /// The sources as written; without any, the target alone.
-fn effective_sources(trunk: &TrunkDraft) -> Vec<(IpNet, At<()>)> {
-    let place =
-        |path: &str, at: &std::ops::Range<usize>| At { value: (), path: path.to_owned(), at: at.clone() };
+fn effective_sources(trunk: &TrunkDraft) -> Vec<(IpNet, Located<()>)> {
+    let place = |path: &str, at: &std::ops::Range<usize>| Located {
+        value: (),
+        path: path.to_owned(),
+        at: at.clone(),
+    };
     if trunk.sources.is_empty() {
         let target = trunk.target.iter();
         target.map(|target| (IpNet::from(target.value.ip()), place(&target.path, &target.at))).collect()
@@ -260,7 +263,7 @@ fn routes(
     complete.then_some(routes)
 }
 
-fn trunk_id(name: &At<String>, names: &[&str], report: &mut Report<'_>) -> Option<TrunkId> {
+fn trunk_id(name: &Located<String>, names: &[&str], report: &mut Report<'_>) -> Option<TrunkId> {
     let index = names.iter().position(|known| *known == name.value);
     if index.is_none() {
         let hint = did_you_mean(&name.value, names.iter().copied());
@@ -289,7 +292,7 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
     })
 }
 
-fn check_target(draft: &TrunkDraft, target: &At<SocketAddr>, sip: &SipDraft, report: &mut Report<'_>) {
+fn check_target(draft: &TrunkDraft, target: &Located<SocketAddr>, sip: &SipDraft, report: &mut Report<'_>) {
     if target.value.port() == 0 || target.value.ip().is_unspecified() {
         let what = format!("{} cannot be called", target.value);
         report.error(&target.at, &target.path, what, "write the peer's address and port, usually 5060");
@@ -311,7 +314,7 @@ fn check_target(draft: &TrunkDraft, target: &At<SocketAddr>, sip: &SipDraft, rep
 /// The listen address that a trunk names, or the only one of its family.
 fn listen_of(
     draft: &TrunkDraft,
-    target: &At<SocketAddr>,
+    target: &Located<SocketAddr>,
     sip: &SipDraft,
     report: &mut Report<'_>,
 ) -> Option<usize> {
@@ -329,7 +332,7 @@ fn listen_of(
         }
         return Some(index);
     }
-    let same_family = |(index, listen): (usize, &At<_>)| {
+    let same_family = |(index, listen): (usize, &Located<_>)| {
         let listen: &crate::engine::config::Listen = &listen.value;
         (listen.local.is_ipv4() == target.value.is_ipv4()).then_some(index)
     };
@@ -388,7 +391,7 @@ fn media_of(
 }
 
 /// A flow keeps its address family, so trunks of both families cannot talk.
-fn families(trunks: &[Trunk], media: &MediaDraft, path: &At<Mode>, report: &mut Report<'_>) {
+fn families(trunks: &[Trunk], media: &MediaDraft, path: &Located<Mode>, report: &mut Report<'_>) {
     let is_v4 = |trunk: &Trunk| media.addresses.get(trunk.media).map(|address| address.value.local.is_ipv4());
     let of = |v4: bool| trunks.iter().find(|trunk| is_v4(trunk) == Some(v4));
     if let (Some(four), Some(six)) = (of(true), of(false)) {

@@ -33,7 +33,7 @@ pub(super) struct Item<'a> {
 
 /// Something read, with its place, for the checks that compare keys.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) path: String,
     pub(super) at: Range<usize>,
@@ -82,12 +82,12 @@ impl<'a> Section<'a> {
     }
 
     /// Every entry, for tables whose keys are data.
-    pub(super) fn entries(&self) -> Vec<(At<&'a str>, Item<'a>)> {
+    pub(super) fn entries(&self) -> Vec<(Located<&'a str>, Item<'a>)> {
         let entries = self.entries.into_iter().flatten();
         entries
             .map(|(key, value)| {
                 let path = self.path_of(key.get_ref());
-                let name = At { value: key.get_ref().as_ref(), path: path.clone(), at: key.span() };
+                let name = Located { value: key.get_ref().as_ref(), path: path.clone(), at: key.span() };
                 (name, Item { path, at: value.span(), value: value.get_ref() })
             })
             .collect()
@@ -231,8 +231,8 @@ impl<'a> Item<'a> {
     }
 
     /// With this item's place.
-    pub(super) fn at<T>(&self, value: T) -> At<T> {
-        At { value, path: self.path.clone(), at: self.at.clone() }
+    pub(super) fn at<T>(&self, value: T) -> Located<T> {
+        Located { value, path: self.path.clone(), at: self.at.clone() }
     }
 
     fn wrong_type(&self, wanted: &str, report: &mut Report<'_>) {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::problem::Report;
-use super::reader::{At, Item, Section};
+use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{Bindings, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Timers};
@@ -25,7 +25,7 @@ const NETWORK: &str = "write a network or an address, such as \"192.0.2.0/24\" o
 
 /// `[sip]`.
 pub(super) struct SipDraft {
-    pub(super) listen: Vec<At<Listen>>,
+    pub(super) listen: Vec<Located<Listen>>,
     pub(super) timers: Timers,
     pub(super) ring_timeout: Duration,
     pub(super) max_call: Duration,
@@ -55,7 +55,7 @@ pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft
     draft
 }
 
-fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<At<Listen>> {
+fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<Listen>> {
     let listen = if item.is_text() {
         let local: SocketAddr = item.parse(report, ADDRESS_AND_PORT)?;
         Listen { local, advertised: local }
@@ -109,11 +109,11 @@ fn product(section: &mut Section<'_>, report: &mut Report<'_>) -> String {
 
 /// `[media]`.
 pub(super) struct MediaDraft {
-    pub(super) addresses: Vec<At<MediaAddress>>,
-    pub(super) ports: At<RangeInclusive<u16>>,
+    pub(super) addresses: Vec<Located<MediaAddress>>,
+    pub(super) ports: Located<RangeInclusive<u16>>,
     pub(super) quarantine: Duration,
     pub(super) dscp: u8,
-    pub(super) path: At<Mode>,
+    pub(super) path: Located<Mode>,
     pub(super) interfaces: Vec<String>,
 }
 
@@ -127,9 +127,9 @@ pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaD
             "add [[media.address]] with a name and a local address",
         );
     }
-    let here = |value| At { value, path: section.path_of("ports"), at: section.at.clone() };
+    let here = |value| Located { value, path: section.path_of("ports"), at: section.at.clone() };
     let default_ports = here(20_000..=29_999);
-    let default_path = At { value: Mode::Auto, path: section.path_of("path"), at: section.at.clone() };
+    let default_path = Located { value: Mode::Auto, path: section.path_of("path"), at: section.at.clone() };
     let modes = [
         ("auto", Mode::Auto),
         ("xdp-native", Mode::XdpNative),
@@ -151,7 +151,7 @@ pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaD
     draft
 }
 
-fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<At<MediaAddress>> {
+fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Located<MediaAddress>> {
     let name = name(&mut section, report);
     let local = section.require("local", report, ADDRESS);
     let local = local.and_then(|item| {
@@ -163,13 +163,13 @@ fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<At
         Some(local)
     });
     let advertised = section.get("advertised").map(|item| item.parse::<IpAddr>(report, ADDRESS));
-    let at = At { value: (), path: section.path.clone(), at: section.at.clone() };
+    let at = Located { value: (), path: section.path.clone(), at: section.at.clone() };
     section.finish(report);
     let value = MediaAddress { name: name?.value, local: local?, advertised: advertised.unwrap_or(local)? };
-    Some(At { value, path: at.path, at: at.at })
+    Some(Located { value, path: at.path, at: at.at })
 }
 
-fn ports(item: &Item<'_>, report: &mut Report<'_>) -> Option<At<RangeInclusive<u16>>> {
+fn ports(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<RangeInclusive<u16>>> {
     let remedy = "write a range of UDP ports from 1024 up, first even and last odd, such as \"20000-29999\"";
     let text = item.text(report)?;
     let range = text.split_once('-').and_then(|(first, last)| {
@@ -210,11 +210,11 @@ fn interfaces(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<String>
 pub(super) struct TrunkDraft {
     pub(super) path: String,
     pub(super) span: std::ops::Range<usize>,
-    pub(super) name: Option<At<String>>,
-    pub(super) target: Option<At<SocketAddr>>,
-    pub(super) sources: Vec<At<IpNet>>,
-    pub(super) listen: Option<At<SocketAddr>>,
-    pub(super) media: Option<At<String>>,
+    pub(super) name: Option<Located<String>>,
+    pub(super) target: Option<Located<SocketAddr>>,
+    pub(super) sources: Vec<Located<IpNet>>,
+    pub(super) listen: Option<Located<SocketAddr>>,
+    pub(super) media: Option<Located<String>>,
     pub(super) country: Option<Country>,
     pub(super) trusted: bool,
     pub(super) format: NumberFormat,
@@ -284,8 +284,8 @@ fn network(item: &Item<'_>, report: &mut Report<'_>) -> Option<IpNet> {
 
 /// One `[[route]]`.
 pub(super) struct RouteDraft {
-    pub(super) prefix: Option<At<String>>,
-    pub(super) trunk: Option<At<String>>,
+    pub(super) prefix: Option<Located<String>>,
+    pub(super) trunk: Option<Located<String>>,
 }
 
 pub(super) fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteDraft {
@@ -317,13 +317,13 @@ pub(super) fn route(mut section: Section<'_>, report: &mut Report<'_>) -> RouteD
 
 /// `[emergency]`.
 pub(super) struct EmergencyDraft {
-    pub(super) at: At<()>,
-    pub(super) trunk: Option<At<String>>,
+    pub(super) at: Located<()>,
+    pub(super) trunk: Option<Located<String>>,
     pub(super) numbers: Vec<(Country, Vec<String>)>,
 }
 
 pub(super) fn emergency(mut section: Section<'_>, report: &mut Report<'_>) -> EmergencyDraft {
-    let at = At { value: (), path: section.path_of("trunk"), at: section.at.clone() };
+    let at = Located { value: (), path: section.path_of("trunk"), at: section.at.clone() };
     let trunk = trunk_name(section.get("trunk"), report);
     let numbers = section.section("numbers", report);
     let mut list = Vec::new();
@@ -371,7 +371,7 @@ pub(super) fn bindings(mut section: Section<'_>, report: &mut Report<'_>) -> Bin
 /// `[limits]`; `calls` stays open until the ports are known.
 pub(super) struct LimitsDraft {
     pub(super) limits: Limits,
-    pub(super) calls: Option<At<usize>>,
+    pub(super) calls: Option<Located<usize>>,
 }
 
 pub(super) fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> LimitsDraft {
@@ -464,7 +464,7 @@ pub(super) fn log(mut section: Section<'_>, overrides: &Overrides, report: &mut 
 }
 
 /// Names stand in tables, records and file paths, so they are kept plain.
-fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<At<String>> {
+fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Located<String>> {
     let remedy = "write 1 to 32 letters, digits, '-' or '_', such as \"carrier\"";
     let item = section.require("name", report, remedy)?;
     let text = item.text(report)?;
@@ -481,7 +481,7 @@ fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<At<String>
     Some(item.at(text.to_owned()))
 }
 
-fn trunk_name(item: Option<Item<'_>>, report: &mut Report<'_>) -> Option<At<String>> {
+fn trunk_name(item: Option<Item<'_>>, report: &mut Report<'_>) -> Option<Located<String>> {
     item.and_then(|item| item.text(report).map(|text| item.at(text.to_owned())))
 }
 

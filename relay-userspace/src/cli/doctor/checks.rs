@@ -183,12 +183,7 @@ pub(super) fn bpffs(mounted: &Known<bool>, mode: Mode) -> Finding {
             return Finding::ok("bpffs", "mounted at /sys/fs/bpf");
         }
         let remedy = "mount -t bpf bpf /sys/fs/bpf; bpftool needs it to pin what it inspects";
-        Finding::new(
-            without_xdp(mode).min(Verdict::Warn),
-            "bpffs",
-            "not mounted at /sys/fs/bpf",
-            remedy,
-        )
+        Finding::new(without_xdp(mode).min(Verdict::Warn), "bpffs", "not mounted at /sys/fs/bpf", remedy)
     })
 }
 
