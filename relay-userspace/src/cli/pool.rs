@@ -20,7 +20,8 @@ Examples:
   vizard pool add +18005550199 --kind toll-free --sms
   xargs vizard pool add < numbers.txt
 
-All numbers are added or none. A number that is there already is left as it is.";
+All numbers are added or none. A number that is there with the same properties is
+left as it is; with others it is a conflict (exit code 6).";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
