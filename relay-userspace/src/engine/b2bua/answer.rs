@@ -84,6 +84,10 @@ impl Call {
     fn accepted(&mut self, context: &mut Context, name: LegName, response: &Message, source: SocketAddr) {
         self.legs[name].inviting = None;
         self.unanswered = self.unanswered.saturating_sub(1);
+        if self.legs[name].has_ended() {
+            self.accepted_again(context, name, response, source);
+            return self.settle(context);
+        }
         if !self.join_dialog(context, name, response, source) {
             return self.end(context, Ending::by_platform(Cause::ProtocolError, 502));
         }

@@ -108,14 +108,13 @@ impl Call {
     ) -> Result<(), DialogError> {
         let leg = &mut self.legs[name];
         match &mut leg.state {
-            LegState::Confirmed(dialog) => {
+            LegState::Incoming(dialog) | LegState::Confirmed(dialog) => {
                 dialog.accept(request)?;
                 leg.peer = source;
                 Ok(())
             }
-            LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Ended(_) => {
-                Err(DialogError::Mismatch)
-            }
+            // There is no dialog to be in or out of order with.
+            LegState::Outgoing { .. } | LegState::Ended(_) => Ok(()),
         }
     }
 

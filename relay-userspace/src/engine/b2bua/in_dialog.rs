@@ -23,6 +23,13 @@ impl Call {
     /// A request, other than ACK and CANCEL, in leg `name`'s dialog.
     pub(super) fn requested(&mut self, context: &mut Context, name: LegName, arrival: Arrival) {
         let method = arrival.request.method();
+        // Whoever learns our tag on another trunk learns nothing else.
+        if arrival.trunk != self.legs[name].trunk {
+            return context.answer(&arrival, 481, None, &[]);
+        }
+        if let Err(error) = self.judge(name, &arrival.request, arrival.source) {
+            return context.answer(&arrival, error.status(), None, &[]);
+        }
         match &self.legs[name].state {
             // Requests that cross our BYE find the dialog gone, but for theirs.
             LegState::Ended(_) if method == Method::Bye => return context.answer(&arrival, 200, None, &[]),
@@ -37,9 +44,6 @@ impl Call {
                 return context.answer(&arrival, status, None, &[]);
             }
             LegState::Confirmed(_) => {}
-        }
-        if let Err(error) = self.judge(name, &arrival.request, arrival.source) {
-            return context.answer(&arrival, error.status(), None, &[]);
         }
         match method {
             Method::Bye => {

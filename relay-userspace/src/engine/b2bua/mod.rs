@@ -164,7 +164,10 @@ impl Calls {
                 );
             }
             TransactionEvent::Ack { message, remote, .. } => {
-                if let Some((id, leg)) = leg_of_request(context, &message) {
+                let trunk = context.config.trunk_of_source(remote.ip());
+                if let Some((id, leg)) = leg_of_request(context, &message)
+                    && self.calls.get(&id).is_some_and(|call| Some(call.legs[leg].trunk) == trunk)
+                {
                     self.with(context, id, |call, context| call.acknowledged(context, leg, &message, remote));
                 }
             }

@@ -1,3 +1,8 @@
+mod changes;
+mod emergency;
+mod endings;
 mod far_end;
+mod limits;
+mod refusals;
 mod setup;
 mod world;

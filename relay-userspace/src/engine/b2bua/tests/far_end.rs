@@ -136,6 +136,10 @@ impl FarEnd {
 
     /// Answers a request.
     pub(super) fn respond(&self, world: &mut World, request: &Msg, status: &str, body: &str) {
+        world.send(carrier(self.leg), &self.response(request, status, body));
+    }
+
+    pub(super) fn response(&self, request: &Msg, status: &str, body: &str) -> String {
         let me = carrier(self.leg);
         let to = if request.tag("To").is_some() || status.starts_with("100") {
             request.header("To").to_owned()
@@ -152,6 +156,6 @@ impl FarEnd {
             number(self.leg),
             number(self.leg),
         );
-        world.send(me, &with_body(&head, body));
+        with_body(&head, body)
     }
 }

@@ -307,6 +307,19 @@ impl World {
         }
     }
 
+    /// The next message that starts so; forgets what came before it.
+    #[track_caller]
+    pub(super) fn expect_among(&mut self, leg: LegName, start: &str) -> Msg {
+        let mut passed = Vec::new();
+        while let Some(msg) = self.received(leg) {
+            if msg.start.starts_with(start) {
+                return msg;
+            }
+            passed.push(msg.start);
+        }
+        panic!("leg {leg} expected {start} and got {passed:?}")
+    }
+
     /// What has arrived and was not looked at; forgets it.
     pub(super) fn rest(&mut self, leg: LegName) -> Vec<String> {
         std::iter::from_fn(|| self.received(leg)).map(|msg| msg.start).collect()
