@@ -1,0 +1,16 @@
+//! End to end: the real binary between real SIP peers with real audio, in
+//! network namespaces; what reached a side is what a capture there says.
+//!
+//! Needs root. Without it every test fails, unless `VIZARD_SKIP_PRIVILEGED=1`
+//! asks for them to be left out. Tests take turns, so the load is that of one
+//! call and the sockets of one lab.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod calls;
+mod canary;
+mod durability;
+mod emergency;
+mod refusals;
+mod world;

@@ -1,0 +1,242 @@
+//! A lab with a vizard in it, a binding, and what every test asks of both.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use harness::capture::{Capture, Recorder};
+use harness::lab::{self, Family, Lab, Place, Shape};
+use harness::sipp::{Peer, Role, Seen};
+use harness::vizard::{self, Vizard};
+use serde_json::Value;
+
+/// The parties' own numbers, from ranges that are reserved for fiction.
+pub(crate) const CUSTOMER: &str = "+13105550142";
+pub(crate) const AGENT: &str = "+16465550107";
+
+/// Which media path vizard is told to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaPath {
+    Native,
+    Generic,
+    Sockets,
+}
+
+impl MediaPath {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Native => "xdp-native",
+            Self::Generic => "xdp-generic",
+            Self::Sockets => "sockets",
+        }
+    }
+}
+
+/// How a world differs from the usual one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) shape: Shape,
+    pub(crate) family: Family,
+    pub(crate) path: MediaPath,
+    /// The country of the agent's trunk.
+    pub(crate) country: &'static str,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { shape: Shape::TwoSides, family: Family::V4, path: MediaPath::Native, country: "US" }
+    }
+}
+
+/// A lab, its folder, and the turn that this test holds.
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    pub(crate) plan: Plan,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Sets up a world; `None` when the privileged tests are to be skipped.
+pub(crate) fn world(plan: Plan) -> Option<World> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if !harness::is_root() {
+        assert!(
+            std::env::var_os("VIZARD_SKIP_PRIVILEGED").is_some_and(|value| value == "1"),
+            "end-to-end tests create network namespaces and need root; set VIZARD_SKIP_PRIVILEGED=1 to skip them"
+        );
+        eprintln!("SKIPPED: needs root");
+        return None;
+    }
+    // A test that failed has left nothing behind that the next one would meet.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    if count == 0 {
+        lab::sweep().unwrap();
+    }
+    let name = format!("vzt{}-{count}", std::process::id());
+    let folder = vizard::root().join(".lab").join(&name);
+    Some(World { lab: Lab::new(&name, plan.shape, &folder).unwrap(), plan, _turn: turn })
+}
+
+impl Drop for World {
+    /// Keeps logs and captures of a test that failed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("logs and captures are in {}", self.lab.folder().display());
+        } else {
+            let _ = fs::remove_dir_all(self.lab.folder());
+        }
+    }
+}
+
+impl World {
+    /// Starts vizard with the plan's configuration.
+    pub(crate) fn start(&self) -> Vizard<'_> {
+        self.start_with(&self.config())
+    }
+
+    /// Starts vizard with this configuration.
+    pub(crate) fn start_with(&self, config: &str) -> Vizard<'_> {
+        Vizard::start(&self.lab, binary(), &self.write("vizard.toml", config)).unwrap()
+    }
+
+    /// Writes a file into the lab's folder.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.lab.folder().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The plan's configuration.
+    pub(crate) fn config(&self) -> String {
+        let Plan { shape, family, path, country } = self.plan;
+        let port = self.lab.sip_port();
+        let interfaces = if shape == Shape::OneWire { r#""vz-wire""# } else { r#""vz-cust", "vz-agent""# };
+        let listen = |side| std::net::SocketAddr::new(self.lab.vizard(side, family), port);
+        let mut text = format!(
+            "[sip]\nlisten = [\"{}\", \"{}\"]\n\n[media]\npath = \"{}\"\ninterfaces = [{interfaces}]\nports = \"20000-20999\"\n",
+            listen(Place::Customer),
+            listen(Place::Agent),
+            path.word()
+        );
+        for (place, name, country) in [(Place::Customer, "carrier", "US"), (Place::Agent, "pbx", country)] {
+            let (local, peer) = (self.lab.vizard(place, family), self.lab.peer(place, family));
+            let target = std::net::SocketAddr::new(peer, port);
+            write!(
+                text,
+                "\n[[media.address]]\nname = \"{name}\"\nlocal = \"{local}\"\n\n[[trunk]]\nname = \"{name}\"\n\
+                 target = \"{target}\"\nsources = [\"{peer}\"]\nlisten = \"{}\"\nmedia = \"{name}\"\n\
+                 country = \"{country}\"\ntrusted = true\n",
+                listen(place)
+            )
+            .unwrap();
+        }
+        text.push_str("\n[[route]]\nprefix = \"+1646\"\ntrunk = \"pbx\"\n\n[[route]]\nprefix = \"*\"\ntrunk = \"carrier\"\n");
+        text.push_str("\n[emergency]\ntrunk = \"carrier\"\n");
+        text
+    }
+
+    /// Places a call between two peers, with a capture at both.
+    pub(crate) fn call(&self, caller: Peer, callee: Peer) -> Outcome {
+        let (from, to) = (caller.place, callee.place);
+        let recorder = |place, peer: &Peer| Recorder::start(&self.lab, place, &peer.name).unwrap();
+        let (near, far) = (recorder(from, &caller), recorder(to, &callee));
+        let listening = callee.over(self.plan.family).start(&self.lab).unwrap();
+        let calling = caller.over(self.plan.family).start(&self.lab).unwrap();
+        let (caller, callee) = (calling.finish(), listening.finish());
+        let (near, far) = (near.finish().unwrap(), far.finish().unwrap());
+        Outcome { caller: caller.unwrap(), callee: callee.unwrap(), near, far }
+    }
+}
+
+/// A peer that stands where this party does, with its number, and calls.
+pub(crate) fn caller_at(place: Place, role: Role, dials: &str) -> Peer {
+    Peer::new(&format!("{}-calls", name(place)), place, role, number(place), dials)
+}
+
+/// A peer that stands where this party does, and is called.
+pub(crate) fn callee_at(place: Place, role: Role) -> Peer {
+    Peer::new(&format!("{}-is-called", name(place)), place, role, "", number(place)).sounding(660)
+}
+
+/// What both ends of a call saw.
+pub(crate) struct Outcome {
+    pub(crate) caller: Seen,
+    pub(crate) callee: Seen,
+    /// The capture at the caller's, and the one at the callee's.
+    pub(crate) near: Capture,
+    pub(crate) far: Capture,
+}
+
+/// The numbers of a binding between the two parties.
+pub(crate) struct Bound {
+    pub(crate) id: String,
+    pub(crate) customer_dials: String,
+    pub(crate) agent_dials: String,
+}
+
+impl Bound {
+    /// What this party dials and sees.
+    pub(crate) fn proxy_of(&self, place: Place) -> &str {
+        if place == Place::Agent { &self.agent_dials } else { &self.customer_dials }
+    }
+}
+
+/// Fills the pool and binds the two parties.
+pub(crate) fn bind(vizard: &Vizard<'_>) -> Bound {
+    vizard.ask(&["pool", "add", "+12125550123", "+12125550188"]).unwrap();
+    let arguments = ["bind", "create", "--key", "order-81", "--customer", CUSTOMER, "--agent", AGENT];
+    let binding = vizard.ask(&arguments).unwrap()["binding"].clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Bound {
+        id: text(&binding["id"]),
+        customer_dials: text(&binding["customer"]["proxy"]),
+        agent_dials: text(&binding["agent"]["proxy"]),
+    }
+}
+
+/// The leg that faces a party.
+pub(crate) fn leg(records: &[Value], place: Place) -> &Value {
+    let name = if place == Place::Agent { "B" } else { "A" };
+    records.iter().find(|record| record["leg"] == name).unwrap()
+}
+
+/// The other party.
+pub(crate) const fn other(place: Place) -> Place {
+    match place {
+        Place::Agent => Place::Customer,
+        Place::Customer | Place::Vizard => Place::Agent,
+    }
+}
+
+/// A party's own number.
+pub(crate) const fn number(place: Place) -> &'static str {
+    match place {
+        Place::Agent => AGENT,
+        Place::Customer | Place::Vizard => CUSTOMER,
+    }
+}
+
+/// The capture of a side shows neither the other party's number nor its address.
+pub(crate) fn assert_hidden(lab: &Lab, family: Family, side: Place, capture: &Capture) {
+    let hidden = other(side);
+    for needle in [&number(hidden)[2..], &lab.peer(hidden, family).to_string()] {
+        assert_eq!(capture.occurrences(needle), 0, "{needle} reached the {}", name(side));
+    }
+}
+
+/// The binary under test, built once.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| vizard::build().unwrap())
+}
+
+pub(crate) const fn name(place: Place) -> &'static str {
+    match place {
+        Place::Customer => "customer",
+        Place::Vizard => "vizard",
+        Place::Agent => "agent",
+    }
+}
