@@ -16,6 +16,7 @@ pub mod name;
 pub mod sdp;
 pub mod status;
 pub mod transaction;
+pub mod typed;
 pub mod uri;
 
 mod scan;

@@ -1,4 +1,3 @@
-mod differential;
 mod mutation;
 mod torture;
 

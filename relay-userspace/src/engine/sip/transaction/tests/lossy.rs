@@ -211,7 +211,7 @@ fn every_request_has_exactly_one_outcome() {
             let request = request_with(method, &branch);
             let key = world.client.send_request(world.now, request, here(), there()).unwrap();
             world.outcomes.insert(key, Vec::new());
-            world.patience.insert((world.now + Duration::from_secs(60), key));
+            world.patience.insert((world.now + Duration::from_mins(1), key));
             if world.chance(30) {
                 world.client.cancel(world.now, key);
             }
