@@ -33,6 +33,8 @@ counters! {
     TransactionLimit = "sip.transaction_limit",
     /// Messages of ours that could not be written.
     Unwritable = "sip.unwritable",
+    /// Messages that would have shown one party to the other, not sent.
+    LeakStopped = "sip.leak_stopped",
     /// Calls that matched a binding or an emergency number.
     Started = "calls.started",
     /// Calls that were answered.

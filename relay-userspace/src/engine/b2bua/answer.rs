@@ -77,7 +77,11 @@ impl Call {
             Some(session) => response.build_with_body(body::SDP, session),
             None => response.build(),
         };
-        context.respond(exchange.invite.transaction, bytes);
+        let transaction = exchange.invite.transaction;
+        if bytes.as_ref().is_ok_and(|bytes| self.leaks(context, caller, bytes)) {
+            return self.end(context, Ending::LEAK);
+        }
+        context.respond(transaction, bytes);
     }
 
     /// A 2xx: the far end has accepted.
@@ -170,11 +174,8 @@ impl Call {
         session: &[u8],
         late_offer: Option<Said>,
     ) {
-        self.talk(context, to);
-        let Some(exchange) = self.exchange.take() else { return };
-        self.confirm(to, &exchange.invite.request);
+        let Some(exchange) = &self.exchange else { return };
         let invite = &exchange.invite;
-        context.index.forget_invite(invite);
         let leg = &self.legs[to];
         let response = context
             .response(invite, 200, Some(&leg.tag))
@@ -182,6 +183,17 @@ impl Call {
             .contact(&leg.contact)
             .header(Name::Allow, super::context::ALLOW)
             .build_with_body(body::SDP, session);
+        if response.as_ref().is_ok_and(|response| self.leaks(context, to, response)) {
+            if late_offer.is_some() {
+                self.acknowledge(context, to.other(), None);
+            }
+            return self.end(context, Ending::LEAK);
+        }
+        self.talk(context, to);
+        let Some(exchange) = self.exchange.take() else { return };
+        self.confirm(to, &exchange.invite.request);
+        let invite = &exchange.invite;
+        context.index.forget_invite(invite);
         let Some(sent) = context.respond_and_keep(invite, response) else {
             return self.end(context, Ending::by_platform(Cause::ProtocolError, 500));
         };

@@ -14,6 +14,7 @@ use super::leg::LegState;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
+use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::flow::FlowStats;
 use crate::engine::ids::{BindingId, LegName, SessionId};
@@ -59,6 +60,9 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    /// A message was held back by the last check before it left.
+    pub(super) const LEAK: Self = Self::by_platform(Cause::ProtocolError, 500);
+
     /// By us.
     pub(super) const fn by_platform(cause: Cause, status: u16) -> Self {
         Self { side: ReleaseSide::Platform, cause, status }
@@ -85,6 +89,16 @@ impl Call {
         let outputs = self.media.close();
         self.carry(context, outputs);
         self.settle(context);
+    }
+
+    /// Whether a message that is about to leave on a leg shows the other party.
+    /// Then it must not leave, and the call ends with what its state still
+    /// allows: messages that carry nothing of the other side.
+    pub(super) fn leaks(&mut self, context: &mut Context, name: LegName, message: &[u8]) -> bool {
+        let Some(what) = self.legs[name].leak_in(message) else { return false };
+        context.count(Counter::LeakStopped);
+        context.event(Event::LeakStopped { session: self.id, leg: name, what });
+        true
     }
 
     /// Ends one leg in the way that its state asks for.

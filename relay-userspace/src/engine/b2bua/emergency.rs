@@ -42,6 +42,7 @@ pub(super) fn plan(
         remote: remote.map_or_else(|| "unknown".to_owned(), |number| number.masked()),
         country: remote.and_then(|number| number.country()),
         contact,
+        secrets: None,
     };
     let mut callee = party(emergency_trunk, None, Uri::sip_at(None, context.listen(to)?.advertised));
     "emergency service".clone_into(&mut callee.remote);

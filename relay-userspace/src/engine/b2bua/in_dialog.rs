@@ -108,8 +108,10 @@ impl Call {
             None if self.legs[name.other()].dialog().is_none() => Some(491),
             None => None,
         };
-        if let Some(status) = glare {
-            return context.answer(&arrival, status, None, &[(Name::RetryAfter, "1")]);
+        match glare {
+            Some(500) => return context.answer(&arrival, 500, None, &[(Name::RetryAfter, "1")]),
+            Some(status) => return context.answer(&arrival, status, None, &[]),
+            None => {}
         }
         let offer = match offer(&arrival.request) {
             Ok(offer) => offer,
@@ -143,6 +145,9 @@ impl Call {
             Some(session) => request.build_with_body(body::SDP, session),
             None => request.build(),
         };
+        if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
+            return self.end(context, Ending::LEAK);
+        }
         match context.request(Purpose::Invite(id, name), request, local, remote) {
             Some(key) => {
                 self.legs[name].inviting = Some(key);
@@ -202,6 +207,10 @@ impl Call {
         let anchors = self.media.anchors(offerer, &context.config.media);
         let session = self.legs[offerer].speech.say(&answer.description, &anchors, Some(&offer.description));
         self.carry(context, outputs);
+        if self.leaks(context, offerer, &session) {
+            self.acknowledge(context, offerer, None);
+            return self.end(context, Ending::LEAK);
+        }
         self.acknowledge(context, offerer, Some(&session));
         self.settle(context);
     }

@@ -11,6 +11,7 @@ use super::plan::Party;
 use crate::engine::admin::LegView;
 use crate::engine::cdr::Direction;
 use crate::engine::config::TrunkId;
+use crate::engine::egress::{Leak, Secrets};
 use crate::engine::ids::LegName;
 use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::sip::dialog::{Dialog, DialogId, Initiator};
@@ -52,6 +53,8 @@ pub(super) struct Leg {
     /// What Via shows of us.
     pub(super) sent_by: SocketAddr,
     pub(super) speech: Speech,
+    /// What must never leave on this leg: the other party.
+    secrets: Option<Secrets>,
 }
 
 /// Where a leg is in its life.
@@ -138,6 +141,7 @@ impl Leg {
             local: listen.local,
             peer,
             sent_by: listen.advertised,
+            secrets: party.secrets,
             speech: Speech::new(u64::from(context.random.next_u32()), media),
         })
     }
@@ -148,6 +152,11 @@ impl Leg {
             LegState::Confirmed(dialog) => Some(dialog),
             LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Ended(_) => None,
         }
+    }
+
+    /// What of the other party is in a message that is about to leave.
+    pub(super) fn leak_in(&self, message: &[u8]) -> Option<Leak> {
+        self.secrets.as_ref().and_then(|secrets| secrets.found_in(message))
     }
 
     /// Whether the leg is over.

@@ -1,5 +1,7 @@
 //! Who the two legs of a new call are, and what each of them is shown.
 
+use std::net::IpAddr;
+
 use super::body;
 use super::call::Facts;
 use super::context::Context;
@@ -9,6 +11,7 @@ use super::refusal::Refusal;
 use crate::engine::cdr::Cause;
 use crate::engine::config::{NumberFormat, Trunk, TrunkId};
 use crate::engine::directory::PartyAddress;
+use crate::engine::egress::Secrets;
 use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::policy::Bridge;
 use crate::engine::sip::build::RequestBuilder;
@@ -38,6 +41,8 @@ pub(super) struct Party {
     pub(super) country: Option<Country>,
     /// Our Contact towards it.
     pub(super) contact: Uri,
+    /// What must never leave towards it; nothing on emergency legs.
+    pub(super) secrets: Option<Secrets>,
 }
 
 /// What the callee's INVITE shows.
@@ -76,6 +81,11 @@ impl Plan {
             PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
         };
         let target = Uri::sip_at(Some(&user), to.target);
+        let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
+        let ours = [context.listen(from)?.advertised.ip(), context.listen(to)?.advertised.ip()];
+        let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| {
+            Some(Secrets::of(party, ends, &[known, &ours].concat()))
+        };
         Some(Self {
             facts: Facts {
                 binding: Some(bridge.binding),
@@ -90,6 +100,7 @@ impl Plan {
                 remote: caller_address.masked(),
                 country: country(caller_address),
                 contact: here(from, &bridge.caller_dialled)?,
+                secrets: hidden(&bridge.callee, &callee_ends, &caller_ends),
             },
             callee: Party {
                 trunk: bridge.callee_trunk,
@@ -97,6 +108,7 @@ impl Plan {
                 remote: bridge.callee.masked(),
                 country: country(&bridge.callee),
                 contact: shown.clone(),
+                secrets: hidden(caller_address, &caller_ends, &callee_ends),
             },
             invitation: Invitation {
                 to: target.clone(),

@@ -181,6 +181,9 @@ impl Call {
         let request = invitation.request(context, initiator, leg, &branch, hops);
         let request = request.build_with_body(&content_type, &body);
         let (purpose, local, remote) = (Purpose::Invite(self.id, name), leg.local, leg.peer);
+        if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
+            return self.end(context, Ending::LEAK);
+        }
         let sent = if found { context.request(purpose, request, local, remote) } else { None };
         match sent {
             Some(key) => {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::far_end::{FarEnd, sdp};
-use super::setup::{A, B, ringing};
+use super::setup::{A, B, ringing, talking};
 use super::world::{World, config};
 use crate::engine::cdr::Cause;
+use crate::engine::event::Event;
 
 #[test]
 fn a_full_engine_refuses_and_counts() {
@@ -69,6 +70,42 @@ fn ports_are_used_again_after_their_rest() {
         from.ack_failure(&mut world);
         drop((world.rest(A), world.rest(B)));
         world.pass(Duration::from_secs(1));
+    }
+    world.assert_quiet();
+}
+
+#[test]
+fn what_slips_through_the_allow_list_is_stopped_at_the_door() {
+    // A codec parameter that the allow-list lets through, and no codec has.
+    let leaking = format!("{}a=fmtp:0 from=310-555-7788\r\n", sdp(B, 7000));
+    for status in ["183", "200"] {
+        let mut world = World::new();
+        let (from, to, invite) = ringing(&mut world, A);
+        to.respond(&mut world, &invite, status, &leaking);
+        world.expect(A, "SIP/2.0 500");
+        from.ack_failure(&mut world);
+        if status == "200" {
+            world.expect(B, "ACK ");
+            let bye = world.expect(B, "BYE ");
+            to.respond(&mut world, &bye, "200", "");
+        } else {
+            let cancel = world.expect(B, "CANCEL ");
+            to.respond(&mut world, &cancel, "200", "");
+            to.respond(&mut world, &invite, "487", "");
+        }
+        assert!(world.events.iter().any(|event| matches!(event, Event::LeakStopped { leg: A, .. })));
+        assert_eq!(world.counter("sip.leak_stopped"), 1);
+        assert_eq!(world.cdr(A).release.cause, Cause::ProtocolError);
+        world.assert_quiet();
+    }
+    let mut world = World::new();
+    let (mut from, mut to) = talking(&mut world, A);
+    to.request(&mut world, "INVITE", &leaking);
+    world.expect(B, "SIP/2.0 487");
+    to.ack_failure(&mut world);
+    for far_end in [&mut from, &mut to] {
+        let bye = world.expect_among(far_end.leg, "BYE ");
+        far_end.respond(&mut world, &bye, "200", "");
     }
     world.assert_quiet();
 }
