@@ -175,7 +175,8 @@ impl Lab {
         ip(&[
             "link", "add", device, "netns", &vizard, "type", "veth", "peer", "name", "eth0", "netns", &peer,
         ])?;
-        for (namespace, device, host) in [(&vizard, device, 1), (&peer, "eth0", 2)] {
+        let ends = [(vizard.as_str(), device), (peer.as_str(), "eth0")];
+        for (host, (namespace, device)) in (1..).zip(ends) {
             for &side in sides {
                 for family in [Family::V4, Family::V6] {
                     let length = if family == Family::V4 { 24 } else { 64 };
@@ -188,12 +189,11 @@ impl Lab {
                     ip(&add)?;
                 }
             }
-            output(
-                Command::new("ip")
-                    .args(["netns", "exec", namespace, "ethtool", "-K", device])
-                    .args(["tx", "off", "gro", "on"]),
-            )?;
             ip(&["-n", namespace, "link", "set", device, "up"])?;
+        }
+        // Only a running interface tells its pair that redirected frames are welcome.
+        for (namespace, device) in ends {
+            ip(&["netns", "exec", namespace, "ethtool", "-K", device, "tx", "off", "gro", "on"])?;
         }
         Ok(())
     }

@@ -82,11 +82,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     fs::write(process_file(), relay.process().to_string()).context("cannot note vizard's process")?;
 
-    let evidence = evidence::gather(&lab, &relay).with_context(|| {
-        format!("the demonstration broke off; logs and captures are in {}", folder.display())
-    })?;
-    print!("{}", screen::render(&evidence, config(shape), options.keep));
-    let failed = evidence.failed();
+    let outcome = evidence::gather(&lab, &relay);
+    match &outcome {
+        Ok(evidence) => print!("{}", screen::render(evidence, config(shape), options.keep)),
+        // What vizard counted until then says most about what went wrong.
+        Err(_) => eprintln!("\n{}", relay.show(&["status"]).unwrap_or_else(|error| format!("{error:#}"))),
+    }
     if options.keep {
         print!("{}", screen::how_to_enter(&lab, &binary, config(shape)));
         relay.leave();
@@ -94,6 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         relay.stop()?;
     }
+    let failed = outcome.context("the demonstration broke off")?.failed();
     if failed > 0 {
         bail!("{failed} checks did not hold; logs and captures are in {}", folder.display());
     }

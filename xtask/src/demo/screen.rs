@@ -177,7 +177,7 @@ fn records(calls: &[Call]) -> String {
                 format!("{} s", record["billable_seconds"]),
                 traffic(&record["received"]),
                 traffic(&record["sent"]),
-                field(&record["release"]["side"]),
+                field(&record["release"]["side"]).to_uppercase(),
                 field(&record["release"]["cause"]),
             ]);
         }
@@ -193,10 +193,8 @@ fn checks(screen: &mut String, evidence: &Evidence) {
     }
     let total = evidence.checks.len();
     if failed == 0 {
-        line(screen, &paint("32", &format!("all {total} hold")));
-        for check in &evidence.checks {
-            line(screen, &format!("  {}", check.claim));
-        }
+        let what = "numbers, audio, records, what must not cross, media path";
+        line(screen, &format!("{} ({what})", paint("32", &format!("all {total} hold"))));
     } else {
         line(screen, &format!("{} of {total} hold", total - failed));
     }
