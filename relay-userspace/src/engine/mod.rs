@@ -119,7 +119,7 @@ impl Engine {
             Input::Conflict(id) if context.directory.owns(id) => context.directory.handle_conflict(now, id),
             // Records claim no pair, so nobody can hold one against them.
             Input::Conflict(id) => {
-                Calls::commit_failed(context, id, "a conflict over call records".to_owned())
+                Calls::commit_failed(context, id, "a conflict over call records".to_owned());
             }
             Input::CommitFailed(id, problem) if context.directory.owns(id) => {
                 context.directory.handle_commit_failed(now, id, &problem);

@@ -235,7 +235,7 @@ impl Call {
             LegState::Confirmed(_) => match status {
                 // RFC 3261 section 12.2.1.2: the dialog is gone.
                 408 | 481 => {
-                    self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status })
+                    self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status });
                 }
                 _ => self.fail_exchange(context, name.other(), refusal(status).0),
             },

@@ -173,7 +173,7 @@ impl Calls {
             }
             TransactionEvent::Cancel { invite } => {
                 if let Some(&id) = context.index.invites.get(&invite) {
-                    self.with(context, id, |call, context| call.invite_cancelled(context));
+                    self.with(context, id, Call::invite_cancelled);
                 }
             }
             TransactionEvent::Response { key, message, remote } => {

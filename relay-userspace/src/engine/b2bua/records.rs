@@ -16,7 +16,7 @@ use crate::engine::time::Instant;
 /// The pause before the first repetition.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Records that are not durable yet. Their ids count from zero; the directory
 /// counts its own from the upper half.

@@ -46,7 +46,7 @@ impl Refusal {
 
     /// Of a call on a binding.
     pub(super) fn on(self, binding: Option<BindingId>, proxy: Option<ProxyNumber>) -> Self {
-        Self { binding, proxy, ..self }
+        Self { proxy, binding, ..self }
     }
 
     /// Of an emergency call.

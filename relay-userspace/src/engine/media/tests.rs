@@ -23,7 +23,9 @@ fn media() -> Media {
 }
 
 fn describe(address: &str, ports: &[u16]) -> Description {
-    let sections: String = ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
+    let sections: Vec<String> =
+        ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
+    let sections = sections.concat();
     Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes()).unwrap()
 }
 
@@ -103,7 +105,7 @@ fn only_the_side_that_moved_is_learned_anew() {
     world.offer(&moved).unwrap();
     let outputs = world.agree(LegName::B, &moved, &offer);
     for flow in puts(&outputs) {
-        let generation = if flow.owner.leg == LegName::B { 1 } else { 0 };
+        let generation = u8::from(flow.owner.leg == LegName::B);
         assert_eq!(flow.source.generation, generation, "{:?}", flow.owner.leg);
     }
     assert_eq!(outputs.len(), 4);

@@ -214,19 +214,18 @@ impl Description {
         let corresponding = &offer.unwrap_or(self).streams;
         for (index, counterpart) in corresponding.iter().enumerate() {
             let anchor = anchors.get(index).copied().flatten();
-            match (self.streams.get(index), anchor) {
-                (Some(Stream { content: StreamContent::Rtp(rtp), line }), Some(anchor)) => {
-                    let MediaLine { media, protocol, formats } = line;
-                    put(&mut body, format_args!("m={media} {} {protocol} {formats}\r\n", anchor.port()));
-                    if anchor.ip() != our_address {
-                        put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.ip())));
-                    }
-                    put(&mut body, format_args!("{}a={}\r\n", rtp.attributes, rtp.direction.as_str()));
+            if let (Some(Stream { content: StreamContent::Rtp(rtp), line }), Some(anchor)) =
+                (self.streams.get(index), anchor)
+            {
+                let MediaLine { media, protocol, formats } = line;
+                put(&mut body, format_args!("m={media} {} {protocol} {formats}\r\n", anchor.port()));
+                if anchor.ip() != our_address {
+                    put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.ip())));
                 }
-                (Some(_) | None, _) => {
-                    let MediaLine { media, protocol, formats } = &counterpart.line;
-                    put(&mut body, format_args!("m={media} 0 {protocol} {formats}\r\n"));
-                }
+                put(&mut body, format_args!("{}a={}\r\n", rtp.attributes, rtp.direction.as_str()));
+            } else {
+                let MediaLine { media, protocol, formats } = &counterpart.line;
+                put(&mut body, format_args!("m={media} 0 {protocol} {formats}\r\n"));
             }
         }
         body
@@ -318,9 +317,8 @@ impl MediaStart {
     fn parse(value: &str) -> Result<Self, SdpError> {
         let broken = SdpError::Malformed('m');
         let mut words = value.split_ascii_whitespace();
-        let (media, port, protocol) = match (words.next(), words.next(), words.next()) {
-            (Some(media), Some(port), Some(protocol)) => (media, port, protocol),
-            _ => return Err(broken),
+        let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
+            return Err(broken);
         };
         // `port/count` (RFC 4566 section 5.14) is for layered encodings: a single pair is anchored.
         let port = port.split('/').next().and_then(|port| port.parse().ok()).ok_or(broken)?;

@@ -141,7 +141,7 @@ fn a_trunk_that_does_not_answer_is_unreachable() {
 fn a_callee_who_rings_too_long_is_cancelled() {
     let mut world = World::new();
     let (from, to, invite) = ringing(&mut world, A);
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_mins(1));
     world.expect(A, "SIP/2.0 480");
     from.ack_failure(&mut world);
     let cancel = world.expect(B, "CANCEL ");
@@ -155,7 +155,7 @@ fn a_callee_who_rings_too_long_is_cancelled() {
 fn a_call_has_a_longest_length() {
     let mut world = World::new();
     let (from, to) = talking(&mut world, A);
-    world.pass(Duration::from_secs(3600));
+    world.pass(Duration::from_hours(1));
     let bye = world.expect(A, "BYE ");
     assert_eq!(bye.header("Reason"), "Q.850;cause=16");
     from.respond(&mut world, &bye, "200", "");

@@ -146,7 +146,7 @@ impl FarEnd {
         } else {
             self.local.clone()
         };
-        let vias: String = request.all("Via").iter().map(|via| format!("Via: {via}\r\n")).collect();
+        let vias = format!("Via: {}\r\n", request.all("Via").join("\r\nVia: "));
         let head = format!(
             "SIP/2.0 {status} LEAK-OF-?\r\n{vias}From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
              Contact: <sip:+{}@{me}>\r\nP-Asserted-Identity: \"LEAK-OF-?\" <sip:+{}@{me}>\r\n{LEAKS}",

@@ -80,8 +80,8 @@ pub(super) fn config() -> Config {
         sip: Sip {
             listen: vec![Listen { local: listen, advertised: listen }],
             timers: Timers::default(),
-            ring_timeout: Duration::from_secs(60),
-            max_call: Duration::from_secs(3600),
+            ring_timeout: Duration::from_mins(1),
+            max_call: Duration::from_hours(1),
             product: "Vizard".to_owned(),
         },
         media: Media {
@@ -101,9 +101,9 @@ pub(super) fn config() -> Config {
         ],
         emergency: Emergency { trunk: Some(TrunkId(1)), numbers: Vec::new() },
         bindings: Bindings {
-            time_to_live: Duration::from_secs(86_400),
-            callback_window: Duration::from_secs(86_400),
-            cool_off: Duration::from_secs(86_400),
+            time_to_live: Duration::from_hours(24),
+            callback_window: Duration::from_hours(24),
+            cool_off: Duration::from_hours(24),
         },
         limits: Limits::default(),
     }
@@ -340,7 +340,7 @@ impl World {
     /// Nothing is left of any call, not even after all timers.
     #[track_caller]
     pub(super) fn assert_quiet(&mut self) {
-        self.pass(Duration::from_secs(120));
+        self.pass(Duration::from_mins(2));
         assert_eq!(self.engine.calls_in_progress(), 0, "calls in progress");
         assert!(self.flows.is_empty(), "flows are left");
         assert_eq!(self.engine.leftovers(), Vec::<(&str, usize)>::new());
@@ -365,7 +365,8 @@ impl Msg {
             .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("header line {line}")))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        Self { start, headers, body: body.to_owned(), text: text.clone() }
+        let body = body.to_owned();
+        Self { start, headers, body, text }
     }
 
     pub(super) fn all(&self, name: &str) -> Vec<&str> {
@@ -379,9 +380,5 @@ impl Msg {
 
     pub(super) fn tag(&self, name: &str) -> Option<&str> {
         self.header(name).split_once(";tag=").map(|(_, tag)| tag)
-    }
-
-    pub(super) fn cseq(&self) -> u32 {
-        self.header("CSeq").split(' ').next().unwrap().parse().unwrap()
     }
 }
