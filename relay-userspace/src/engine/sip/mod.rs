@@ -4,8 +4,9 @@
 //! exactly which bytes are a header, a user part or a body, for every input.
 //! [`message`] indexes the wire once; [`header`] and [`uri`] are views of
 //! single values; [`build`] is the only way out, and writes nothing that it
-//! was not told to write. Nothing here decides what a call is: that is the
-//! back-to-back user agent's.
+//! was not told to write. [`transaction`] and [`dialog`] stand on these and do
+//! no I/O: messages and the time come in, messages and events go out. Nothing
+//! here decides what a call is: that is the back-to-back user agent's.
 
 pub mod build;
 pub mod dialog;

@@ -35,7 +35,7 @@ pub fn via(ours: &Via<'_>) -> Option<typed::Via> {
     let agrees = theirs.transport.to_string().eq_ignore_ascii_case(transport)
         && theirs.uri.host_with_port.to_string().eq_ignore_ascii_case(&sent_by)
         && theirs.uri.auth.is_none()
-        && theirs.branch().map(|branch| branch.value()) == ours.branch()
+        && theirs.branch().map(rsip::param::Branch::value) == ours.branch()
         && theirs.received().ok()? == ours.received()
         && theirs.params.len() == ours.params.iter().count();
     agrees.then_some(theirs)
@@ -64,7 +64,7 @@ pub fn address(ours: &NameAddr<'_>) -> Option<typed::From> {
         })
         && theirs.uri.port().map(|port| *port.value()) == uri.port()
         && theirs.uri.params.len() == uri.params().count()
-        && theirs.tag().map(|tag| tag.value()) == ours.tag();
+        && theirs.tag().map(rsip::param::Tag::value) == ours.tag();
     agrees.then_some(theirs)
 }
 
