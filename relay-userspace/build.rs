@@ -26,7 +26,11 @@ fn main() -> Result<()> {
         find_linker(&workspace)?;
     }
     // SAFETY: a build script has one thread until `build_ebpf` starts its own.
-    unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    unsafe {
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+        // Its progress would be shown as warnings.
+        env::set_var("CARGO_TERM_QUIET", "true");
+    }
     let root = workspace.join("relay-ebpf");
     aya_build::build_ebpf(
         [Package {

@@ -87,6 +87,20 @@ impl Report {
 }
 
 impl Figure {
+    /// The median of `runs`, so that one disturbed run changes nothing; to a
+    /// hundredth of its unit.
+    #[must_use]
+    pub fn median(name: &str, unit: &str, runs: &[f64]) -> Self {
+        let value = (median(runs) * 100.0).round() / 100.0;
+        Self { name: name.to_owned(), value, unit: unit.to_owned(), goal: None, runs: runs.len() }
+    }
+
+    /// With a goal.
+    #[must_use]
+    pub fn with_goal(self, goal: f64) -> Self {
+        Self { goal: Some(goal), ..self }
+    }
+
     fn row(&self) -> [String; 5] {
         let goal = self.goal.map(short).unwrap_or_default();
         [self.name.clone(), short(self.value), self.unit.clone(), goal, self.runs.to_string()]
@@ -108,6 +122,15 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         }
     }
+}
+
+/// The middle of all values, or the mean of the two in the middle; zero of none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    let lower = sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    f64::midpoint(lower, upper)
 }
 
 /// Three figures that matter: 0.123, 41.2, 3000.
@@ -132,6 +155,14 @@ mod tests {
         let figures =
             vec![figure("packet.ns_over_bare", 41.23, Some(60.0)), figure("packet.bare", 6.0, None)];
         Report { bench: "packet".into(), machine, figures }
+    }
+
+    #[test]
+    fn a_median_ignores_the_disturbed_run() {
+        let of = |runs: &[f64]| Figure::median("x", "ns", runs).value.to_string();
+        assert_eq!(of(&[3.0, 1000.0, 1.0, 2.0, 2.5]), "2.5");
+        assert_eq!(of(&[1.0, 2.0]), "1.5");
+        assert_eq!(of(&[]), "0");
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! Nanoseconds per RTP packet in the kernel, by its own test run, against a bare
+//! program that only returns.
+//!
+//! 100,000 flows are loaded. A flow that is measured maps to itself (what leaves
+//! equals what came in, but for its time-to-live), so that repeating the run
+//! repeats the full path: look-ups, checks, source, rewrite, checksums,
+//! counters. Every test run takes another flow; bare and relay alternate in
+//! rounds, so that whatever disturbs the machine disturbs both. The kernel
+//! reports whole nanoseconds per packet; their mean over many runs is finer.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{Array, Map, MapData};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use etherparse::PacketBuilder;
+use harness::report::{Figure, Report};
+use relay_ebpf::abi::{self, Hop, HopSlot, Layout};
+use vizard::datapath::xdp::table::FlowTable;
+use vizard::datapath::xdp::{flow_body, load};
+use vizard::datapath::{DatapathConfig, Mode};
+use vizard::engine::flow::{Content, FlowOwner, FlowSpec, PayloadTypes, SourceRule};
+use vizard::engine::ids::{LegName, SessionId};
+
+const FLOWS: u32 = 100_000;
+const ROUNDS: usize = 9;
+/// Test runs of each program per round.
+const RUNS: u32 = 2_000;
+/// Packets per test run: fewer than a time-to-live lasts.
+const REPEAT: u32 = 200;
+/// What the relay may cost above a program that only returns.
+const GOAL_NS: f64 = 60.0;
+const XDP_TX: u32 = 3;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// Where test runs come in: the loopback.
+const INGRESS: u32 = 1;
+
+fn main() -> Result<()> {
+    let json = std::env::args().any(|argument| argument == "--json");
+    if !harness::is_root() {
+        bail!("this benchmark runs programs in the kernel and needs root (CAP_BPF and CAP_NET_ADMIN)");
+    }
+    let mut bench = Bench::new()?;
+    let put = bench.fill()?;
+    let mut bare = Vec::new();
+    let [mut v4, mut v6] = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        if !json {
+            eprintln!("round {} of {ROUNDS}", round + 1);
+        }
+        bare.push(bench.bare()?);
+        v4.push(bench.relay(0)?);
+        v6.push(bench.relay(1)?);
+    }
+    let over = |relay: &[f64]| relay.iter().zip(&bare).map(|(relay, bare)| relay - bare).collect::<Vec<_>>();
+    let figures = vec![
+        Figure::median("packet.ns_over_bare", "ns", &over(&v4)).with_goal(GOAL_NS),
+        Figure::median("packet.ns_over_bare_ipv6", "ns", &over(&v6)).with_goal(GOAL_NS),
+        Figure::median("packet.ns", "ns", &v4),
+        Figure::median("packet.ns_ipv6", "ns", &v6),
+        Figure::median("packet.bare_ns", "ns", &bare),
+        Figure::median("packet.flow_put_ns", "ns", &[put]),
+    ];
+    Report::new("packet", figures).print(json);
+    Ok(())
+}
+
+struct Bench {
+    layout: Layout,
+    table: FlowTable,
+    config: DatapathConfig,
+    object: aya::Ebpf,
+    next: u16,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        let config = DatapathConfig {
+            mode: Mode::XdpNative,
+            interfaces: Vec::new(),
+            addresses: vec!["192.0.2.10".parse()?, "2001:db8::10".parse()?],
+            ports: 0..=u16::MAX,
+        };
+        let layout = load::layout(&config)?;
+        let mut object = load::load(&layout, false)?;
+        let flows = array(&mut object, abi::FLOWS)?;
+        let learned = array(&mut object, abi::LEARNED)?;
+        let counts = array(&mut object, abi::COUNTS)?;
+        let table = FlowTable::new(&flows, &learned, &counts)?;
+        let mut hops: Array<MapData, HopSlot> = Map::Array(array(&mut object, abi::HOPS)?).try_into()?;
+        hops.set(0, HopSlot::known(1, Hop::new(INGRESS, 1500, MAC, MAC)), 0)?;
+        load::bare_program(&mut object)?;
+        Ok(Self { layout, table, config, object, next: 1 })
+    }
+
+    /// Puts all flows, half of them on each address; nanoseconds per flow.
+    fn fill(&mut self) -> Result<f64> {
+        let mut elapsed = 0.0;
+        for index in 0..2_u32 {
+            for port in 1..=u16::try_from(FLOWS / 2)? {
+                let spec = self.itself(index, port);
+                let slot = self.layout.slot(index, port).context("a media port")?;
+                let began = Instant::now();
+                self.table.put(slot, &flow_body(&spec, 0, None), 0).context("a slot")?;
+                elapsed += began.elapsed().as_secs_f64();
+            }
+        }
+        Ok(elapsed * 1e9 / f64::from(FLOWS))
+    }
+
+    /// A flow that makes of its packets what they are.
+    fn itself(&self, index: u32, port: u16) -> FlowSpec {
+        let local = std::net::SocketAddr::new(self.config.addresses[index as usize], port);
+        let peer = if index == 0 { "198.51.100.1:4000" } else { "[2001:db8:1::1]:4000" };
+        let peer: std::net::SocketAddr = peer.parse().expect("an address");
+        FlowSpec {
+            owner: FlowOwner { session: SessionId::from_bits(1), leg: LegName::A },
+            local,
+            source: SourceRule { allowed: peer.ip().into(), generation: 0 },
+            content: Content::Rtp(PayloadTypes::default().with(0)),
+            send_from: peer,
+            send_to: local,
+            follow_learned: false,
+            dscp: 0,
+        }
+    }
+
+    /// Nanoseconds per packet of the bare program.
+    fn bare(&mut self) -> Result<f64> {
+        let frame = frame(0, 1)?;
+        let program = load::bare_program(&mut self.object)?;
+        let mut total = 0.0;
+        for _ in 0..RUNS {
+            total += run(program, &frame)?.1;
+        }
+        Ok(total / f64::from(RUNS))
+    }
+
+    /// Nanoseconds per packet of the relay, to the address at `index`.
+    fn relay(&mut self, index: u32) -> Result<f64> {
+        let mut total = 0.0;
+        for _ in 0..RUNS {
+            // A stride that visits all flows and no two neighbours in a row.
+            self.next = self.next.wrapping_add(7_919) % u16::try_from(FLOWS / 2)? + 1;
+            let frame = frame(index, self.next)?;
+            let (action, nanoseconds) = run(load::program(&mut self.object)?, &frame)?;
+            ensure!(action == XDP_TX, "the relay did not forward: action {action}");
+            total += nanoseconds;
+        }
+        Ok(total / f64::from(RUNS))
+    }
+}
+
+/// One test run: what the program returned for the last packet, and nanoseconds
+/// per packet.
+fn run(program: &Xdp, frame: &[u8]) -> Result<(u32, f64)> {
+    let options = TestRunOptions { data_in: Some(frame), repeat: REPEAT, ..TestRunOptions::default() };
+    let result = program.test_run(options)?;
+    Ok((result.return_value, result.duration.as_secs_f64() * 1e9))
+}
+
+/// An RTP packet of 20 ms of G.711.
+fn frame(index: u32, port: u16) -> Result<Vec<u8>> {
+    let ethernet = PacketBuilder::ethernet2(MAC, MAC);
+    let ip = if index == 0 {
+        ethernet.ipv4([198, 51, 100, 1], [192, 0, 2, 10], u8::MAX)
+    } else {
+        let peer: std::net::Ipv6Addr = "2001:db8:1::1".parse()?;
+        let local: std::net::Ipv6Addr = "2001:db8::10".parse()?;
+        ethernet.ipv6(peer.octets(), local.octets(), u8::MAX)
+    };
+    let mut payload = [0_u8; 172];
+    payload[0] = 0x80;
+    let mut frame = Vec::new();
+    ip.udp(4000, port).write(&mut frame, &payload)?;
+    Ok(frame)
+}
+
+fn array(object: &mut aya::Ebpf, name: &str) -> Result<MapData> {
+    match object.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        other => bail!("{name} is {other:?}"),
+    }
+}
