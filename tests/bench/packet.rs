@@ -24,8 +24,9 @@ use vizard::engine::ids::{LegName, SessionId};
 
 const FLOWS: u32 = 100_000;
 const ROUNDS: usize = 9;
-/// Test runs of each program per round.
-const RUNS: u32 = 2_000;
+/// Test runs of each program per round. A run that repeats waits for a grace
+/// period of the kernel before it starts, so there are few.
+const RUNS: u32 = 50;
 /// Packets per test run: fewer than a time-to-live lasts.
 const REPEAT: u32 = 200;
 /// What the relay may cost above a program that only returns.
