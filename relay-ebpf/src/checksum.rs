@@ -77,7 +77,7 @@ mod tests {
     /// RFC 1624 section 3: an unchanged packet keeps its checksum, `0x0000` included.
     #[test]
     fn no_change_changes_nothing() {
-        for checksum in 0..=u16::MAX - 1 {
+        for checksum in 0..u16::MAX {
             assert_eq!(Update::of(checksum).word(0x1234, 0x1234).finish(), checksum);
         }
     }
@@ -99,7 +99,8 @@ mod tests {
         let edges = [0, 1, 0xffff, 0x1_0000, 0xffff_0000, 0xffff_ffff, 0xc000_0201, 0x0a00_0001];
         for old in edges {
             for new in edges {
-                let halves = |value: u32| [(value >> 16) as u16, value as u16];
+                let halves =
+                    |value: u32| [value >> 16, value & 0xffff].map(|half| u16::try_from(half).unwrap());
                 let [a, b] = halves(old);
                 let [c, d] = halves(new);
                 let before = whole(&[0x4500, a, b, 0xbeef]);

@@ -7,7 +7,7 @@
 
 use crate::abi::{Address, Port};
 
-/// EtherType of IPv4, in network byte order, as all that follow.
+/// `EtherType` of IPv4, in network byte order, as all that follow.
 pub const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
 /// IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
@@ -43,7 +43,7 @@ impl Ethernet {
     }
 }
 
-/// A VLAN tag, after the EtherType that announced it.
+/// A VLAN tag, after the `EtherType` that announced it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct VlanTag {
@@ -53,7 +53,7 @@ pub struct VlanTag {
     pub ethertype: u16,
 }
 
-/// Whether a VLAN tag follows this EtherType.
+/// Whether a VLAN tag follows this `EtherType`.
 #[inline(always)]
 #[must_use]
 pub const fn announces_tag(ethertype: u16) -> bool {
@@ -269,8 +269,12 @@ pub const fn address_v4(pairs: [u16; 2]) -> Address {
 #[inline(always)]
 #[must_use]
 pub const fn address_v6(pairs: [u16; 8]) -> Address {
-    let [a, b, c, d, e, f, g, h] = pairs;
-    Address::from_words([join(a, b), join(c, d), join(e, f), join(g, h)])
+    Address::from_words([
+        join(pairs[0], pairs[1]),
+        join(pairs[2], pairs[3]),
+        join(pairs[4], pairs[5]),
+        join(pairs[6], pairs[7]),
+    ])
 }
 
 /// The first two pairs of an address.
@@ -285,11 +289,9 @@ pub const fn pairs_v4(address: &Address) -> [u16; 2] {
 #[must_use]
 pub const fn pairs_v6(address: &Address) -> [u16; 8] {
     let words = address.words();
-    let [a, b] = split(words[0]);
-    let [c, d] = split(words[1]);
-    let [e, f] = split(words[2]);
-    let [g, h] = split(words[3]);
-    [a, b, c, d, e, f, g, h]
+    let (first, second) = (split(words[0]), split(words[1]));
+    let (third, fourth) = (split(words[2]), split(words[3]));
+    [first[0], first[1], second[0], second[1], third[0], third[1], fourth[0], fourth[1]]
 }
 
 /// Two pairs of bytes, as one load of four bytes would have them.

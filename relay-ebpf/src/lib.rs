@@ -8,6 +8,10 @@
 //! `bpfel-unknown-none` alone.
 
 #![cfg_attr(not(test), no_std)]
+#![allow(
+    clippy::inline_always,
+    reason = "a call costs more than most of these bodies, and the verifier follows one function best"
+)]
 
 pub mod abi;
 pub mod checksum;

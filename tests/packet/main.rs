@@ -9,6 +9,12 @@
 //! They need root: without it they fail, unless `VIZARD_SKIP_PRIVILEGED=1` asks
 //! for them to be skipped, which they say.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "everything here is a test: its inputs are small and fixed, and a panic is a failure"
+)]
+
 mod frames;
 mod learning;
 mod reference;

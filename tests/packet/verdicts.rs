@@ -94,7 +94,7 @@ const CASES: &[(Verdict, Case)] = &[
     (Verdict::NotRtp, |world| changed(world, &v4(), |frame| frame[42] = 0x7f)),
     (Verdict::NotRtp, |world| changed(world, &v6(), |frame| frame[62] = 0xc0)),
     (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V4, LOCAL_V4, rtp(9)))),
-    (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V6, LOCAL_V6, rtp(72 | 0x80)))),
+    (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V6, LOCAL_V6, rtp(0x80 | 0x48)))),
     (Verdict::NotRtcp, |world| {
         put_rtcp(world);
         world.run(&v4().build()).verdict

@@ -33,6 +33,7 @@ impl Hook {
     }
 
     /// The word for people.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native XDP",
@@ -101,7 +102,7 @@ pub fn bare_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
 }
 
 /// The interfaces that media comes in and leaves on.
-pub fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<Link>, DatapathError> {
+pub(super) fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<Link>, DatapathError> {
     let asking = |error: io::Error| failed("listing interfaces and addresses", error.to_string());
     let links = netlink.links().map_err(asking)?;
     if config.interfaces.is_empty() {
@@ -137,7 +138,7 @@ pub fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<
 }
 
 /// Attaches the program to `links` and lets it send on all of them.
-pub fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), DatapathError> {
+pub(super) fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), DatapathError> {
     for link in links {
         let doing = || format!("attaching {} to {}", hook.as_str(), link.name);
         if let Some(id) = link.xdp_program {
@@ -165,12 +166,12 @@ pub fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), Datapat
 }
 
 /// An error of this module.
-pub fn failed(doing: &str, problem: String) -> DatapathError {
+pub(super) fn failed(doing: &str, problem: String) -> DatapathError {
     DatapathError::System { doing: doing.to_owned(), problem }
 }
 
 /// The object lacks a map: the two halves were not built together.
-pub fn missing(map: &str) -> DatapathError {
+pub(super) fn missing(map: &str) -> DatapathError {
     failed("opening the kernel maps", format!("the XDP program has no map {map}: build the binary again"))
 }
 
@@ -243,7 +244,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// What a system call's failure means here, and what to do.
-pub fn explain(error: &io::Error) -> String {
+pub(super) fn explain(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => match missing_capabilities() {
             Some(missing) => format!("{error}: the process lacks {missing} (root has both)"),

@@ -80,9 +80,10 @@ impl Datapath for XdpDatapath {
     fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
         check_family(flow)?;
         let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
-        let opposite = match flow.follow_learned {
-            true => Some(self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?),
-            false => None,
+        let opposite = if flow.follow_learned {
+            Some(self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?)
+        } else {
+            None
         };
         let hop = self.hops.acquire(flow.send_to.ip(), flow.send_from.ip())?;
         let body = flow_body(flow, hop, opposite);
@@ -133,6 +134,7 @@ fn check_family(flow: &FlowSpec) -> Result<(), DatapathError> {
 }
 
 /// A flow as the program reads it.
+#[must_use]
 pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
     let content = match flow.content {
         Content::Rtp(types) => Wanted::Rtp(types.bits()),

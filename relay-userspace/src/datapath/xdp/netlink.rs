@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroI32;
 
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -75,7 +75,7 @@ impl Netlink {
 
     /// Every local address and the index of its interface.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<(IpAddr, u32)>> {
-        let request = RouteNetlinkMessage::GetAddress(Default::default());
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let answers = self.ask(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         Ok(answers.into_iter().filter_map(address_of).collect())
     }

@@ -54,13 +54,15 @@ impl<T: Pod> Mapped<T> {
         Ok(Self { start, length, owns: PhantomData })
     }
 
-    /// A pointer to one element; null-free and in bounds.
+    /// A pointer to one element, when there is one at `index`.
+    #[must_use]
     pub fn at(&self, index: u32) -> Option<*mut T> {
         // SAFETY: within the mapping.
         (index < self.length).then(|| unsafe { self.start.as_ptr().add(index as usize) })
     }
 
     /// How many elements there are.
+    #[must_use]
     pub fn length(&self) -> u32 {
         self.length
     }
@@ -117,12 +119,13 @@ impl FlowTable {
     }
 
     /// How many flows there can be.
+    #[must_use]
     pub fn slots(&self) -> u32 {
         self.flows.length()
     }
 
     /// Creates or replaces the flow of a slot; returns the hop slot that the
-    /// replaced one used. `false` in the error place: no such slot.
+    /// replaced one used, if there was one, or `None` when there is no such slot.
     pub fn put(&mut self, slot: u32, flow: &Flow, generation: u8) -> Option<Option<u32>> {
         let place = self.flows.at(slot)?;
         let (sequence, epoch) = newest(place);
@@ -150,6 +153,7 @@ impl FlowTable {
     }
 
     /// What the flow of a slot counted and learned so far.
+    #[must_use]
     pub fn read(&self, slot: u32) -> Option<Reading> {
         let live = self.live.get(&slot)?;
         let count = read(&self.counts, slot);

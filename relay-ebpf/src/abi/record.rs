@@ -1,0 +1,65 @@
+//! What the program writes about a flow: its source and its counts.
+
+use super::{Address, End, Port};
+
+/// How far a flow is with learning its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A packet is writing the source at this moment.
+    Claimed,
+    /// The source is fixed.
+    Locked,
+}
+
+/// The source that a flow accepts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LearnedSource {
+    /// Epoch and phase; see [`LearnedSource::word`].
+    pub word: u64,
+    /// The source address.
+    pub address: Address,
+    /// The source port.
+    pub port: Port,
+    reserved: [u16; 3],
+}
+
+impl LearnedSource {
+    /// A cell with this word and source.
+    #[must_use]
+    pub const fn new(word: u64, source: End) -> Self {
+        Self { word, address: source.address, port: source.port, reserved: [0; 3] }
+    }
+
+    /// The word of this epoch and phase.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(epoch: u32, phase: Phase) -> u64 {
+        let phase = match phase {
+            Phase::Claimed => 1,
+            Phase::Locked => 2,
+        };
+        (epoch as u64) << 32 | phase
+    }
+
+    /// The epoch that a word belongs to.
+    #[inline(always)]
+    #[must_use]
+    pub const fn epoch_of(word: u64) -> u32 {
+        (word >> 32) as u32
+    }
+}
+
+/// What a flow counted; it only grows, the control plane keeps the count at
+/// which the flow began.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCount {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes of UDP payload forwarded.
+    pub bytes: u64,
+    /// Packets that the flow's checks refused.
+    pub refused: u64,
+    reserved: u64,
+}
