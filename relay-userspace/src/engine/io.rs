@@ -56,7 +56,8 @@ pub enum Output {
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.
     Event(Event),
-    /// After [`Input::Shutdown`]: no call and no commit is left.
+    /// After [`Input::Shutdown`]: no call, no unacknowledged refusal and no
+    /// commit is left.
     Drained,
 }
 

@@ -235,7 +235,11 @@ impl Engine {
         while let Some(output) = context.directory.poll_output() {
             context.outputs.push_back(output);
         }
-        if self.life == Life::Draining && self.calls.len() == 0 && context.pending_commits() == 0 {
+        if self.life == Life::Draining
+            && self.calls.len() == 0
+            && context.pending_commits() == 0
+            && !context.transactions.awaits_ack()
+        {
             self.life = Life::Drained;
             context.outputs.push_back(Output::Drained);
         }

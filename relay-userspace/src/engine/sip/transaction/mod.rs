@@ -281,6 +281,13 @@ impl Transactions {
         self.clients.len() + self.servers.len()
     }
 
+    /// Whether a failure that was sent for an INVITE awaits its ACK: until
+    /// then the caller may not have heard of it. Looks at every transaction.
+    #[must_use]
+    pub fn awaits_ack(&self) -> bool {
+        self.servers.values().any(|server| server.machine.awaits_ack())
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

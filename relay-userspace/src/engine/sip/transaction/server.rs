@@ -175,6 +175,22 @@ impl Transactions {
 }
 
 impl ServerMachine {
+    /// Whether it sends a failure until somebody acknowledges it.
+    pub(super) const fn awaits_ack(&self) -> bool {
+        match self {
+            Self::Invite { state: invite_server::State::Completed(_), .. } => true,
+            Self::Invite {
+                state:
+                    invite_server::State::Proceeding(_)
+                    | invite_server::State::Confirmed(_)
+                    | invite_server::State::Accepted(_)
+                    | invite_server::State::Terminated,
+                ..
+            }
+            | Self::NonInvite(_) => false,
+        }
+    }
+
     pub(super) fn respond(
         self,
         now: Instant,
