@@ -173,8 +173,10 @@ impl Call {
 
     /// Notes the end of a leg.
     pub(super) fn leg_ended(&mut self, context: &Context, name: LegName) {
-        if !self.legs[name].has_ended() {
-            self.legs[name].state = LegState::Ended(context.now.wall);
+        let leg = &mut self.legs[name];
+        if !leg.has_ended() {
+            leg.past = leg.dialog().map(|dialog| dialog.id().clone());
+            leg.state = LegState::Ended(context.now.wall);
         }
     }
 

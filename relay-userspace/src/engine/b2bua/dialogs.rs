@@ -138,8 +138,10 @@ impl Call {
             // It waits for the answer to its offer.
             Some(_) | None if leg.dialog().map(Dialog::id) == dialog.as_ref() => {}
             // A re-INVITE that crossed our BYE.
-            Some(_) => dismiss(context, leg, response, source, Dismissal::Acknowledge),
-            None => dismiss(context, leg, response, source, Dismissal::HangUp),
+            Some(_) | None if leg.past.is_some() && leg.past == dialog => {
+                dismiss(context, leg, response, source, Dismissal::Acknowledge);
+            }
+            Some(_) | None => dismiss(context, leg, response, source, Dismissal::HangUp),
         }
     }
 }

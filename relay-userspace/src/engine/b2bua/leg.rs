@@ -40,6 +40,8 @@ pub(super) struct Leg {
     pub(super) inviting: Option<ClientKey>,
     /// The number of our last INVITE.
     pub(super) invite_cseq: u32,
+    /// The dialog that was, once the leg is over.
+    pub(super) past: Option<DialogId>,
     /// The ACK of our last INVITE's 2xx, for when that comes again.
     pub(super) acked: Option<Acked>,
     /// Our tag in this dialog.
@@ -135,6 +137,7 @@ impl Leg {
             state,
             inviting: None,
             invite_cseq: 1,
+            past: None,
             acked: None,
             tag,
             contact: party.contact,
