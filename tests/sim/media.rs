@@ -1,0 +1,148 @@
+//! The datapath: flows by their local address, and packets that go through
+//! them to the one party they may reach.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vizard::engine::cdr::Traffic;
+use vizard::engine::flow::{Content, FlowSpec, FlowStats};
+use vizard::engine::ids::{LegName, SessionId};
+
+use crate::atlas::{LegId, owner_of};
+
+/// A packet of the simulation: twenty milliseconds of G.711.
+const PACKET_BYTES: u64 = 172;
+
+/// Every flow that the engine asked for.
+pub(crate) struct Datapath {
+    flows: BTreeMap<SocketAddr, Flow>,
+    /// When a port was freed, and whose it was.
+    freed: BTreeMap<SocketAddr, (Duration, SessionId)>,
+    quarantine: Duration,
+    /// What removed flows had forwarded, by the leg that sent it.
+    pub(crate) totals: BTreeMap<(SessionId, LegName), Traffic>,
+    /// Packets that reached the other party.
+    pub(crate) delivered: u64,
+}
+
+struct Flow {
+    spec: FlowSpec,
+    stats: FlowStats,
+}
+
+impl Datapath {
+    /// Without a flow.
+    pub(crate) fn new(quarantine: Duration) -> Self {
+        Self {
+            flows: BTreeMap::new(),
+            freed: BTreeMap::new(),
+            quarantine,
+            totals: BTreeMap::new(),
+            delivered: 0,
+        }
+    }
+
+    /// Makes or updates a flow. Answers with the leg that sends into it.
+    pub(crate) fn put(&mut self, now: Duration, spec: FlowSpec) -> Result<LegId, String> {
+        let local = spec.local;
+        let sender = owner_of(spec.source.allowed.addr());
+        let receiver = owner_of(spec.send_to.ip());
+        let (Some(sender), Some(receiver)) = (sender, receiver) else {
+            return Err(format!("a flow between addresses that nobody has: {spec:?}"));
+        };
+        if receiver != sender.other() {
+            return Err(format!("a flow from {sender:?} to {receiver:?}: {spec:?}"));
+        }
+        if spec.source.allowed.prefix_len() != spec.source.allowed.max_prefix_len() {
+            return Err(format!("a flow open to more than the signalled address: {spec:?}"));
+        }
+        if let Some((when, session)) = self.freed.get(&local)
+            && *session != spec.owner.session
+            && now < *when + self.quarantine
+        {
+            return Err(format!("{local} is used again {:?} after it was freed", now.checked_sub(*when)));
+        }
+        if let Some(flow) = self.flows.get_mut(&local) {
+            if flow.spec.owner != spec.owner {
+                return Err(format!("{local} of {:?} is taken by {:?}", flow.spec.owner, spec.owner));
+            }
+            if flow.spec.source.generation != spec.source.generation {
+                flow.stats.learned = None;
+            } else if flow.spec.source.allowed != spec.source.allowed {
+                return Err(format!("{local} moved without a new generation: {spec:?}"));
+            }
+            flow.spec = spec;
+        } else {
+            self.flows.insert(local, Flow { spec, stats: FlowStats::default() });
+        }
+        Ok(sender)
+    }
+
+    /// Whether there is a flow at this address.
+    pub(crate) fn has(&self, local: SocketAddr) -> bool {
+        self.flows.contains_key(&local)
+    }
+
+    /// Removes a flow.
+    pub(crate) fn remove(&mut self, now: Duration, local: SocketAddr) -> FlowStats {
+        let Some(flow) = self.flows.remove(&local) else { return FlowStats::default() };
+        let owner = flow.spec.owner;
+        self.freed.insert(local, (now, owner.session));
+        let total = self.totals.entry((owner.session, owner.leg)).or_default();
+        *total = total.plus(flow.stats.forwarded);
+        flow.stats
+    }
+
+    /// The process was killed: nothing is left of its flows.
+    pub(crate) fn clear(&mut self) {
+        self.flows.clear();
+        self.freed.clear();
+        self.totals.clear();
+    }
+
+    /// Where flows are, and whose.
+    pub(crate) fn open(&self) -> Vec<(SocketAddr, SessionId)> {
+        self.flows.iter().map(|(local, flow)| (*local, flow.spec.owner.session)).collect()
+    }
+
+    /// Sends a packet of `sender`'s to a media address of Vizard's; says where
+    /// it comes out, or why it does not.
+    pub(crate) fn packet(
+        &mut self,
+        sender: LegId,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload_type: u8,
+    ) -> Result<Result<SocketAddr, &'static str>, String> {
+        let Some(flow) = self.flows.get_mut(&to) else { return Ok(Err("no flow")) };
+        let spec = &flow.spec;
+        if !spec.source.allowed.contains(&from.ip()) || flow.stats.learned.is_some_and(|l| l != from) {
+            flow.stats.refused_packets += 1;
+            return Ok(Err("wrong source"));
+        }
+        if let Content::Rtp(types) = spec.content
+            && !types.contains(payload_type)
+        {
+            flow.stats.refused_packets += 1;
+            return Ok(Err("wrong payload type"));
+        }
+        flow.stats.learned = Some(from);
+        flow.stats.forwarded = flow.stats.forwarded.plus(Traffic { packets: 1, bytes: PACKET_BYTES });
+        let (owner, send_from, send_to) = (spec.owner, spec.send_from, spec.send_to);
+        let follows = spec.follow_learned;
+        let opposite = self.flows.get(&send_from);
+        if let Some(opposite) = opposite
+            && (opposite.spec.owner.session != owner.session || opposite.spec.owner.leg == owner.leg)
+        {
+            return Err(format!("{to} leaves from {send_from}, which is {:?}", opposite.spec.owner));
+        }
+        let learned = opposite.and_then(|opposite| opposite.stats.learned).filter(|_| follows);
+        let arrives = learned.unwrap_or(send_to);
+        if owner_of(arrives.ip()) != Some(sender.other()) {
+            return Err(format!("a packet of {sender:?} goes to {arrives}"));
+        }
+        self.delivered += 1;
+        Ok(Ok(arrives))
+    }
+}

@@ -1,0 +1,249 @@
+//! The store: durable memory that answers late, sometimes fails, sometimes
+//! refuses, and is all that survives a crash.
+//!
+//! It is also the reference for who holds which pair: it objects whenever what
+//! the engine makes durable breaks the directory's one invariant.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use vizard::engine::cdr::Cdr;
+use vizard::engine::directory::{Binding, PairRest, PartyAddress, PoolNumber, Snapshot};
+use vizard::engine::ids::{BindingId, LegName, SessionId};
+use vizard::engine::io::{Change, CommitId, Input, Transaction};
+use vizard::engine::number::ProxyNumber;
+
+use crate::dice::Dice;
+
+/// A proxy number and the address that dials it.
+pub(crate) type Pair = (ProxyNumber, PartyAddress);
+
+/// How the store misbehaves, of a thousand commits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreFaults {
+    /// The longest time to an answer, in milliseconds.
+    pub(crate) delay: u64,
+    /// Failures; half of them after the write took place.
+    pub(crate) failures: u32,
+    /// Refusals, as if another node held a pair.
+    pub(crate) conflicts: u32,
+}
+
+/// What is durable, and what waits to become so.
+pub(crate) struct Store {
+    /// How it misbehaves.
+    pub(crate) faults: StoreFaults,
+    dice: Dice,
+    pending: VecDeque<(Duration, CommitId, Transaction)>,
+    numbers: BTreeMap<ProxyNumber, PoolNumber>,
+    /// Live bindings and tombstones.
+    pub(crate) bindings: BTreeMap<BindingId, Binding>,
+    /// Bindings whose commit the engine knows to be durable.
+    pub(crate) acknowledged: BTreeSet<BindingId>,
+    claims: BTreeMap<Pair, BindingId>,
+    holders: BTreeMap<Pair, BindingId>,
+    rests: BTreeMap<Pair, PairRest>,
+    /// Call detail records.
+    pub(crate) cdrs: BTreeMap<(SessionId, LegName), Cdr>,
+    /// A write took place that the engine was told had failed.
+    pub(crate) residue: bool,
+}
+
+impl Store {
+    /// An empty one.
+    pub(crate) fn new(faults: StoreFaults, dice: Dice) -> Self {
+        Self {
+            faults,
+            dice,
+            pending: VecDeque::new(),
+            numbers: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            rests: BTreeMap::new(),
+            cdrs: BTreeMap::new(),
+            residue: false,
+        }
+    }
+
+    /// Takes a commit; says when it will answer.
+    pub(crate) fn submit(&mut self, now: Duration, id: CommitId, transaction: Transaction) -> Duration {
+        let delay = self.dice.millis(0, self.faults.delay + 1);
+        let earliest = self.pending.back().map_or(Duration::ZERO, |(due, ..)| *due);
+        let due = (now + delay).max(earliest);
+        self.pending.push_back((due, id, transaction));
+        due
+    }
+
+    /// Whether a commit is unanswered.
+    pub(crate) fn busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Answers the oldest commit.
+    pub(crate) fn answer(&mut self) -> Result<Option<Input>, String> {
+        let Some((_, id, transaction)) = self.pending.pop_front() else { return Ok(None) };
+        let claims = transaction.changes.iter().any(|change| matches!(change, Change::ClaimPair(_)));
+        if self.dice.chance(self.faults.failures) {
+            if self.dice.chance(500) && self.conflict(&transaction).is_none() {
+                self.apply(&transaction)?;
+                self.residue = true;
+            }
+            return Ok(Some(Input::CommitFailed(id, "the disk is full".into())));
+        }
+        if claims && self.dice.chance(self.faults.conflicts) {
+            return Ok(Some(Input::Conflict(id)));
+        }
+        if let Some(pair) = self.conflict(&transaction) {
+            if self.residue {
+                return Ok(Some(Input::Conflict(id)));
+            }
+            return Err(format!("the engine claims {pair:?}, which another binding holds"));
+        }
+        self.apply(&transaction)?;
+        for change in &transaction.changes {
+            if let Change::PutBinding(binding) = change {
+                self.acknowledged.insert(binding.id);
+            }
+        }
+        Ok(Some(Input::Committed(id)))
+    }
+
+    /// The process is killed: of what was unanswered, an unknown part is
+    /// durable.
+    pub(crate) fn crash(&mut self) -> Result<Snapshot, String> {
+        let durable = self.dice.below(self.pending.len() + 1);
+        let pending = std::mem::take(&mut self.pending);
+        for (_, _, transaction) in pending.into_iter().take(durable) {
+            if self.conflict(&transaction).is_none() {
+                self.apply(&transaction)?;
+            }
+        }
+        self.residue = false;
+        self.acknowledged = self.bindings.keys().copied().collect();
+        Ok(Snapshot {
+            numbers: self.numbers.values().cloned().collect(),
+            bindings: self.bindings.values().cloned().collect(),
+            rests: self.rests.values().cloned().collect(),
+        })
+    }
+
+    /// The binding that a caller and a dialled number belong to.
+    pub(crate) fn binding_of(&self, pair: &Pair) -> Option<&Binding> {
+        self.holders.get(pair).and_then(|id| self.bindings.get(id))
+    }
+
+    /// Nothing of any binding is left but memories of pairs.
+    pub(crate) fn check_empty(&self) -> Result<(), String> {
+        match self.claims.iter().next() {
+            Some((pair, holder)) => Err(format!("{holder} is gone and still claims {pair:?}")),
+            None => Ok(()),
+        }
+    }
+
+    fn conflict(&self, transaction: &Transaction) -> Option<Pair> {
+        let mut freed = BTreeSet::new();
+        for change in &transaction.changes {
+            match change {
+                Change::ReleasePair(claim) => {
+                    freed.insert((claim.proxy, claim.party.clone()));
+                }
+                Change::ClaimPair(claim) => {
+                    let pair = (claim.proxy, claim.party.clone());
+                    let holder = self.claims.get(&pair).filter(|_| !freed.contains(&pair));
+                    if holder.is_some_and(|holder| *holder != claim.binding) {
+                        return Some(pair);
+                    }
+                }
+                Change::PutNumber(_)
+                | Change::DeleteNumber(_)
+                | Change::PutBinding(_)
+                | Change::DeleteBinding(_)
+                | Change::PutRest(_)
+                | Change::DeleteRest(_)
+                | Change::PutCdr(_) => {}
+            }
+        }
+        None
+    }
+
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), String> {
+        for change in &transaction.changes {
+            match change {
+                Change::PutNumber(number) => {
+                    self.numbers.insert(number.number, number.clone());
+                }
+                Change::DeleteNumber(number) => {
+                    self.numbers.remove(number);
+                }
+                Change::PutBinding(binding) => self.put_binding(binding)?,
+                Change::DeleteBinding(id) => self.forget_binding(*id),
+                Change::ClaimPair(claim) => {
+                    self.claims.insert((claim.proxy, claim.party.clone()), claim.binding);
+                }
+                Change::ReleasePair(claim) => {
+                    let pair = (claim.proxy, claim.party.clone());
+                    if self.claims.get(&pair) == Some(&claim.binding) {
+                        self.claims.remove(&pair);
+                    }
+                }
+                Change::PutRest(rest) => {
+                    self.rests.insert((rest.proxy, rest.party.clone()), rest.clone());
+                }
+                Change::DeleteRest(rest) => {
+                    self.rests.remove(&(rest.proxy, rest.party.clone()));
+                }
+                Change::PutCdr(cdr) => self.put_cdr(cdr)?,
+            }
+        }
+        self.check_claims(transaction)
+    }
+
+    fn put_binding(&mut self, binding: &Binding) -> Result<(), String> {
+        self.forget_binding(binding.id);
+        for party in [&binding.customer, &binding.agent] {
+            let pair = (party.proxy, party.address.clone());
+            if !self.numbers.contains_key(&party.proxy) {
+                return Err(format!("{} shows {}, which is not in the pool", binding.id, party.proxy));
+            }
+            if let Some(other) = self.holders.insert(pair, binding.id) {
+                return Err(format!(
+                    "{} and {other} share the pair of {} and {:?}",
+                    binding.id, party.proxy, party.address
+                ));
+            }
+        }
+        self.bindings.insert(binding.id, binding.clone());
+        Ok(())
+    }
+
+    fn forget_binding(&mut self, id: BindingId) {
+        self.bindings.remove(&id);
+        self.holders.retain(|_, holder| *holder != id);
+    }
+
+    fn put_cdr(&mut self, cdr: &Cdr) -> Result<(), String> {
+        match self.cdrs.insert((cdr.session, cdr.leg), cdr.clone()) {
+            Some(before) if before != *cdr => Err(format!(
+                "two records of leg {} of {} differ: {before:?} and {cdr:?}",
+                cdr.leg, cdr.session
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What is bound must be claimed too, or another node could take it.
+    fn check_claims(&self, transaction: &Transaction) -> Result<(), String> {
+        for change in &transaction.changes {
+            let Change::PutBinding(binding) = change else { continue };
+            for party in [&binding.customer, &binding.agent] {
+                let holder = self.claims.get(&(party.proxy, party.address.clone()));
+                if self.bindings.contains_key(&binding.id) && holder != Some(&binding.id) {
+                    return Err(format!("{} holds a pair of {} without a claim", binding.id, party.proxy));
+                }
+            }
+        }
+        Ok(())
+    }
+}
