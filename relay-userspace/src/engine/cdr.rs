@@ -92,13 +92,13 @@ pub struct Release {
 
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum ReleaseSide {
     /// The customer's side.
     A,
     /// The agent's side.
     B,
     /// Vizard, by rule or by command.
+    #[serde(rename = "platform")]
     Platform,
 }
 
