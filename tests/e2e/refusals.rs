@@ -60,9 +60,17 @@ fn an_ended_binding_connects_nobody_and_keeps_its_numbers() {
     let vizard = world.start();
     let bound = bind(&vizard);
     vizard.ask(&["bind", "close", &bound.id]).unwrap();
-    // Both numbers stay reserved for these parties, so strangers get others, or none.
-    let again = ["bind", "create", "--key", "other", "--customer", CUSTOMER, "--agent", AGENT];
-    let (code, said) = vizard.refused(&again).unwrap();
+    let refused = caller_at(Place::Customer, Role::CallerRefused(404), &bound.customer_dials);
+    refused.start(&world.lab).unwrap().finish().unwrap();
+    assert_eq!(vizard.records(1).unwrap()[0]["release"]["cause"], "binding_ended");
+
+    // Each party's pair stays reserved, so a new binding gives the numbers the other way
+    // round, and there are none for a third.
+    let create = |key| ["bind", "create", "--key", key, "--customer", CUSTOMER, "--agent", AGENT];
+    let second = vizard.ask(&create("second")).unwrap();
+    assert_eq!(second["binding"]["customer"]["proxy"], bound.agent_dials.as_str());
+    assert_eq!(second["binding"]["agent"]["proxy"], bound.customer_dials.as_str());
+    let (code, said) = vizard.refused(&create("third")).unwrap();
     assert_eq!(code, 7, "{said}");
 }
 

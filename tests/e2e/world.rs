@@ -2,15 +2,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use aya::Ebpf;
+use aya::programs::XdpMode;
 use harness::capture::{Capture, Recorder};
 use harness::lab::{self, Family, Lab, Place, Shape};
 use harness::sipp::{Peer, Role, Seen};
-use harness::vizard::{self, Vizard};
+use harness::vizard::{Vizard, build, root};
 use serde_json::Value;
+use vizard::datapath::xdp::load;
+use vizard::datapath::{DatapathConfig, Mode};
 
 /// The parties' own numbers, from ranges that are reserved for fiction.
 pub(crate) const CUSTOMER: &str = "+13105550142";
@@ -54,6 +59,7 @@ impl Default for Plan {
 pub(crate) struct World {
     pub(crate) lab: Lab,
     pub(crate) plan: Plan,
+    _receiver: Option<Ebpf>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -76,8 +82,32 @@ pub(crate) fn world(plan: Plan) -> Option<World> {
         lab::sweep().unwrap();
     }
     let name = format!("vzt{}-{count}", std::process::id());
-    let folder = vizard::root().join(".lab").join(&name);
-    Some(World { lab: Lab::new(&name, plan.shape, &folder).unwrap(), plan, _turn: turn })
+    let folder = root().join(".lab").join(&name);
+    let lab = Lab::new(&name, plan.shape, &folder).unwrap();
+    let receiver = (plan.shape == Shape::OneWire).then(|| receive_transmitted(&lab));
+    Some(World { lab, plan, _receiver: receiver, _turn: turn })
+}
+
+/// Attaches a program that passes everything to the peers' end of the wire: veth
+/// hands over what XDP transmits on the interface it came in on only to an end
+/// that has a program, while GRO is enough for what is redirected.
+fn receive_transmitted(lab: &Lab) -> Ebpf {
+    let config = DatapathConfig {
+        mode: Mode::XdpNative,
+        interfaces: Vec::new(),
+        addresses: vec![lab.vizard(Place::Customer, Family::V4)],
+        ports: 20_000..=20_001,
+    };
+    let namespace = Path::new("/run/netns").join(lab.namespace_of(Place::Customer).unwrap());
+    let namespace = fs::File::open(namespace).unwrap();
+    let attach = move || {
+        // SAFETY: changes the network namespace of this new thread alone.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        let mut object = load::load(&load::layout(&config).unwrap(), false).unwrap();
+        load::bare_program(&mut object).unwrap().attach("eth0", XdpMode::Driver).unwrap();
+        object
+    };
+    std::thread::spawn(attach).join().unwrap()
 }
 
 impl Drop for World {
@@ -230,7 +260,7 @@ pub(crate) fn assert_hidden(lab: &Lab, family: Family, side: Place, capture: &Ca
 /// The binary under test, built once.
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| vizard::build().unwrap())
+    BINARY.get_or_init(|| build().unwrap())
 }
 
 pub(crate) const fn name(place: Place) -> &'static str {

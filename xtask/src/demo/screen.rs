@@ -177,7 +177,7 @@ fn records(calls: &[Call]) -> String {
                 format!("{} s", record["billable_seconds"]),
                 traffic(&record["received"]),
                 traffic(&record["sent"]),
-                field(&record["release"]["side"]).to_uppercase(),
+                field(&record["release"]["side"]),
                 field(&record["release"]["cause"]),
             ]);
         }
