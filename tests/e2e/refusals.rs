@@ -60,7 +60,7 @@ fn an_ended_binding_connects_nobody_and_keeps_its_numbers() {
     let vizard = world.start();
     let bound = bind(&vizard);
     vizard.ask(&["bind", "close", &bound.id]).unwrap();
-    let refused = caller_at(Place::Customer, Role::CallerRefused(404), &bound.customer_dials);
+    let refused = caller_at(Place::Customer, Role::CallerRefused(410), &bound.customer_dials);
     refused.start(&world.lab).unwrap().finish().unwrap();
     assert_eq!(vizard.records(1).unwrap()[0]["release"]["cause"], "binding_ended");
 
