@@ -7,7 +7,7 @@ use relay_ebpf::verdict::Verdict;
 use vizard::engine::flow::FlowSpec;
 
 use crate::frames::{datagram, rtp};
-use crate::world::{BACK, World, flow, wire, world};
+use crate::world::{BACK, World, flow, reporting_world, wire, world};
 
 const FIRST: &str = "198.51.100.7:4000";
 const SECOND: &str = "198.51.100.8:4000";
@@ -117,4 +117,14 @@ fn the_opposite_flow_follows_what_was_learned() {
     assert_eq!(send(&mut world), 5004, "what was learned before the peer moved is forgotten");
     assert_eq!(world.run(&datagram("203.0.113.9:61002", OUT, rtp(0)).build()).verdict, Verdict::Transmitted);
     assert_eq!(send(&mut world), 61_002);
+}
+
+/// The verifier sees another program when it may report what it learns.
+#[test]
+fn a_program_that_reports_learns_the_same() {
+    let Some(mut world) = reporting_world() else { return };
+    world.put(&spec(0), BACK);
+    assert_eq!(from(&mut world, FIRST), Verdict::Transmitted);
+    assert_eq!(from(&mut world, SECOND), Verdict::WrongSource);
+    assert_eq!(learned(&world), Some((FIRST.to_owned(), 4000)));
 }

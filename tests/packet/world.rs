@@ -70,6 +70,15 @@ pub(crate) fn enter_own_namespace() -> bool {
 
 /// A world, or `None` when privileged tests are to be skipped.
 pub(crate) fn world() -> Option<World> {
+    open(false)
+}
+
+/// A world whose program reports what it learns, as with debug logging.
+pub(crate) fn reporting_world() -> Option<World> {
+    open(true)
+}
+
+fn open(log: bool) -> Option<World> {
     if !enter_own_namespace() {
         return None;
     }
@@ -81,7 +90,7 @@ pub(crate) fn world() -> Option<World> {
         ports: FIRST_PORT..=LAST_PORT,
     };
     let layout = load::layout(&config).expect("a layout");
-    let mut program = load::load(&layout, false).expect("the program loads");
+    let mut program = load::load(&layout, log).expect("the program loads");
     let flows = array(&mut program, abi::FLOWS);
     let learned = array(&mut program, abi::LEARNED);
     let counts = array(&mut program, abi::COUNTS);
