@@ -171,9 +171,10 @@ fn an_offerless_reinvite_takes_the_long_way() {
 
 #[test]
 fn a_hang_up_during_a_reinvite_ends_both() {
-    for by_offerer in [true, false] {
+    for (caller, by_offerer) in [(A, true), (B, true), (A, false)] {
         let mut world = World::new();
-        let (mut from, mut to) = talking(&mut world, A);
+        let (one, other) = talking(&mut world, caller);
+        let (mut from, mut to) = if caller == A { (one, other) } else { (other, one) };
         from.request(&mut world, "INVITE", &sdp(A, 6100));
         let invite = world.expect(B, "INVITE ");
         let side = if by_offerer {
@@ -183,6 +184,7 @@ fn a_hang_up_during_a_reinvite_ends_both() {
             // Their 2xx was already on its way.
             to.respond(&mut world, &invite, "200", &sdp(B, 7000));
             world.expect(B, "ACK ");
+            world.expect_nothing(B);
             ReleaseSide::A
         } else {
             to.request(&mut world, "BYE", "");
