@@ -6,7 +6,7 @@ use harness::sipp::Role;
 use crate::world::{AGENT, Plan, callee_at, caller_at, leg, world};
 
 #[test]
-fn each_countrys_number_leaves_with_the_real_identity() {
+fn every_country_has_numbers_that_leave_with_the_real_identity() {
     for (country, number) in [("US", "911"), ("DE", "112")] {
         let Some(world) = world(Plan { country, ..Plan::default() }) else { return };
         // Neither pool nor binding: an emergency needs none.
