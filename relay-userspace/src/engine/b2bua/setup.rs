@@ -19,7 +19,7 @@ use crate::engine::cdr::Cause;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::ids::{LegName, SessionId};
-use crate::engine::media::{MediaSession, Side};
+use crate::engine::media::{MediaSession, Side, Word};
 use crate::engine::policy::{self, Decision, Incoming};
 use crate::engine::sip::dialog::{Dialog, Initiator};
 use crate::engine::sip::header::NameAddr;
@@ -183,6 +183,12 @@ impl Call {
         let (purpose, local, remote) = (Purpose::Invite(self.id, name), leg.local, leg.peer);
         if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
             return self.end(context, Ending::LEAK);
+        }
+        if let Some(Exchange { offer: Some(offer), invite, .. }) = &self.exchange {
+            let offer = Word { description: offer, signalled_from: invite.source.ip() };
+            let dscp = context.config.media.dscp;
+            let outputs = self.media.expected(name.other(), offer, remote.ip(), dscp);
+            self.carry(context, outputs);
         }
         let sent = if found { context.request(purpose, request, local, remote) } else { None };
         match sent {

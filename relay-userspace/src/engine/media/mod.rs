@@ -65,10 +65,11 @@ struct StreamPorts {
     ends: ByLeg<Option<End>>,
 }
 
-/// A far end as last agreed on.
+/// A far end as last agreed on, or as it is expected before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
-    far: FarEnd,
+    /// Where it receives; unknown before it answers.
+    far: Option<FarEnd>,
     allowed: IpNet,
     generation: u8,
     payload_types: PayloadTypes,
@@ -121,6 +122,34 @@ impl MediaSession {
         self.streams.iter().map(|ports| ports.as_ref().and_then(anchor)).collect()
     }
 
+    /// Opens the way back before the answer: an offerer must be ready for media
+    /// as soon as its offer is out (RFC 3264 section 5.1), and the first packets
+    /// overtake the answer. Until then only `answerer_at`, where the offer is
+    /// sent, may send. Returns what the datapath must do.
+    pub(crate) fn expected(
+        &mut self,
+        offerer: LegName,
+        offer: Word<'_>,
+        answerer_at: IpAddr,
+        dscp: u8,
+    ) -> Vec<Output> {
+        let answerer = offerer.other();
+        let (offering, answering) = (self.sides[offerer].source, self.sides[answerer].source);
+        for (slot, stream) in self.streams.iter_mut().zip(&offer.description.streams) {
+            let (Some(ports), StreamContent::Rtp(rtp)) = (slot, &stream.content) else { continue };
+            let Some(far) = rtp.far else { continue };
+            if ports.ends[LegName::A].is_some() || ports.ends[LegName::B].is_some() {
+                continue;
+            }
+            let end = |far, allowed| End { far, allowed, generation: 0, payload_types: rtp.payload_types };
+            let allowed = self::allowed(offering, far.rtp.ip(), offer.signalled_from);
+            ports.ends[offerer] = Some(end(Some(far), allowed));
+            let allowed = self::allowed(answering, answerer_at, answerer_at);
+            ports.ends[answerer] = Some(end(None, allowed));
+        }
+        self.apply(dscp)
+    }
+
     /// Takes over what an offer and its answer agreed on. Returns what the
     /// datapath must do.
     pub(crate) fn agreed(
@@ -144,18 +173,17 @@ impl MediaSession {
             };
             for (leg, rtp) in [(LegName::A, a), (LegName::B, b)] {
                 // A far end on hold by the unspecified address keeps its place.
-                let Some(far) = rtp.far.or(ports.ends[leg].map(|end| end.far)) else { continue };
-                let allowed = match self.sides[leg].source {
-                    MediaSource::Signalled => IpNet::from(far.rtp.ip()),
-                    MediaSource::Nat => IpNet::from(words[leg].signalled_from),
-                    MediaSource::Network(network) => network,
-                };
-                let generation = match ports.ends[leg] {
-                    Some(end) if end.far == far && end.allowed == allowed => end.generation,
+                let Some(far) = rtp.far.or(ports.ends[leg].and_then(|end| end.far)) else { continue };
+                let allowed = allowed(self.sides[leg].source, far.rtp.ip(), words[leg].signalled_from);
+                let stays =
+                    |end: &End| end.allowed == allowed && end.far.is_none_or(|expected| expected == far);
+                let generation = match &ports.ends[leg] {
+                    Some(end) if stays(end) => end.generation,
                     Some(end) => end.generation.wrapping_add(1),
                     None => 0,
                 };
-                ports.ends[leg] = Some(End { far, allowed, generation, payload_types: rtp.payload_types });
+                let payload_types = rtp.payload_types;
+                ports.ends[leg] = Some(End { far: Some(far), allowed, generation, payload_types });
             }
         }
         self.apply(dscp)
@@ -230,9 +258,10 @@ impl MediaSession {
     }
 
     /// RTP and RTCP from `leg`'s far end to the opposite one; nothing while
-    /// either of them is unknown.
+    /// it is unknown who may send or where to.
     fn direction(&self, ports: &StreamPorts, leg: LegName, dscp: u8) -> Option<[FlowSpec; 2]> {
         let (from, to) = (ports.ends[leg]?, ports.ends[leg.other()]?);
+        let far = to.far?;
         let (local, send_from) = (ports.pairs[leg], ports.pairs[leg.other()]);
         let flow = |content, local, send_from, send_to| FlowSpec {
             owner: FlowOwner { session: self.session, leg },
@@ -247,9 +276,19 @@ impl MediaSession {
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
         let content = Content::Rtp(to.payload_types);
         Some([
-            flow(content, local.rtp(), send_from.rtp(), to.far.rtp),
-            flow(Content::Rtcp, local.rtcp(), send_from.rtcp(), to.far.rtcp),
+            flow(content, local.rtp(), send_from.rtp(), far.rtp),
+            flow(Content::Rtcp, local.rtcp(), send_from.rtcp(), far.rtcp),
         ])
+    }
+}
+
+/// Where a far end's media may come from: it receives at `far`, and signals
+/// from `signalled_from`.
+fn allowed(source: MediaSource, far: IpAddr, signalled_from: IpAddr) -> IpNet {
+    match source {
+        MediaSource::Signalled => IpNet::from(far),
+        MediaSource::Nat => IpNet::from(signalled_from),
+        MediaSource::Network(network) => network,
     }
 }
 

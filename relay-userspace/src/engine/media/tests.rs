@@ -95,6 +95,30 @@ fn a_stream_is_four_flows_between_the_two_far_ends() {
 }
 
 #[test]
+fn the_way_back_is_open_before_the_answer_to_whom_was_asked() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    let asked = IpAddr::from([198, 51, 100, 2]);
+    let word = Word { description: &offer, signalled_from: IpAddr::from([203, 0, 113, 1]) };
+    let outputs = world.session.expected(LegName::A, word, asked, 46);
+    let early = puts(&outputs);
+    assert_eq!(early.len(), 2, "RTP and RTCP of the answerer");
+    for flow in &early {
+        assert_eq!((flow.owner.leg, flow.source.allowed), (LegName::B, IpNet::from(asked)));
+        assert_eq!(flow.send_to.ip(), IpAddr::from([198, 51, 100, 1]));
+    }
+    let outputs = world.agree(LegName::A, &offer, &answer);
+    for flow in puts(&outputs) {
+        assert_eq!(flow.source.generation, 0, "an answer from where it was expected keeps what was learned");
+    }
+    let elsewhere = describe("198.51.100.9", &[7000]);
+    for flow in puts(&world.agree(LegName::A, &offer, &elsewhere)) {
+        assert_eq!(flow.source.generation, u8::from(flow.owner.leg == LegName::B));
+    }
+}
+
+#[test]
 fn only_the_side_that_moved_is_learned_anew() {
     let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
     let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));

@@ -348,10 +348,9 @@ fn records_are_written_until_the_store_has_them() {
 #[test]
 fn a_call_without_media_path_ends() {
     let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
     world.refuses_flows = true;
-    let (from, to, invite) = ringing(&mut world, A);
     to.respond(&mut world, &invite, "200", &sdp(B, 7000));
-    let mut from = from;
     let ok = world.expect(A, "SIP/2.0 200");
     from.learn(&ok);
     from.ack(&mut world, "");
@@ -359,6 +358,26 @@ fn a_call_without_media_path_ends() {
     from.respond(&mut world, &bye, "200", "");
     let bye = world.expect_among(B, "BYE ");
     to.respond(&mut world, &bye, "200", "");
+    assert_eq!(ended(&world), (ReleaseSide::Platform, Cause::MediaFailure));
+    world.assert_quiet();
+}
+
+#[test]
+fn a_call_whose_way_back_cannot_be_opened_is_refused() {
+    let mut world = World::new();
+    world.refuses_flows = true;
+    let mut from = FarEnd::calling(&mut world, A);
+    from.request(&mut world, "INVITE", &sdp(A, 6000));
+    let refused = world.expect_among(A, "SIP/2.0 500");
+    from.learn(&refused);
+    from.ack(&mut world, "");
+    let invite = world.expect(B, "INVITE ");
+    let to = FarEnd::called(&mut world, B, &invite);
+    to.respond(&mut world, &invite, "100", "");
+    let cancel = world.expect(B, "CANCEL ");
+    to.respond(&mut world, &cancel, "200", "");
+    to.respond(&mut world, &invite, "487", "");
+    world.expect(B, "ACK ");
     assert_eq!(ended(&world), (ReleaseSide::Platform, Cause::MediaFailure));
     world.assert_quiet();
 }
