@@ -9,7 +9,8 @@ use vizard::engine::cdr::Traffic;
 use vizard::engine::flow::{Content, FlowSpec, FlowStats};
 use vizard::engine::ids::{LegName, SessionId};
 
-use crate::atlas::{LegId, owner_of};
+use crate::atlas::{LegId, Side, owner_of};
+use crate::scenario::Host;
 
 /// A packet of the simulation: twenty milliseconds of G.711.
 const PACKET_BYTES: u64 = 172;
@@ -46,8 +47,8 @@ impl Datapath {
     /// Makes or updates a flow. Answers with the leg that sends into it.
     pub(crate) fn put(&mut self, now: Duration, spec: FlowSpec) -> Result<LegId, String> {
         let local = spec.local;
-        let sender = owner_of(spec.source.allowed.addr());
         let receiver = owner_of(spec.send_to.ip());
+        let sender = owner_of(spec.source.allowed.addr()).or_else(|| self.asked(&spec, receiver?));
         let (Some(sender), Some(receiver)) = (sender, receiver) else {
             return Err(format!("a flow between addresses that nobody has: {spec:?}"));
         };
@@ -77,6 +78,14 @@ impl Datapath {
             self.flows.insert(local, Flow { spec, stats: FlowStats::default() });
         }
         Ok(sender)
+    }
+
+    /// Before its answer a callee may send to the caller from where it was
+    /// asked: the address of a host.
+    fn asked(&self, spec: &FlowSpec, receiver: LegId) -> Option<LegId> {
+        let host = Host::ALL.iter().any(|host| host.address().ip() == spec.source.allowed.addr());
+        let early = receiver.side == Side::Caller && !self.has(spec.local);
+        (host && early).then(|| receiver.other())
     }
 
     /// Whether there is a flow at this address.

@@ -142,10 +142,10 @@ impl MediaSession {
                 continue;
             }
             let end = |far, allowed| End { far, allowed, generation: 0, payload_types: rtp.payload_types };
-            let allowed = self::allowed(offering, far.rtp.ip(), offer.signalled_from);
-            ports.ends[offerer] = Some(end(Some(far), allowed));
-            let allowed = self::allowed(answering, answerer_at, answerer_at);
-            ports.ends[answerer] = Some(end(None, allowed));
+            let from_offerer = allowed(offering, far.rtp.ip(), offer.signalled_from);
+            let from_answerer = allowed(answering, answerer_at, answerer_at);
+            ports.ends[offerer] = Some(end(Some(far), from_offerer));
+            ports.ends[answerer] = Some(end(None, from_answerer));
         }
         self.apply(dscp)
     }
