@@ -1,5 +1,8 @@
 //! Opening sled's files: in use, damaged, forbidden, of another version.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::store::{SledStore, Store, StoreError};
 
@@ -11,7 +14,7 @@ fn a_store_in_use_names_the_process_that_has_it() {
     let StoreError::InUse { by, .. } = &error else { panic!("{error}") };
     assert!(by.starts_with(&format!("process {} (", std::process::id())), "{by}");
     drop(store);
-    SledStore::open(directory.path()).unwrap();
+    reopen(directory.path()).unwrap();
 }
 
 #[test]
@@ -21,7 +24,7 @@ fn everything_is_there_after_opening_again() {
     store.commit(&[one(Change::PutNumber(number(1))), creation(7)]).unwrap();
     let before = store.load().unwrap();
     drop(store);
-    assert_eq!(SledStore::open(directory.path()).unwrap().load().unwrap(), before);
+    assert_eq!(reopen(directory.path()).unwrap().load().unwrap(), before);
     assert_eq!(before.bindings, [binding(7)]);
 }
 
@@ -47,7 +50,7 @@ fn a_damaged_store_is_not_taken_for_a_new_one() {
         let log = directory.path().join(name).join("db");
         let length = std::fs::metadata(&log).unwrap().len();
         std::fs::write(&log, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
-        let error = SledStore::open(directory.path()).err().unwrap();
+        let error = reopen(directory.path()).err().unwrap();
         let StoreError::Open { problem, .. } = &error else { panic!("{error}") };
         assert!(problem.contains("damaged"), "{problem}");
     }
@@ -58,12 +61,30 @@ fn a_record_that_makes_no_sense_is_named_without_its_party() {
     let directory = tempfile::tempdir().unwrap();
     drop(SledStore::open(directory.path()).unwrap());
     {
-        let db = ::sled::open(directory.path().join("directory")).unwrap();
+        let db = once_released(|| ::sled::open(directory.path().join("directory")), |_| true).unwrap();
         let key = crate::store::keys::binding(BindingId::from_bits(7));
         db.open_tree("records").unwrap().insert(key, b"\x63").unwrap();
         db.flush().unwrap();
     }
-    let error = SledStore::open(directory.path()).unwrap().load().err().unwrap();
+    let error = reopen(directory.path()).unwrap().load().err().unwrap();
     let text = error.to_string();
     assert!(text.contains("bindings") && text.contains("bind_0") && text.contains("version is 99"), "{text}");
+}
+
+fn reopen(path: &Path) -> Result<SledStore, StoreError> {
+    once_released(|| SledStore::open(path), |error| matches!(error, StoreError::InUse { .. }))
+}
+
+/// Opens what this process has just closed. A process that another test is about
+/// to start holds a copy of every lock between its fork and its exec.
+fn once_released<T, E>(open: impl Fn() -> Result<T, E>, in_use: impl Fn(&E) -> bool) -> Result<T, E> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match open() {
+            Err(error) if in_use(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
 }
