@@ -20,7 +20,7 @@
 //!    answered early does nothing.
 //!
 //! An [`Engine`] is one shard: it owns every dialog whose tokens carry its
-//! [`Slot`](ids::Slot).
+//! [`ids::Slot`].
 
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

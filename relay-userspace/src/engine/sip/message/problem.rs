@@ -96,7 +96,7 @@ impl ParseError {
         Self { problem, request: None }
     }
 
-    /// The refusal to send to [`Via::response_target`], which comes with it:
+    /// The refusal to send where its Via says, which comes with it:
     /// `None` for responses, for ACK, and when Via, From, To, Call-ID or
     /// `CSeq` cannot be read. It keeps no state (RFC 3261 section 8.2.7).
     #[must_use]
