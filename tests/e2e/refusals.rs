@@ -1,6 +1,8 @@
 //! Calls that do not connect: the caller hears why, nobody else does, and the
 //! records say the same.
 
+use std::time::Duration;
+
 use harness::lab::Place;
 use harness::sipp::Role;
 
@@ -79,12 +81,15 @@ fn a_hang_up_on_the_command_line_reaches_both_sides() {
     let Some(world) = world(Plan::default()) else { return };
     let vizard = world.start();
     let bound = bind(&vizard);
-    let callee = callee_at(Place::Agent, Role::Callee).start(&world.lab).unwrap();
+    let silent = callee_at(Place::Agent, Role::Callee).talking(Duration::from_millis(100));
+    let callee = silent.start(&world.lab).unwrap();
     let mut caller = caller_at(Place::Customer, Role::CallerReinvites, &bound.customer_dials)
-        .talking(std::time::Duration::from_secs(30))
+        .talking(Duration::from_secs(30))
         .start(&world.lab)
         .unwrap();
     caller.wait_for("SIP/2.0 200").unwrap();
+    // Until the callee has said its word and waits for the end.
+    std::thread::sleep(Duration::from_millis(500));
     let calls = vizard.ask(&["calls"]).unwrap();
     let session = calls["calls"][0]["session"].as_str().unwrap().to_owned();
     vizard.ask(&["calls", "hangup", &session]).unwrap();

@@ -121,7 +121,7 @@ impl Capture {
 
     /// The payloads of all RTP packets from an address, in order.
     pub fn rtp_payloads(&self, from: IpAddr) -> Result<Vec<u8>> {
-        let filter = format!("rtp && {}", is_source(from));
+        let filter = format!("rtp && !icmp && !icmpv6 && {}", is_source(from));
         let text = self.tshark(&["-Y", &filter, "-T", "fields", "-e", "rtp.payload"])?;
         Ok(text.lines().flat_map(hexadecimal).collect())
     }
@@ -137,7 +137,7 @@ impl Capture {
     /// The DiffServ code points of RTP from an address.
     pub fn code_points(&self, from: IpAddr) -> Result<Vec<String>> {
         let field = if from.is_ipv4() { "ip.dsfield.dscp" } else { "ipv6.tclass.dscp" };
-        let filter = format!("rtp && {}", is_source(from));
+        let filter = format!("rtp && !icmp && !icmpv6 && {}", is_source(from));
         let text = self.tshark(&["-Y", &filter, "-T", "fields", "-e", field])?;
         let mut points: Vec<String> = text.lines().map(str::to_owned).collect();
         points.sort();

@@ -23,7 +23,7 @@ pub enum Role {
     CallerCancels,
     /// Calls, renegotiates, waits until the other side hangs up.
     CallerReinvites,
-    /// Rings, answers, talks until the other side hangs up.
+    /// Rings, answers, talks, waits until the other side hangs up.
     Callee,
     /// Refuses with this response.
     CalleeRefuses(u16),

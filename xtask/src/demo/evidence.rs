@@ -158,6 +158,7 @@ fn place(lab: &Lab, vizard: &Vizard<'_>, caller: Place, dialled: &str) -> Result
 
     let listening = Peer::new(&at(callee, "sipp"), callee, Role::Callee, "", number(callee))
         .sounding(tone(callee))
+        .talking(TALK)
         .start(lab)?;
     let calling = Peer::new(&at(caller, "sipp"), caller, Role::Caller, number(caller), dialled)
         .sounding(tone(caller))

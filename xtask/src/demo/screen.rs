@@ -193,7 +193,10 @@ fn checks(screen: &mut String, evidence: &Evidence) {
     }
     let total = evidence.checks.len();
     if failed == 0 {
-        let what = "numbers, audio, records, what must not cross, media path";
+        let what = match evidence.shape {
+            Shape::TwoSides | Shape::OneWire => "numbers, audio, records, what must not cross, media path",
+            Shape::Loopback => "numbers, audio, records, what must not cross",
+        };
         line(screen, &format!("{} ({what})", paint("32", &format!("all {total} hold"))));
     } else {
         line(screen, &format!("{} of {total} hold", total - failed));
