@@ -78,7 +78,7 @@ fn judge(
     }
     let plan = decide(context, id, arrival)?;
     match admission {
-        Admission::Closed => return Err(Refusal::new(503, Cause::Shutdown)),
+        Admission::Closed => return Err(plan.refusal(503, Cause::Shutdown)),
         Admission::Full if !plan.facts.emergency => {
             return Err(Refusal::full().with(Name::RetryAfter, RETRY_AFTER.to_owned()));
         }
