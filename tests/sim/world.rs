@@ -270,6 +270,9 @@ impl World {
     }
 
     fn reaches_engine(&mut self, datagram: Datagram, from: Option<(LegId, Message)>) -> Result<(), String> {
+        if self.drained {
+            return Ok(());
+        }
         let call = from.as_ref().map(|(leg, _)| leg.call);
         if let Some((leg, message)) = from {
             self.note(|_| format!("{leg:?} -> vizard: {}", message.summary()));
