@@ -187,6 +187,11 @@ impl World {
                 self.agenda.plan(self.now + std::time::Duration::from_secs(1), Happening::Fill);
                 Ok(())
             }
+            (_, AdminReply::Refused(refusal))
+                if self.scenario.calm && refusal.kind == RefusalKind::Unavailable =>
+            {
+                Err(format!("the store works, and the answer is {refusal:?}"))
+            }
             (
                 Request::Bind(_) | Request::Close | Request::Show | Request::Hangup,
                 AdminReply::Refused(refusal),

@@ -71,13 +71,14 @@ fn number(name: &str) -> Option<u64> {
 fn every_world_keeps_the_invariants() {
     if let Some(seed) = number("VIZARD_SIM_SEED") {
         let (outcome, log) = run(seed, true);
-        if let Err(problem) = outcome {
-            let from = if std::env::var_os("VIZARD_SIM_LOG").is_some() {
-                0
-            } else {
-                log.len().saturating_sub(LINES)
-            };
-            panic!("{}\n\n{problem}", log[from..].join("\n"));
+        let whole = std::env::var_os("VIZARD_SIM_LOG").is_some();
+        match outcome {
+            Ok(report) if whole => println!("{}\n\n{report:?}", log.join("\n")),
+            Ok(report) => println!("{report:?}"),
+            Err(problem) => {
+                let from = if whole { 0 } else { log.len().saturating_sub(LINES) };
+                panic!("{}\n\n{problem}", log[from..].join("\n"));
+            }
         }
         return;
     }
