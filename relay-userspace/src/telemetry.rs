@@ -6,6 +6,7 @@
 //! what was left out is told as a number, so that a flood of bad packets fills
 //! no disk. Events are free of personal numbers by their types.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use tracing::{Level, debug, error, info, warn};
@@ -23,7 +24,12 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// filter is not in tracing's syntax, or on a second call.
 pub fn init(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&log.filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let coloured = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(coloured)
+        .with_target(false);
     let started = match log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

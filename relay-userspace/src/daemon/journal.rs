@@ -1,13 +1,16 @@
 //! The store's own thread: commits block on the disk, calls must not.
 //!
 //! Whatever queued up while the last group was flushed becomes the next group,
-//! so the cost of a flush is shared by more transactions the busier it gets.
+//! so the cost of a flush is shared by more transactions the busier it gets. Once
+//! groups form, flushes are spaced a little, since each costs the processor the
+//! same however much it makes durable; a lone transaction never waits for that.
 //! The queue is bounded; a transaction that does not fit is failed at once, and
 //! the engine treats it like any other failure of the store.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::waker::Waker;
 use crate::engine::io::{CommitId, Input, Transaction};
@@ -15,6 +18,11 @@ use crate::store::{CommitOutcome, Store};
 
 /// Transactions of one flush: a bound on the memory and time of a group.
 const GROUP: usize = 4096;
+
+/// From this size on a group is one of many.
+const BUSY: usize = 4;
+/// The pause after a flush that served a busy group.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// The way to the store's thread.
 pub(super) struct Journal {
@@ -67,6 +75,9 @@ fn write(
             let _unheard = answers.send(answer);
         }
         waker.wake();
+        if ids.len() >= BUSY {
+            thread::sleep(PAUSE);
+        }
     }
 }
 

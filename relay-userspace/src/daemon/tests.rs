@@ -109,7 +109,7 @@ fn a_status_says_where_the_daemon_is_and_what_it_counted() {
     assert_eq!(status.listen, daemon.addresses());
     assert_eq!(status.datapath.path, MediaPath::Sockets);
     assert!(status.verdicts.iter().any(|count| count.verdict == "no-flow"));
-    assert!(status.counters.contains(&("udp-received".into(), 100)), "{:?}", status.counters);
+    assert!(status.counters.contains(&("udp.received".into(), 100)), "{:?}", status.counters);
     assert_eq!((status.pid, status.config), (process::id(), "test.toml".into()));
 }
 

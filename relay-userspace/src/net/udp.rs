@@ -47,12 +47,12 @@ impl UdpCounters {
     #[must_use]
     pub fn named(&self) -> [(&'static str, u64); 6] {
         [
-            ("udp-received", self.received),
-            ("udp-sent", self.sent),
-            ("udp-too-long", self.too_long),
-            ("udp-receive-errors", self.receive_errors),
-            ("udp-send-errors", self.send_errors),
-            ("udp-send-overflow", self.send_overflow),
+            ("udp.received", self.received),
+            ("udp.sent", self.sent),
+            ("udp.too_long", self.too_long),
+            ("udp.receive_errors", self.receive_errors),
+            ("udp.send_errors", self.send_errors),
+            ("udp.send_overflow", self.send_overflow),
         ]
     }
 }
