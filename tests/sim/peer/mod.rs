@@ -225,7 +225,7 @@ impl Endpoint {
             Phase::Over(_) => self
                 .stray
                 .as_ref()
-                .filter(|stray| !stray.late && !(stray.acknowledged && stray.hung_up))
+                .filter(|stray| !(stray.late || (stray.acknowledged && stray.hung_up)))
                 .map(|_| "the forked telephone that answered second was left hanging".to_owned()),
             Phase::Setup | Phase::Talking | Phase::HangingUp => {
                 Some(format!("{:?} is still {:?}", self.leg, self.phase))
