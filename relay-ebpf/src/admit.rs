@@ -7,9 +7,9 @@ use relay_ebpf::abi::{Address, End, Flow, LearnedSource, Phase};
 use relay_ebpf::header::{Ethernet, RTCP_MIN, RTP_MIN, Rtp, Udp};
 use relay_ebpf::verdict::Verdict;
 
-use crate::forward::{self, Network};
+use crate::forward;
 use crate::maps::{self, Cell};
-use crate::parse::Datagram;
+use crate::network::{Datagram, Network};
 
 /// The verdict on a datagram to a media address and port.
 #[inline(always)]

@@ -15,7 +15,7 @@ use relay_ebpf::abi::{Address, Family, Hop};
 use relay_ebpf::header::PROTOCOL_UDP;
 use relay_ebpf::verdict::Verdict;
 
-use crate::forward::Network;
+use crate::network::Network;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;

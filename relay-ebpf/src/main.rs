@@ -1,8 +1,8 @@
 //! The XDP program: a verdict per packet, and nothing else here but how a
 //! verdict becomes an action.
 //!
-//! `packet` turns raw pointers into checked references, `parse` finds the
-//! datagram and whether it is media, `admit` holds it against its flow,
+//! `packet` turns raw pointers into checked references, `network` has what IPv4
+//! and IPv6 have in common, `parse` finds the datagram and whether it is media, `admit` holds it against its flow,
 //! `forward` rewrites it and finds the way out (`fib` when the control plane
 //! did not know it). `maps` has the statics.
 
@@ -27,6 +27,7 @@ mod admit;
 mod fib;
 mod forward;
 mod maps;
+mod network;
 mod packet;
 mod parse;
 

@@ -2,29 +2,13 @@
 //! else gets its verdict here.
 
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::header::{
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, VlanTag, announces_tag,
-};
+use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, Udp, VlanTag, announces_tag};
 use relay_ebpf::verdict::Verdict;
 
 use crate::admit;
-use crate::forward::Network;
 use crate::maps;
+use crate::network::{Datagram, Network};
 use crate::packet::Frame;
-
-/// A UDP datagram to a media address and port, untagged and unfragmented.
-pub(crate) struct Datagram<N: 'static> {
-    /// The frame that it came in.
-    pub(crate) frame: Frame,
-    /// Its Ethernet header.
-    pub(crate) ethernet: &'static mut Ethernet,
-    /// Its IP header.
-    pub(crate) network: &'static mut N,
-    /// Its UDP header.
-    pub(crate) udp: &'static mut Udp,
-    /// The slot of its address and port.
-    pub(crate) slot: u32,
-}
 
 /// The verdict on one frame.
 #[inline(always)]
@@ -105,51 +89,4 @@ fn slot<N: Network>(network: &N, udp: &Udp) -> Result<u32, Verdict> {
         return Err(Verdict::Truncated);
     }
     maps::slot(&network.destination(), N::FAMILY, udp.destination())
-}
-
-/// What parsing asks of an IP header.
-pub(crate) trait Parse: Sized {
-    /// Whether it is whole, plain UDP within `room` bytes (header included).
-    fn check(&self, room: usize) -> Result<(), Verdict>;
-}
-
-impl Parse for Ipv4 {
-    #[inline(always)]
-    fn check(&self, room: usize) -> Result<(), Verdict> {
-        const WORDS: u8 = (size_of::<Ipv4>() / 4) as u8;
-        let words = self.header_words();
-        if self.version() != 4 || words < WORDS {
-            return Err(Verdict::BadIpHeader);
-        }
-        let length = self.length();
-        if usize::from(length) > room || length < u16::from(words) * 4 {
-            return Err(Verdict::BadIpLength);
-        }
-        if self.protocol != PROTOCOL_UDP {
-            return Err(Verdict::NotUdp);
-        }
-        if words != WORDS {
-            return Err(Verdict::IpOptions);
-        }
-        if self.is_fragment() {
-            return Err(Verdict::Fragment);
-        }
-        Ok(())
-    }
-}
-
-impl Parse for Ipv6 {
-    #[inline(always)]
-    fn check(&self, room: usize) -> Result<(), Verdict> {
-        if self.version() != 6 {
-            return Err(Verdict::BadIpHeader);
-        }
-        if usize::from(self.length()) + size_of::<Self>() > room {
-            return Err(Verdict::BadIpLength);
-        }
-        if self.next_header != PROTOCOL_UDP {
-            return Err(if self.has_extension() { Verdict::Ipv6Extension } else { Verdict::NotUdp });
-        }
-        Ok(())
-    }
 }

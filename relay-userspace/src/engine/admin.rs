@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
+use super::directory::model::{BindingKind, BindingState, NumberKind, PoolNumber};
 use super::flow::FlowStats;
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber, Typed};

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use memchr::memmem;
 
-use super::directory::PartyAddress;
+use super::directory::model::PartyAddress;
 
 /// Shorter digit strings occur by chance in session ids and time stamps.
 const SHORTEST_TELLING: usize = 7;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::admin::{AdminReply, AdminRequest};
 use super::cdr::Cdr;
-use super::directory::{Binding, PairClaim, PairRest, PoolNumber};
+use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats};
 use super::ids::BindingId;

@@ -35,7 +35,7 @@ mod allocate;
 mod binding_requests;
 mod bindings;
 mod lifetime;
-mod model;
+pub mod model;
 mod numbers;
 mod parse;
 mod parties;
