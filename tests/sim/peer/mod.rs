@@ -174,9 +174,6 @@ struct Stray {
     tag: String,
     acknowledged: bool,
     hung_up: bool,
-    /// The call ended before Vizard had heard of this answer: then nobody is
-    /// left to refuse it, and the telephone gives up by itself.
-    late: bool,
 }
 
 impl Endpoint {
@@ -225,7 +222,7 @@ impl Endpoint {
             Phase::Over(_) => self
                 .stray
                 .as_ref()
-                .filter(|stray| !(stray.late || (stray.acknowledged && stray.hung_up)))
+                .filter(|stray| !(stray.acknowledged && stray.hung_up))
                 .map(|_| "the forked telephone that answered second was left hanging".to_owned()),
             Phase::Setup | Phase::Talking | Phase::HangingUp => {
                 Some(format!("{:?} is still {:?}", self.leg, self.phase))

@@ -26,7 +26,6 @@ impl Endpoint {
             return;
         }
         self.phase = Phase::HangingUp;
-        self.too_late_for_stray();
         let bye = self.dialog.request("BYE");
         self.transact(bye, fx);
     }
@@ -84,7 +83,6 @@ impl Endpoint {
         match method {
             "BYE" => {
                 self.reply(request, 200, fx);
-                self.too_late_for_stray();
                 match self.phase {
                     Phase::Setup => fx.complaints.push("a BYE before the call was up".into()),
                     Phase::Talking | Phase::HangingUp => self.phase = Phase::Over(Ending::WasHungUp),

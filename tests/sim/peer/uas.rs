@@ -156,18 +156,11 @@ impl Endpoint {
         let heard = sdp::read(&invite.body).ok();
         let body = self.describe(sdp::Direction::SendRecv, heard.as_ref());
         let response = self.dressed(Message::response(&invite, 200, &tag), true).with_sdp(Some(body));
-        self.stray = Some(Stray { tag, acknowledged: false, hung_up: false, late: false });
+        self.stray = Some(Stray { tag, acknowledged: false, hung_up: false });
         fx.sends.push(response.clone());
         fx.wakes.push((T1, Wake::Final(self.finals.len())));
         let (interval, since) = (T1, fx.now);
         self.finals.push(FinalResponse { response, interval, since, acknowledged: false, offered: false });
-    }
-
-    /// The call is over, whatever the telephone that answered second says.
-    pub(super) fn too_late_for_stray(&mut self) {
-        if let Some(stray) = &mut self.stray {
-            stray.late = !stray.acknowledged;
-        }
     }
 
     /// A request for the telephone that answered second.

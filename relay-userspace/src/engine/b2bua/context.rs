@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::departed::Departed;
 use super::exchange::Arrival;
 use super::records::Records;
 use super::timers::Timers;
@@ -42,6 +43,7 @@ pub(in crate::engine) struct Context {
     pub(super) records: Records,
     pub(super) timers: Timers,
     pub(super) index: Index,
+    pub(super) departed: Departed,
 }
 
 /// From what a message or the datapath names to the call that it belongs to.
@@ -120,6 +122,7 @@ impl Context {
             records: Records::default(),
             timers: Timers::default(),
             index: Index::default(),
+            departed: Departed::default(),
             config,
         }
     }

@@ -139,11 +139,19 @@ impl Call {
             Some(_) | None if leg.dialog().map(Dialog::id) == dialog.as_ref() => {}
             // A re-INVITE that crossed our BYE.
             Some(_) | None if leg.past.is_some() && leg.past == dialog => {
-                dismiss(context, leg, response, source, Dismissal::Acknowledge);
+                dismiss(context, leg.trunk, response, source, Dismissal::Acknowledge);
             }
-            Some(_) | None => dismiss(context, leg, response, source, Dismissal::HangUp),
+            Some(_) | None => dismiss(context, leg.trunk, response, source, Dismissal::HangUp),
         }
     }
+}
+
+/// A 2xx to an INVITE of a call that is over and forgotten.
+pub(super) fn accepted_too_late(context: &mut Context, response: &Message, source: SocketAddr) {
+    let Some(trunk) = context.config.trunk_of_source(source.ip()) else { return };
+    let known = DialogId::of_response(response).is_some_and(|dialog| context.departed.knows(&dialog));
+    let dismissal = if known { Dismissal::Acknowledge } else { Dismissal::HangUp };
+    dismiss(context, trunk, response, source, dismissal);
 }
 
 /// What a dialog that is no leg of ours gets.
@@ -155,18 +163,25 @@ enum Dismissal {
 }
 
 /// Acknowledges a 2xx that is of no use (RFC 3261 section 13.2.2.4).
-fn dismiss(context: &mut Context, leg: &Leg, response: &Message, source: SocketAddr, dismissal: Dismissal) {
+fn dismiss(
+    context: &mut Context,
+    trunk: TrunkId,
+    response: &Message,
+    source: SocketAddr,
+    dismissal: Dismissal,
+) {
+    let Some(listen) = context.trunk(trunk).and_then(|trunk| context.listen(trunk)) else { return };
     let Some((mut dialog, cseq)) = dialog_of(response) else { return };
-    let remote = next_hop(context, leg.trunk, &dialog, source);
+    let remote = next_hop(context, trunk, &dialog, source);
     let branch = context.token();
-    if let Ok(ack) = dialog.ack(cseq, leg.sent_by, &branch).build() {
-        context.send(leg.local, remote, ack.bytes);
+    if let Ok(ack) = dialog.ack(cseq, listen.advertised, &branch).build() {
+        context.send(listen.local, remote, ack.bytes);
     }
     if dismissal == Dismissal::HangUp {
         let branch = context.token();
-        let bye = dialog.request(Method::Bye, leg.sent_by, &branch);
+        let bye = dialog.request(Method::Bye, listen.advertised, &branch);
         let bye = with_product(context, bye).build();
-        context.request(Purpose::Stray, bye, leg.local, remote);
+        context.request(Purpose::Stray, bye, listen.local, remote);
     }
 }
 

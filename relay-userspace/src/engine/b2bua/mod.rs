@@ -12,13 +12,15 @@
 //! - [`in_dialog`]: what far ends ask inside their dialogs;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
 //! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
-//! - [`records`], [`cdr`], [`timers`], [`context`]: what all calls share.
+//! - [`records`], [`cdr`], [`timers`], [`departed`], [`context`]: what all calls
+//!   share.
 
 mod answer;
 mod body;
 mod call;
 mod cdr;
 mod context;
+mod departed;
 mod dialogs;
 mod emergency;
 mod exchange;
@@ -49,7 +51,7 @@ use super::cdr::Cause;
 use super::counters::Counter;
 use super::event::Event;
 use super::flow::FlowStats;
-use super::ids::{LegName, SessionId};
+use super::ids::{LegName, SessionId, Slot};
 use super::io::CommitId;
 use super::sip::message::Message;
 use super::sip::method::Method;
@@ -263,9 +265,12 @@ impl Calls {
             return;
         }
         let tag = message.from().ok().and_then(|from| from.tag().map(str::to_owned));
-        let leg = tag.and_then(|tag| context.index.tags.get(&tag).copied());
-        if let Some((id, leg)) = leg {
-            self.with(context, id, |call, context| call.accepted_again(context, leg, message, source));
+        let Some(tag) = tag.filter(|tag| Slot::of_token(tag) == Some(context.slot)) else { return };
+        match context.index.tags.get(&tag).copied() {
+            Some((id, leg)) => {
+                self.with(context, id, |call, context| call.accepted_again(context, leg, message, source));
+            }
+            None => dialogs::accepted_too_late(context, message, source),
         }
     }
 
@@ -301,6 +306,10 @@ impl Calls {
             context.timers.forget(id);
             context.index.tags.remove(&call.legs.a.tag);
             context.index.tags.remove(&call.legs.b.tag);
+            let lifetime = context.config.sip.timers.t1 * 64;
+            for dialog in [call.legs.a.past, call.legs.b.past].into_iter().flatten() {
+                context.departed.note(context.now.mono, lifetime, dialog);
+            }
         }
     }
 }

@@ -239,3 +239,26 @@ fn routes_and_targets_of_the_trunk_are_followed_and_others_are_not() {
     from.respond(&mut world, &bye, "200", "");
     world.assert_quiet();
 }
+
+#[test]
+fn a_fork_that_answers_after_the_call_is_hung_up() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    world.expect(B, "ACK ");
+    let ok = world.expect(A, "SIP/2.0 200");
+    from.learn(&ok);
+    from.ack(&mut world, "");
+    from.request(&mut world, "BYE", "");
+    world.expect(A, "SIP/2.0 200");
+    let bye = world.expect(B, "BYE ");
+    to.respond(&mut world, &bye, "200", "");
+    assert_eq!(world.engine.calls_in_progress(), 0);
+    let fork = FarEnd::called(&mut world, B, &invite);
+    fork.respond(&mut world, &invite, "200", &sdp(B, 7100));
+    assert_eq!(world.expect(B, "ACK ").header("To"), fork.local);
+    let bye = world.expect(B, "BYE ");
+    assert_eq!(bye.header("To"), fork.local);
+    fork.respond(&mut world, &bye, "200", "");
+    world.assert_quiet();
+}
