@@ -79,15 +79,18 @@ pub struct Rejection {
     pub proxy: Option<ProxyNumber>,
     /// The binding, if it was found.
     pub binding: Option<BindingId>,
+    /// Which of its parties calls; A when no binding says so.
+    pub caller: LegName,
 }
 
 /// Decides about one call.
 #[must_use]
 pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> Decision {
-    let reject =
-        |status, cause, proxy, binding| Decision::Reject(Rejection { status, cause, proxy, binding });
+    let reject = |status, cause, proxy| {
+        Decision::Reject(Rejection { status, cause, proxy, binding: None, caller: LegName::A })
+    };
     let Some(trunk) = config.trunk(call.trunk) else {
-        return reject(404, Cause::NoBinding, None, None);
+        return reject(404, Cause::NoBinding, None);
     };
     if emergency::is_emergency(&config.emergency, trunk.country, call.dialled) {
         return Decision::Emergency { trunk: config.emergency.trunk };
@@ -95,10 +98,14 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
     let dialled = dialling::read(call.dialled, trunk.country);
     let dialled = dialled.and_then(|number| number.parse::<ProxyNumber>().ok());
     let Some(proxy) = dialled.filter(|number| directory.is_proxy(number)) else {
-        return reject(404, Cause::NoBinding, None, None);
+        return reject(404, Cause::NoBinding, None);
     };
     let Some(identity) = identity(call, trunk.trusted) else {
-        return reject(433, Cause::Anonymous, Some(proxy), None);
+        return reject(433, Cause::Anonymous, Some(proxy));
+    };
+    let reject_on = |status, cause, found: &Match| {
+        let (binding, caller) = (Some(found.binding), found.caller);
+        Decision::Reject(Rejection { status, cause, proxy: Some(proxy), binding, caller })
     };
     match find(config, directory, call.trunk, &proxy, identity) {
         Lookup::Live(found) => match route(config, &found.callee) {
@@ -112,12 +119,10 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
             }),
             // Not 503, which would make the peer stop sending us other calls
             // (RFC 3261 section 21.5.4).
-            None => reject(404, Cause::NoRoute, Some(proxy), Some(found.binding)),
+            None => reject_on(404, Cause::NoRoute, &found),
         },
-        Lookup::Entombed(Match { binding, .. }) => {
-            reject(410, Cause::BindingEnded, Some(proxy), Some(binding))
-        }
-        Lookup::Unknown => reject(404, Cause::NoBinding, Some(proxy), None),
+        Lookup::Entombed(found) => reject_on(410, Cause::BindingEnded, &found),
+        Lookup::Unknown => reject(404, Cause::NoBinding, Some(proxy)),
     }
 }
 

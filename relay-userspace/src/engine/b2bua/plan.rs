@@ -123,7 +123,8 @@ impl Plan {
 
     /// A refusal of this call.
     pub(super) fn refusal(&self, status: u16, cause: Cause) -> Refusal {
-        let refusal = Refusal::new(status, cause).on(self.facts.binding, self.caller.proxy);
+        let refusal =
+            Refusal::new(status, cause).on(self.facts.caller, self.facts.binding, self.caller.proxy);
         if self.facts.emergency { refusal.emergency() } else { refusal }
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Refusal {
     cause: Cause,
     proxy: Option<ProxyNumber>,
     binding: Option<BindingId>,
+    caller: LegName,
     emergency: bool,
     more: Option<(Name, String)>,
     is_recorded: bool,
@@ -30,7 +31,16 @@ pub(super) struct Refusal {
 impl Refusal {
     /// For a reason that no binding is known for.
     pub(super) const fn new(status: u16, cause: Cause) -> Self {
-        Self { status, cause, proxy: None, binding: None, emergency: false, more: None, is_recorded: true }
+        Self {
+            status,
+            cause,
+            proxy: None,
+            binding: None,
+            caller: LegName::A,
+            emergency: false,
+            more: None,
+            is_recorded: true,
+        }
     }
 
     /// A limit of ours is reached.
@@ -40,13 +50,13 @@ impl Refusal {
 
     /// As the policy says.
     pub(super) fn by_policy(rejection: &Rejection) -> Self {
-        let Rejection { status, cause, proxy, binding } = *rejection;
-        Self { proxy, binding, ..Self::new(status, cause) }
+        let Rejection { status, cause, proxy, binding, caller } = *rejection;
+        Self { proxy, binding, caller, ..Self::new(status, cause) }
     }
 
-    /// Of a call on a binding.
-    pub(super) fn on(self, binding: Option<BindingId>, proxy: Option<ProxyNumber>) -> Self {
-        Self { proxy, binding, ..self }
+    /// Of a call by `caller` on a binding.
+    pub(super) fn on(self, caller: LegName, binding: Option<BindingId>, proxy: Option<ProxyNumber>) -> Self {
+        Self { proxy, binding, caller, ..self }
     }
 
     /// Of an emergency call.
@@ -62,7 +72,7 @@ impl Refusal {
 
 /// Refuses a call.
 pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &Arrival, refusal: Refusal) {
-    let Refusal { status, cause, proxy, binding, emergency, more, is_recorded } = refusal;
+    let Refusal { status, cause, proxy, binding, caller, emergency, more, is_recorded } = refusal;
     let reason = format!("Q.850;cause={}", cause.q850());
     let mut fields = vec![(Name::Reason, reason.as_str())];
     fields.extend(more.as_ref().map(|(name, value)| (*name, value.as_str())));
@@ -77,7 +87,7 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
     let (tenant, project) = owner.map_or_else(Default::default, |owner| (owner.tenant, owner.project));
     let record = Cdr {
         session: id,
-        leg: LegName::A,
+        leg: caller,
         binding,
         tenant,
         project,

@@ -130,7 +130,7 @@ fn an_extension_is_somebody_on_its_own_trunk_alone() {
 
 #[test]
 fn an_ended_binding_and_a_missing_route_say_so() {
-    let (mut config, mut world, dials, _) = joined();
+    let (mut config, mut world, dials, agent_dials) = joined();
     let dialled = dials.to_string();
     config.routes = vec![Route { prefix: "44".into(), trunk: CARRIER }];
     let decision = decide(&config, &world.directory, &call(&dialled, CUSTOMER));
@@ -139,8 +139,16 @@ fn an_ended_binding_and_a_missing_route_say_so() {
     let id = rejection.binding.unwrap();
     world.ask(at(2), AdminRequest::BindClose { id });
     let decision = decide(&config, &world.directory, &call(&dialled, CUSTOMER));
-    let expected =
-        Rejection { status: 410, cause: Cause::BindingEnded, proxy: Some(dials), binding: Some(id) };
+    let expected = Rejection {
+        status: 410,
+        cause: Cause::BindingEnded,
+        proxy: Some(dials),
+        binding: Some(id),
+        caller: LegName::A,
+    };
+    assert_eq!(decision, Decision::Reject(expected));
+    let decision = decide(&config, &world.directory, &call(&agent_dials.to_string(), AGENT));
+    let expected = Rejection { proxy: Some(agent_dials), caller: LegName::B, ..expected };
     assert_eq!(decision, Decision::Reject(expected));
 }
 
