@@ -1,7 +1,10 @@
 //! A daemon in this process: real sockets on loopback, no disk.
 
-use std::net::UdpSocket;
+mod call;
+
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -25,7 +28,7 @@ listen = ["127.0.0.1:5060"]
 path = "sockets"
 [[media.address]]
 name = "loopback"
-local = "127.0.0.1"
+local = "MEDIA"
 [[trunk]]
 name = "carrier"
 target = "127.0.0.1:5080"
@@ -63,8 +66,14 @@ impl CdrReader for Sink {
     }
 }
 
+/// Each daemon has a media address of its own, so that tests which run side by
+/// side do not want each other's ports.
 fn configuration() -> Settings {
-    let mut settings = settings::parse(Path::new("test.toml"), CONFIGURATION, &Overrides::default()).unwrap();
+    static DAEMONS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = process::id().to_be_bytes();
+    let media = Ipv4Addr::new(127, high | 1, low, DAEMONS.fetch_add(1, Ordering::Relaxed));
+    let text = CONFIGURATION.replace("MEDIA", &media.to_string());
+    let mut settings = settings::parse(Path::new("test.toml"), &text, &Overrides::default()).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     settings.engine.sip.listen[0] = Listen { local: any, advertised: any };
     settings

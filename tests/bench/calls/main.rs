@@ -14,6 +14,7 @@ mod rig;
 mod search;
 mod trial;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -60,7 +61,8 @@ impl Options {
                 "--json" => options.json = true,
                 "--calls" => {
                     let calls = arguments.next().context("--calls needs a number")?;
-                    options.calls = Some(calls.parse().context("--calls needs a number")?);
+                    let calls: NonZero<u32> = calls.parse().context("--calls needs a number over zero")?;
+                    options.calls = Some(calls.get());
                 }
                 // Cargo says so to every benchmark.
                 "--bench" => {}
