@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use super::*;
 use crate::store::{CdrQuery, CommitOutcome, SledStore, Store};
@@ -140,28 +139,4 @@ fn the_reader_of_traces_sees_a_missing_sync() {
     assert_eq!(acknowledgements(good), Ok(1));
     assert!(acknowledgements(&good.replace("7 fdatasync(6</s/cdrs/db>) = 0\n", "")).is_err());
     assert!(acknowledgements(&good.replace("= 0\n", "= -1 EIO\n")).is_err());
-}
-
-/// Prints how many durable transactions a second come out at several group
-/// sizes. Run with `--ignored --nocapture` in a release build.
-#[test]
-#[ignore = "a measurement"]
-fn commits_per_second() {
-    let directory = tempfile::tempdir_in(".").unwrap();
-    let mut store = SledStore::open(directory.path()).unwrap();
-    let mut next = 0;
-    for size in [1, 10, 100, 1_000] {
-        let (begin, mut done) = (Instant::now(), 0_u32);
-        while begin.elapsed() < Duration::from_secs(2) {
-            let group: Vec<_> = (0..size)
-                .map(|_| {
-                    next += 1;
-                    creation(next)
-                })
-                .collect();
-            store.commit(&group).unwrap();
-            done += size;
-        }
-        println!("groups of {size}: {:.0} commits/s", f64::from(done) / begin.elapsed().as_secs_f64());
-    }
 }
