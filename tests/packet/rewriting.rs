@@ -139,7 +139,7 @@ fn rtcp_is_relayed_by_an_rtcp_flow() {
     for ends in [V4, V6] {
         let [from, local, send_from, send_to] = ends;
         let mut spec = flow(local, &allowed(from), send_from, send_to);
-        spec.content = Content::Rtcp;
+        spec.content = Content::rtcp();
         world.put(&spec, BACK);
         for packet_type in 192..=223 {
             let mut report = rtcp();

@@ -129,7 +129,7 @@ const CASES: &[(Verdict, Case)] = &[
 
 fn put_rtcp(world: &mut World) {
     let mut spec = flow(LOCAL_V4, "198.51.100.0/24", OUT_V4, "203.0.113.9:5004");
-    spec.content = Content::Rtcp;
+    spec.content = Content::rtcp();
     world.put(&spec, BACK);
 }
 

@@ -221,7 +221,7 @@ pub(crate) fn flow(local: &str, allowed: &str, send_from: &str, send_to: &str) -
         owner: FlowOwner { session: SessionId::from_bits(7), leg: LegName::A },
         local: local.parse().expect("an address"),
         source: SourceRule { allowed: allowed.parse().expect("a network"), generation: 0 },
-        content: Content::Rtp(PayloadTypes::from_iter([0, 8, 101])),
+        content: Content::rtp(PayloadTypes::from_iter([0, 8, 101])),
         send_from: send_from.parse().expect("an address"),
         send_to: send_to.parse().expect("an address"),
         follow_learned: false,

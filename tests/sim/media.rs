@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use vizard::engine::cdr::Traffic;
-use vizard::engine::flow::{Content, FlowSpec, FlowStats};
+use vizard::engine::flow::{FlowSpec, FlowStats};
 use vizard::engine::ids::{LegName, SessionId};
 
 use crate::atlas::{LegId, Side, owner_of};
@@ -130,9 +130,7 @@ impl Datapath {
             flow.stats.refused_packets += 1;
             return Ok(Err("wrong source"));
         }
-        if let Content::Rtp(types) = spec.content
-            && !types.contains(payload_type)
-        {
+        if !spec.content.payload_types.contains(payload_type) {
             flow.stats.refused_packets += 1;
             return Ok(Err("wrong payload type"));
         }

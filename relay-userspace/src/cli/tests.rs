@@ -12,7 +12,7 @@ use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView, PoolRow};
 use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
-use crate::engine::flow::{FlowStats, MediaPath};
+use crate::engine::flow::{FlowStats, MediaPath, Quality};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::Typed;
 use crate::engine::time::Timestamp;
@@ -74,6 +74,7 @@ fn call() -> CallView {
             forwarded: Traffic { packets, bytes: packets * 172 },
             refused_packets: 2,
             learned: Some(SocketAddr::from(([198, 51, 100, 9], 4000))),
+            quality: Quality::default(),
         }),
     };
     CallView {

@@ -5,6 +5,7 @@
 //! MAC addresses and map layouts are the datapath's business alone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -56,13 +57,64 @@ pub struct SourceRule {
     pub generation: u8,
 }
 
-/// What a flow's packets must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// RTP (RFC 3550) with one of the negotiated payload types.
-    Rtp(PayloadTypes),
-    /// RTCP.
-    Rtcp,
+/// What a flow's packets must look like: the classes of packets (RFC 7983) that
+/// it takes, and how far it may look into them. What is of none of these classes
+/// is dropped by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "classes and permissions, each independent of the others")]
+pub struct Content {
+    /// RTP (RFC 3550) with one of these payload types.
+    pub payload_types: PayloadTypes,
+    /// The ticks per second of its timestamps, for jitter; zero when the
+    /// session description does not say.
+    pub clock_rate: u32,
+    /// RTCP: on a port of its own, or beside RTP where both share one
+    /// (RFC 5761).
+    pub rtcp: bool,
+    /// DTLS, which crosses (RFC 5764).
+    pub dtls: bool,
+    /// STUN, which never crosses: the daemon's own socket answers it as an
+    /// ICE-lite agent (RFC 8445 section 2.5).
+    pub stun: bool,
+    /// Datagrams without a class, such as UDPTL (ITU-T T.38). Excludes all others.
+    pub opaque: bool,
+    /// Whether the far ends encrypt end to end (SRTP, RFC 3711): then nothing
+    /// behind a header can be changed, and neither RTCP nor header extensions
+    /// are.
+    pub encrypted: bool,
+    /// Whether header extensions cross; zeroed otherwise.
+    pub extensions: bool,
+}
+
+impl Content {
+    /// RTP alone.
+    #[must_use]
+    pub fn rtp(payload_types: PayloadTypes) -> Self {
+        Self { payload_types, ..Self::default() }
+    }
+
+    /// RTCP alone.
+    #[must_use]
+    pub fn rtcp() -> Self {
+        Self { rtcp: true, ..Self::default() }
+    }
+
+    /// Whether any RTP is expected.
+    #[must_use]
+    pub const fn has_rtp(&self) -> bool {
+        self.payload_types.bits() != 0
+    }
+
+    /// The word that tables show: `rtp`, `rtcp`, `rtp+rtcp` or `udptl`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match (self.opaque, self.has_rtp(), self.rtcp) {
+            (true, _, _) => "udptl",
+            (false, true, true) => "rtp+rtcp",
+            (false, false, true) => "rtcp",
+            (false, _, false) => "rtp",
+        }
+    }
 }
 
 /// The payload types that the session description agreed on.
@@ -104,6 +156,24 @@ pub struct FlowStats {
     pub refused_packets: u64,
     /// The source that was learned.
     pub learned: Option<SocketAddr>,
+    /// How well its RTP arrived.
+    pub quality: Quality,
+}
+
+/// How well a flow's RTP arrived (RFC 3550 section 6.4.1 and appendix A).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Packets that its sequence numbers say were sent.
+    pub expected: u64,
+    /// Of these, how many did not arrive. A packet that came twice makes up for
+    /// one that did not, as RFC 3550 counts.
+    pub lost: u64,
+    /// Packets that arrived after one with a higher sequence number.
+    pub reordered: u64,
+    /// The interarrival jitter, in microseconds.
+    pub jitter_us: u32,
+    /// Since the last packet that was forwarded; `None` before the first.
+    pub idle: Option<Duration>,
 }
 
 /// Which implementation carries media.

@@ -28,10 +28,7 @@ pub(super) fn accept(
 }
 
 fn content(content: Content, payload: &[u8]) -> Result<(), Verdict> {
-    let shortest = match content {
-        Content::Rtp(_) => RTP_MIN,
-        Content::Rtcp => RTCP_MIN,
-    };
+    let shortest = if content.has_rtp() { RTP_MIN } else { RTCP_MIN };
     let header = match *payload {
         [version_flags, marker_type, ..] if payload.len() >= usize::from(shortest) => {
             Rtp { version_flags, marker_type }
@@ -41,11 +38,11 @@ fn content(content: Content, payload: &[u8]) -> Result<(), Verdict> {
     if !header.is_version_2() {
         return Err(Verdict::NotRtp);
     }
-    match content {
-        Content::Rtp(types) if types.contains(header.payload_type()) => Ok(()),
-        Content::Rtp(_) => Err(Verdict::PayloadType),
-        Content::Rtcp if header.is_rtcp_type() => Ok(()),
-        Content::Rtcp => Err(Verdict::NotRtcp),
+    match (content.has_rtp(), content.payload_types.contains(header.payload_type())) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Verdict::PayloadType),
+        (false, _) if header.is_rtcp_type() => Ok(()),
+        (false, _) => Err(Verdict::NotRtcp),
     }
 }
 
@@ -61,7 +58,7 @@ mod tests {
     #[test]
     fn the_first_reason_in_the_kernels_order_is_the_verdict() {
         let audio = flow("127.0.0.1:4000", "127.0.0.1:4002", "192.0.2.7:9000");
-        let control = FlowSpec { content: Content::Rtcp, ..audio.clone() };
+        let control = FlowSpec { content: Content::rtcp(), ..audio.clone() };
         let (near, far) = (at("127.0.0.9:7000"), at("198.51.100.1:7000"));
         let locked = Some(near);
         for (flow, learned, source, payload, verdict) in [

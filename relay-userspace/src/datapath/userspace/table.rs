@@ -12,7 +12,7 @@ use socket2::Socket;
 
 use crate::datapath::DatapathError;
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{FlowSpec, FlowStats};
+use crate::engine::flow::{FlowSpec, FlowStats, Quality};
 use crate::net::bind::bind_udp;
 
 /// A local address in four bytes: which media address, and which port.
@@ -56,7 +56,12 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn stats(&self) -> FlowStats {
-        FlowStats { forwarded: self.forwarded, refused_packets: self.refused_packets, learned: self.learned }
+        FlowStats {
+            forwarded: self.forwarded,
+            refused_packets: self.refused_packets,
+            learned: self.learned,
+            quality: Quality::default(),
+        }
     }
 }
 

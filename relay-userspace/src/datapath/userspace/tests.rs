@@ -6,7 +6,7 @@ use relay_ebpf::verdict::Verdict;
 use super::*;
 use crate::datapath::Mode;
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{Content, FlowOwner, PayloadTypes, SourceRule};
+use crate::engine::flow::{Content, FlowOwner, PayloadTypes, Quality, SourceRule};
 use crate::engine::ids::{LegName, SessionId};
 
 /// PCMU from anywhere in 127.0.0.0/8.
@@ -15,7 +15,7 @@ pub(super) fn flow(local: &str, send_from: &str, send_to: &str) -> FlowSpec {
         owner: FlowOwner { session: SessionId::from_bits(1), leg: LegName::A },
         local: local.parse().unwrap(),
         source: SourceRule { allowed: "127.0.0.0/8".parse().unwrap(), generation: 0 },
-        content: Content::Rtp(PayloadTypes::default().with(0)),
+        content: Content::rtp(PayloadTypes::default().with(0)),
         send_from: send_from.parse().unwrap(),
         send_to: send_to.parse().unwrap(),
         follow_learned: false,
@@ -126,6 +126,7 @@ fn media_crosses_both_ways_and_is_counted() {
         forwarded: Traffic { packets: 3, bytes: 3 * 172 },
         refused_packets: 0,
         learned: Some(call.peer_a.address()),
+        quality: Quality::default(),
     };
     assert_eq!(call.path.stats(call.a.local), Some(counted));
     let Call { mut path, a, .. } = call;

@@ -20,7 +20,7 @@ use relay_ebpf::verdict::Verdict;
 
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
+use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
 
 use hops::Hops;
 use load::{Hook, failed, missing};
@@ -136,10 +136,8 @@ fn check_family(flow: &FlowSpec) -> Result<(), DatapathError> {
 /// A flow as the program reads it.
 #[must_use]
 pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
-    let content = match flow.content {
-        Content::Rtp(types) => Wanted::Rtp(types.bits()),
-        Content::Rtcp => Wanted::Rtcp,
-    };
+    let content =
+        if flow.content.has_rtp() { Wanted::Rtp(flow.content.payload_types.bits()) } else { Wanted::Rtcp };
     let (allowed, prefix) = match flow.source.allowed {
         IpNet::V4(net) => (Address::v4(net.addr().octets()), net.prefix_len()),
         IpNet::V6(net) => (Address::v6(net.addr().octets()), net.prefix_len()),
@@ -172,6 +170,7 @@ fn stats(reading: &Reading, local: SocketAddr) -> FlowStats {
         forwarded: Traffic { packets: reading.packets, bytes: reading.bytes },
         refused_packets: reading.refused,
         learned,
+        quality: Quality::default(),
     }
 }
 

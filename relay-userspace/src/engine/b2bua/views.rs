@@ -5,7 +5,6 @@ use super::call::{Call, Ending};
 use super::context::Context;
 use crate::engine::admin::{AdminReply, CallView, FlowView, Refusal, RefusalKind};
 use crate::engine::cdr::Cause;
-use crate::engine::flow::Content;
 use crate::engine::ids::SessionId;
 
 impl Calls {
@@ -46,10 +45,7 @@ fn view(context: &Context, call: &Call) -> CallView {
     };
     let flows = call.media.flows().map(|flow| FlowView {
         leg: flow.owner.leg,
-        content: match flow.content {
-            Content::Rtp(_) => "rtp".to_owned(),
-            Content::Rtcp => "rtcp".to_owned(),
-        },
+        content: flow.content.as_str().to_owned(),
         local: flow.local,
         stats: None,
     });

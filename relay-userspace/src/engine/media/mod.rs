@@ -274,10 +274,10 @@ impl MediaSession {
             dscp,
         };
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
-        let content = Content::Rtp(to.payload_types);
+        let content = Content::rtp(to.payload_types);
         Some([
             flow(content, local.rtp(), send_from.rtp(), far.rtp),
-            flow(Content::Rtcp, local.rtcp(), send_from.rtcp(), far.rtcp),
+            flow(Content::rtcp(), local.rtcp(), send_from.rtcp(), far.rtcp),
         ])
     }
 }

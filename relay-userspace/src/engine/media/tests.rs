@@ -88,9 +88,9 @@ fn a_stream_is_four_flows_between_the_two_far_ends() {
     assert_eq!(from_a.owner.leg, LegName::A);
     assert_eq!(from_a.source.allowed, "198.51.100.1/32".parse().unwrap());
     assert_eq!((from_a.send_from, from_a.send_to), (local_b, "198.51.100.2:7000".parse().unwrap()));
-    assert_eq!(from_a.content, Content::Rtp(PayloadTypes::from_iter([0, 101])));
+    assert_eq!(from_a.content, Content::rtp(PayloadTypes::from_iter([0, 101])));
     let rtcp = flows.iter().find(|flow| flow.local.port() == b.port() + 1).unwrap();
-    assert_eq!((rtcp.owner.leg, rtcp.content), (LegName::B, Content::Rtcp));
+    assert_eq!((rtcp.owner.leg, rtcp.content), (LegName::B, Content::rtcp()));
     assert_eq!(rtcp.send_to, "198.51.100.1:6001".parse().unwrap());
 }
 
