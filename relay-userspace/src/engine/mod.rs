@@ -41,6 +41,7 @@ pub mod io;
 pub(crate) mod media;
 pub mod number;
 pub mod policy;
+pub mod quality;
 pub mod sip;
 mod strangers;
 pub mod time;
