@@ -5,21 +5,24 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
-use super::output::{Block, Failure, Report, length, or_dash, time_short};
+use super::output::{Block, Failure, Report, length, milliseconds, or_dash, time_short};
 use crate::datapath::PathChoice;
 use crate::engine::admin::{AdminReply, AdminRequest, CallView, FlowView};
+use crate::engine::flow::{FlowStats, Quality};
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::time::Timestamp;
 
 const EXAMPLES: &str = "\
 Examples:
   vizard calls
+  vizard calls list --wide
   vizard calls show sess_01h455vb4pex5vsknk084sn02q
   vizard calls hangup sess_01h455vb4pex5vsknk084sn02q
   vizard calls --json | jq '.calls | length'
 
-FROM A and FROM B are RTP packets that the customer's and the agent's side sent
-and the media path forwarded.";
+MOS A and MOS B estimate how what the customer's and the agent's side says arrives
+here (1.0 to 4.5, ITU-T G.107). FROM A and FROM B, with --wide, are the RTP packets
+of each side that the media path forwarded.";
 
 /// Calls in progress: list, show, hang up
 #[derive(Debug, Args)]
@@ -32,14 +35,21 @@ pub(super) struct CallsArgs {
 #[derive(Debug, Subcommand)]
 enum CallsCommand {
     /// List the calls in progress, as `vizard calls` alone does
-    #[command(after_help = "Examples:\n  vizard calls list\n  vizard calls list --no-header")]
-    List,
+    #[command(after_help = "Examples:\n  vizard calls list\n  vizard calls list --wide --no-header")]
+    List(ListArgs),
     /// Show one call with its legs and flows
     #[command(after_help = "Examples:\n  vizard calls show sess_01h455vb4pex5vsknk084sn02q")]
     Show(OneArgs),
     /// Hang up on both sides
     #[command(after_help = "Examples:\n  vizard calls hangup sess_01h455vb4pex5vsknk084sn02q")]
     Hangup(OneArgs),
+}
+
+#[derive(Debug, Default, Args)]
+struct ListArgs {
+    /// With packets per side, the binding and the start
+    #[arg(long)]
+    wide: bool,
 }
 
 #[derive(Debug, Args)]
@@ -52,12 +62,13 @@ struct OneArgs {
 pub(super) fn run(args: &CallsArgs, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
     match &args.command {
-        None | Some(CallsCommand::List) => {
+        None | Some(CallsCommand::List(_)) => {
+            let wide = matches!(&args.command, Some(CallsCommand::List(ListArgs { wide: true })));
             let AdminReply::Calls(calls) = daemon.admin(AdminRequest::CallsList)? else {
                 return Err(unexpected());
             };
             let status = daemon.status()?;
-            listed(&calls, &status.datapath, status.now)
+            listed(&calls, &status.datapath, status.now, wide)
         }
         Some(CallsCommand::Show(OneArgs { session })) => {
             let reply = daemon.admin(AdminRequest::CallShow { session: *session })?;
@@ -73,23 +84,36 @@ pub(super) fn run(args: &CallsArgs, global: &GlobalArgs) -> Result<Report, Failu
     }
 }
 
-pub(super) fn listed(calls: &[CallView], path: &PathChoice, now: Timestamp) -> Result<Report, Failure> {
+pub(super) fn listed(
+    calls: &[CallView],
+    path: &PathChoice,
+    now: Timestamp,
+    wide: bool,
+) -> Result<Report, Failure> {
     let row = |call: &CallView| {
-        vec![
+        let mut row = vec![
             call.session.to_string(),
-            or_dash(call.binding, |binding| binding.to_string()),
             state(call),
-            time_short(call.start),
             or_dash(call.answer, |answer| length(now.saturating_since(answer))),
             far_end(call, LegName::A),
             far_end(call, LegName::B),
-            path.path.as_str().to_owned(),
-            packets(call, LegName::A),
-            packets(call, LegName::B),
-        ]
+            or_dash(call.path, |path| path.as_str().to_owned()),
+            or_dash(spoken(call, LegName::A).and_then(|flow| flow.codec), |codec| codec.as_str().to_owned()),
+            score(call, LegName::A),
+            score(call, LegName::B),
+        ];
+        if wide {
+            row.extend([packets(call, LegName::A), packets(call, LegName::B)]);
+            row.extend([or_dash(call.binding, |binding| binding.to_string()), time_short(call.start)]);
+        }
+        row
     };
+    let mut header = vec!["SESSION", "STATE", "TALK", "A", "B", "MEDIA", "CODEC", "MOS A", "MOS B"];
+    if wide {
+        header.extend(["FROM A", "FROM B", "BINDING", "START"]);
+    }
     let table = Block::Table {
-        header: vec!["SESSION", "BINDING", "STATE", "START", "TALK", "A", "B", "MEDIA", "FROM A", "FROM B"],
+        header,
         rows: calls.iter().map(row).collect(),
         empty: "no call in progress".to_owned(),
     };
@@ -105,7 +129,7 @@ fn shown(call: &CallView, path: &PathChoice, now: Timestamp) -> Result<Report, F
         ("start", time_short(call.start)),
         ("answer", or_dash(call.answer, time_short)),
         ("talk", or_dash(call.answer, |answer| length(now.saturating_since(answer)))),
-        ("media path", path.to_string()),
+        ("media path", carrier(call, path)),
     ];
     let legs = call.legs.iter().map(|leg| {
         let proxy = or_dash(leg.proxy, |proxy| proxy.to_string());
@@ -121,13 +145,17 @@ fn shown(call: &CallView, path: &PathChoice, now: Timestamp) -> Result<Report, F
         rows: call.flows.iter().map(flow).collect(),
         empty: "no media flow".to_owned(),
     };
-    Report::new(vec![Block::Fields(fields), legs, flows], json!({ "call": call, "media": path }))
+    let judged = call.flows.iter().filter(|flow| flow.codec.is_some());
+    let quality = Block::Table {
+        header: vec!["FROM", "CODEC", "EXPECTED", "LOST", "REORDERED", "JITTER", "SILENT FOR", "MOS"],
+        rows: judged.map(quality).collect(),
+        empty: String::new(),
+    };
+    Report::new(vec![Block::Fields(fields), legs, flows, quality], json!({ "call": call, "media": path }))
 }
 
 fn flow(flow: &FlowView) -> Vec<String> {
-    let count = |count: fn(&crate::engine::flow::FlowStats) -> u64| {
-        or_dash(flow.stats.as_ref(), |stats| count(stats).to_string())
-    };
+    let count = |count: fn(&FlowStats) -> u64| or_dash(flow.stats.as_ref(), |stats| count(stats).to_string());
     vec![
         flow.leg.to_string(),
         flow.content.clone(),
@@ -147,9 +175,40 @@ fn far_end(call: &CallView, name: LegName) -> String {
     or_dash(call.legs.iter().find(|leg| leg.leg == name), |leg| leg.remote.clone())
 }
 
+/// What carries a call's media, and why where that is what serves today.
+fn carrier(call: &CallView, path: &PathChoice) -> String {
+    match call.path {
+        Some(carries) if carries == path.path => path.to_string(),
+        carries => or_dash(carries, |carries| carries.as_str().to_owned()),
+    }
+}
+
+/// The flow of what a leg's far end says.
+fn spoken(call: &CallView, leg: LegName) -> Option<&FlowView> {
+    call.flows.iter().find(|flow| flow.leg == leg && flow.codec.is_some())
+}
+
+fn score(call: &CallView, leg: LegName) -> String {
+    or_dash(spoken(call, leg).and_then(|flow| flow.mos), |mos| mos.to_string())
+}
+
 /// RTP packets from a leg's far end; `-` where the media path knows nothing.
 fn packets(call: &CallView, leg: LegName) -> String {
-    let rtp = call.flows.iter().filter(|flow| flow.leg == leg && flow.content == "rtp");
+    let rtp = call.flows.iter().filter(|flow| flow.leg == leg && flow.codec.is_some());
     let counts: Vec<u64> = rtp.filter_map(|flow| flow.stats).map(|stats| stats.forwarded.packets).collect();
     if counts.is_empty() { "-".to_owned() } else { counts.iter().sum::<u64>().to_string() }
+}
+
+fn quality(flow: &FlowView) -> Vec<String> {
+    let of = |show: fn(&Quality) -> String| or_dash(flow.stats.as_ref(), |stats| show(&stats.quality));
+    vec![
+        flow.leg.to_string(),
+        or_dash(flow.codec, |codec| codec.as_str().to_owned()),
+        of(|quality| quality.expected.to_string()),
+        of(|quality| quality.lost.to_string()),
+        of(|quality| quality.reordered.to_string()),
+        of(|quality| milliseconds(quality.jitter_us)),
+        or_dash(flow.stats.and_then(|stats| stats.quality.idle), length),
+        or_dash(flow.mos, |mos| mos.to_string()),
+    ]
 }

@@ -237,3 +237,8 @@ pub(super) fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> St
 pub(super) fn length(duration: Duration) -> String {
     show_duration(Duration::from_secs(duration.as_secs()).max(Duration::from_secs(0)))
 }
+
+/// `1.5 ms`.
+pub(super) fn milliseconds(microseconds: u32) -> String {
+    format!("{:.1} ms", f64::from(microseconds) / 1000.0)
+}

@@ -10,8 +10,9 @@ use super::*;
 use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView, PoolRow};
-use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
+use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::Typed;
@@ -66,16 +67,22 @@ fn call() -> CallView {
         trunk: trunk.to_owned(),
         state: "confirmed".to_owned(),
     };
-    let flow = |leg, content: &str, port, packets| FlowView {
-        leg,
-        content: content.to_owned(),
-        local: SocketAddr::from(([192, 0, 2, 10], port)),
-        stats: Some(FlowStats {
+    let flow = |leg, content: &str, port, packets| {
+        let mut flow = FlowView {
+            leg,
+            content: content.to_owned(),
+            codec: (content == "rtp").then(|| Encoding::named("PCMU")),
+            local: SocketAddr::from(([192, 0, 2, 10], port)),
+            stats: None,
+            mos: None,
+        };
+        flow.measure(Some(FlowStats {
             forwarded: Traffic { packets, bytes: packets * 172 },
             refused_packets: 2,
             learned: Some(SocketAddr::from(([198, 51, 100, 9], 4000))),
-            quality: Quality::default(),
-        }),
+            quality: Quality { expected: packets, jitter_us: 1500, ..Quality::default() },
+        }));
+        flow
     };
     CallView {
         session: SessionId::from_bits(9),
@@ -85,6 +92,7 @@ fn call() -> CallView {
         start: at(0),
         answer: Some(at(3)),
         emergency: false,
+        path: Some(MediaPath::XdpNative),
         legs: vec![leg(LegName::A, "+131•••••42", "carrier"), leg(LegName::B, "1•••", "pbx")],
         flows: vec![
             flow(LegName::A, "rtp", 20_000, 500),
@@ -119,6 +127,12 @@ fn cdr() -> Cdr {
         billable_seconds: 60,
         received: Traffic { packets: 2_990, bytes: 514_280 },
         sent: Traffic { packets: 3_000, bytes: 516_000 },
+        media: LegMedia {
+            path: Some(MediaPath::XdpNative),
+            codec: Some(Encoding::named("PCMU")),
+            ..LegMedia::default()
+        }
+        .measured(&Quality { expected: 3_000, lost: 10, reordered: 2, jitter_us: 1500, idle: None }),
         release: Release { side: ReleaseSide::A, cause: Cause::Normal, sip_status: Some(200) },
         emergency: false,
     }
@@ -230,14 +244,17 @@ fn check_lists_every_problem_and_ends_with_its_code() {
 
 #[test]
 fn tables_are_plain_columns() {
-    let report = calls::listed(&[call()], &path(), at(63)).unwrap();
+    let report = calls::listed(&[call()], &path(), at(63), false).unwrap();
     assert_eq!(
         printed(report, Style::default()),
         "\
-SESSION                          BINDING                          STATE     START                 TALK  A            B     MEDIA       FROM A  FROM B
-sess_00000000000000000000000009  bind_00000000000000000000000007  answered  2026-03-04T05:06:07Z  1m    +131•••••42  1•••  xdp-native  500     498
+SESSION                          STATE     TALK  A            B     MEDIA       CODEC  MOS A  MOS B
+sess_00000000000000000000000009  answered  1m    +131•••••42  1•••  xdp-native  PCMU   4.41   4.41
 "
     );
+    let report = calls::listed(&[call()], &path(), at(63), true).unwrap();
+    let wide = printed(report, Style { no_header: true, ..Style::default() });
+    assert!(wide.ends_with("  500  498  bind_00000000000000000000000007  2026-03-04T05:06:07Z\n"), "{wide}");
     let rows = [PoolRow {
         number: PoolNumber {
             number: "+12125550123".parse().unwrap(),
@@ -258,11 +275,15 @@ sess_00000000000000000000000009  bind_00000000000000000000000007  answered  2026
         "+12125550123  US  -  New York  toll-free  voice  -  2  1\n"
     );
     assert_eq!(
-        printed(cdr::listed(&[cdr()]).unwrap(), Style::default()),
+        printed(cdr::listed(&[cdr()], false).unwrap(), Style::default()),
         "\
-SESSION                          LEG  DIR  PROXY         CC  TRUNK  START                 BILL  RX    TX    ENDED BY  CAUSE   SIP
-sess_00000000000000000000000009  B    out  +12125550124  -   pbx    2026-03-04T05:06:07Z  60    2990  3000  A         normal  200
+SESSION                          LEG  PROXY         START                 BILL  RX    TX    MOS   ENDED BY  CAUSE
+sess_00000000000000000000000009  B    +12125550124  2026-03-04T05:06:07Z  60    2990  3000  4.38  A         normal
 "
+    );
+    assert_eq!(
+        printed(cdr::listed(&[cdr()], true).unwrap(), style).split_whitespace().skip(10).collect::<Vec<_>>(),
+        ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms", "no"]
     );
 }
 
@@ -305,12 +326,12 @@ fn documents_keep_their_shape() {
     assert_eq!(binding["expires"], "2026-03-05T05:06:07.25Z");
     assert_eq!(binding["customer"]["proxy"], "+12125550123");
 
-    let calls = json(calls::listed(&[call()], &path(), at(63)).unwrap());
+    let calls = json(calls::listed(&[call()], &path(), at(63), false).unwrap());
     assert_eq!(calls["media"]["path"], "xdp-native");
     assert_eq!(calls["calls"][0]["answer"], "2026-03-04T05:06:10.25Z");
     assert_eq!(calls["calls"][0]["flows"][0]["stats"]["forwarded"]["packets"], 500);
 
-    let cdrs = json(cdr::listed(&[cdr()]).unwrap());
+    let cdrs = json(cdr::listed(&[cdr()], false).unwrap());
     assert_eq!(cdrs["cdrs"][0]["end"], "2026-03-04T05:07:10.25Z");
     assert_eq!(cdrs["cdrs"][0]["release"]["cause"], "normal");
 
@@ -362,8 +383,8 @@ fn no_time_is_left_in_microseconds() {
     let entombed = BindingView { state: BindingState::Entombed { since: at(0), until: at(1) }, ..binding() };
     for report in [
         bind::listed(&[binding(), entombed]).unwrap(),
-        calls::listed(&[call()], &path(), at(63)).unwrap(),
-        cdr::listed(&[cdr()]).unwrap(),
+        calls::listed(&[call()], &path(), at(63), false).unwrap(),
+        cdr::listed(&[cdr()], false).unwrap(),
     ] {
         visit(&json(report), "");
     }

@@ -132,6 +132,7 @@ impl Door {
 impl Worker {
     /// Runs until calls are drained after a stop, or the stop insists.
     pub(super) fn run(mut self) -> Ended {
+        self.handle(Input::MediaPath(self.datapath.choice().path));
         loop {
             // In this order: what is over makes room for what begins; what the
             // store acknowledged sets waiting calls free; a timer that is late is
@@ -296,7 +297,7 @@ impl Worker {
             | AdminReply::Refused(_) => return,
         };
         for flow in calls.iter_mut().flat_map(|call| &mut call.flows) {
-            flow.stats = self.datapath.stats(flow.local);
+            flow.measure(self.datapath.stats(flow.local));
         }
     }
 

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::directory::model::{BindingKind, BindingState, NumberKind, PoolNumber};
-use super::flow::FlowStats;
+use super::encoding::Encoding;
+use super::flow::{FlowStats, MediaPath};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
+use super::quality::Mos;
 use super::time::Timestamp;
 
 /// A request.
@@ -212,6 +214,8 @@ pub struct CallView {
     pub answer: Option<Timestamp>,
     /// Whether it is an emergency call.
     pub emergency: bool,
+    /// What carries its media; absent where nothing is to be carried yet.
+    pub path: Option<MediaPath>,
     /// Its legs.
     pub legs: Vec<LegView>,
     /// Its flows. The engine leaves `stats` empty and the daemon fills it in.
@@ -238,12 +242,25 @@ pub struct LegView {
 pub struct FlowView {
     /// The leg whose far end sends.
     pub leg: LegName,
-    /// `rtp` or `rtcp`.
+    /// `rtp`, `rtcp`, `rtp+rtcp` where both share a port, or `udptl`.
     pub content: String,
+    /// The codec of its RTP.
+    pub codec: Option<Encoding>,
     /// Where packets arrive.
     pub local: SocketAddr,
     /// What the datapath counted so far.
     pub stats: Option<FlowStats>,
+    /// What a listener would make of that so far (ITU-T G.107).
+    pub mos: Option<Mos>,
+}
+
+impl FlowView {
+    /// Takes what the datapath counted.
+    pub fn measure(&mut self, stats: Option<FlowStats>) {
+        let known = stats.zip(self.codec);
+        self.mos = known.and_then(|(stats, codec)| Mos::estimate(&stats.quality, codec.codec()));
+        self.stats = stats;
+    }
 }
 
 /// Why something was not done.

@@ -6,8 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encoding::Encoding;
+use super::flow::{MediaPath, Quality};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
+use super::quality::Mos;
 use super::time::Timestamp;
 
 /// One leg of one call.
@@ -43,6 +46,8 @@ pub struct Cdr {
     pub received: Traffic,
     /// What we sent to it.
     pub sent: Traffic,
+    /// How media went, and how well what the far end sent arrived.
+    pub media: LegMedia,
     /// How and by whom it ended.
     pub release: Release,
     /// Whether it was an emergency call.
@@ -76,6 +81,46 @@ impl Traffic {
             packets: self.packets.saturating_add(other.packets),
             bytes: self.bytes.saturating_add(other.bytes),
         }
+    }
+}
+
+/// How a leg's media went. The counts are of the audio that its far end sent
+/// (of all RTP in a call without audio), by RTP sequence numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegMedia {
+    /// Which implementation carried it; absent where nothing was to be carried.
+    pub path: Option<MediaPath>,
+    /// The codec that was agreed on last.
+    pub codec: Option<Encoding>,
+    /// Packets that were sent.
+    pub expected: u64,
+    /// Of these, how many did not arrive.
+    pub lost: u64,
+    /// Packets that arrived after a later one.
+    pub reordered: u64,
+    /// The interarrival jitter (RFC 3550), in microseconds.
+    pub jitter_us: u32,
+    /// What a listener would make of it (ITU-T G.107); absent where nothing
+    /// arrived.
+    pub mos: Option<Mos>,
+    /// Whether the far end was silent for long while the other one sent.
+    pub one_way: bool,
+}
+
+impl LegMedia {
+    /// With what arrived.
+    #[must_use]
+    pub fn measured(self, quality: &Quality) -> Self {
+        let Quality { expected, lost, reordered, jitter_us, idle: _ } = *quality;
+        let mos = Mos::estimate(quality, self.codec.map(Encoding::codec).unwrap_or_default());
+        Self { expected, lost, reordered, jitter_us, mos, ..self }
+    }
+
+    /// Lost packets per hundred that were sent.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share is wanted")]
+    pub fn loss_percent(&self) -> Option<f64> {
+        (self.expected > 0).then(|| self.lost.min(self.expected) as f64 * 100.0 / self.expected as f64)
     }
 }
 
@@ -143,6 +188,8 @@ pub enum Cause {
     Overload,
     /// The media path failed.
     MediaFailure,
+    /// Neither side sent media for too long.
+    MediaTimeout,
     /// The peer broke the protocol, for example never acknowledged.
     ProtocolError,
     /// The longest permitted call length was reached.
@@ -165,6 +212,7 @@ impl Cause {
             Self::NoBinding | Self::BindingEnded => 1,
             Self::NoRoute => 3,
             Self::Unreachable => 27,
+            Self::MediaTimeout => 102,
             Self::NotAcceptable => 88,
             Self::Overload => 42,
             Self::MediaFailure | Self::Shutdown => 41,
@@ -190,6 +238,7 @@ impl Cause {
             Self::NotAcceptable => "not_acceptable",
             Self::Overload => "overload",
             Self::MediaFailure => "media_failure",
+            Self::MediaTimeout => "media_timeout",
             Self::ProtocolError => "protocol_error",
             Self::MaxDuration => "max_duration",
             Self::Operator => "operator",

@@ -45,6 +45,8 @@ counters! {
     Overload = "calls.overload",
     /// Streams for which no port pair was free.
     NoPorts = "media.no_ports",
+    /// Flows that something slower than XDP in the driver carries.
+    SlowPath = "media.slow_path_flows",
     /// Flows that the datapath could not make.
     FlowRefused = "media.flow_refused",
     /// Writes of call records that the store did not take, repeated later.

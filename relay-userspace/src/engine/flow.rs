@@ -176,6 +176,21 @@ pub struct Quality {
     pub idle: Option<Duration>,
 }
 
+impl Quality {
+    /// Of two streams of one far end: the counts of both, the greater jitter, and
+    /// the shorter silence.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            expected: self.expected.saturating_add(other.expected),
+            lost: self.lost.saturating_add(other.lost),
+            reordered: self.reordered.saturating_add(other.reordered),
+            jitter_us: self.jitter_us.max(other.jitter_us),
+            idle: [self.idle, other.idle].into_iter().flatten().min(),
+        }
+    }
+}
+
 /// Which implementation carries media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

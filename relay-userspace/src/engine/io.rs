@@ -10,7 +10,7 @@ use super::admin::{AdminReply, AdminRequest};
 use super::cdr::Cdr;
 use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
-use super::flow::{FlowSpec, FlowStats};
+use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::ids::BindingId;
 use super::number::ProxyNumber;
 
@@ -29,6 +29,9 @@ pub enum Input {
     Conflict(CommitId),
     /// The store failed. Whether the transaction was written is unknown.
     CommitFailed(CommitId, String),
+    /// Which implementation carries the flows that are put from now on. Told
+    /// once at start; records and views show it.
+    MediaPath(MediaPath),
     /// A flow is gone; its final count.
     FlowRemoved(SocketAddr, FlowStats),
     /// A flow could not be made.

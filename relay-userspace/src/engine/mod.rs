@@ -34,6 +34,7 @@ mod counters;
 mod dialling;
 pub mod directory;
 pub mod egress;
+pub mod encoding;
 pub mod event;
 pub mod flow;
 pub mod ids;
@@ -126,6 +127,7 @@ impl Engine {
                 context.directory.handle_commit_failed(now, id, &problem);
             }
             Input::CommitFailed(id, problem) => Calls::commit_failed(context, id, problem),
+            Input::MediaPath(path) => context.media_path = Some(path),
             Input::FlowRemoved(local, stats) => calls.flow_removed(context, local, stats),
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
             Input::Shutdown => {

@@ -81,6 +81,12 @@ impl Mos {
         (quality.expected > 0).then(|| Self::of_rating(rating(quality, codec)))
     }
 
+    /// Of what [`Self::hundredths`] gave; `None` when it is off the scale.
+    #[must_use]
+    pub fn from_hundredths(hundredths: u16) -> Option<Self> {
+        (100..=450).contains(&hundredths).then_some(Self(hundredths))
+    }
+
     /// In hundredths: 100 to 450.
     #[must_use]
     pub const fn hundredths(self) -> u16 {

@@ -4,11 +4,12 @@ mod contract;
 mod durability;
 mod files;
 
-use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
     PoolNumber,
 };
+use crate::engine::encoding::Encoding;
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::time::Timestamp;
@@ -81,6 +82,7 @@ fn cdr(session: u128, leg: LegName, end: i64) -> Cdr {
         billable_seconds: 3,
         received: Traffic { packets: 4, bytes: 5 },
         sent: Traffic { packets: 6, bytes: 7 },
+        media: LegMedia { codec: Some(Encoding::OTHER), ..LegMedia::default() },
         release: Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) },
         emergency: false,
     }

@@ -6,6 +6,8 @@
 //! (a final response, CANCEL, BYE, or BYE after the ACK that is still missing),
 //! the flows are removed and counted, and the records are written.
 
+use std::net::SocketAddr;
+
 use super::cdr;
 use super::context::{Context, Purpose};
 use super::exchange::{Exchange, Stage};
@@ -16,7 +18,7 @@ use crate::engine::by_leg::ByLeg;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
-use crate::engine::flow::FlowStats;
+use crate::engine::flow::{FlowStats, MediaPath};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::Output;
 use crate::engine::media::MediaSession;
@@ -30,6 +32,8 @@ pub(super) struct Call {
     pub(super) facts: Facts,
     pub(super) legs: ByLeg<Leg>,
     pub(super) media: MediaSession,
+    /// What carries its flows, once there are any.
+    pub(super) path: Option<MediaPath>,
     /// The INVITE that is being relayed, if there is one.
     pub(super) exchange: Option<Exchange>,
     /// How the call ended, once it does.
@@ -183,16 +187,21 @@ impl Call {
     /// Hands flows to the datapath, and notes whose they are.
     pub(super) fn carry(&mut self, context: &mut Context, outputs: Vec<Output>) {
         for output in &outputs {
-            if let Output::PutFlow(flow) = output {
-                context.index.flows.insert(flow.local, (self.id, flow.owner.leg));
+            if let Output::PutFlow(flow) = output
+                && context.index.flows.insert(flow.local, (self.id, flow.owner.leg)).is_none()
+            {
+                self.path = context.media_path;
+                if self.path.is_some_and(|path| path != MediaPath::XdpNative) {
+                    context.count(Counter::SlowPath);
+                }
             }
         }
         context.outputs.extend(outputs);
     }
 
     /// A flow is gone.
-    pub(super) fn flow_removed(&mut self, context: &mut Context, leg: LegName, stats: FlowStats) {
-        self.media.removed(leg, stats);
+    pub(super) fn flow_removed(&mut self, context: &mut Context, local: SocketAddr, stats: &FlowStats) {
+        self.media.removed(local, stats);
         self.settle(context);
     }
 

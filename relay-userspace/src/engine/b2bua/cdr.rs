@@ -3,15 +3,16 @@
 use super::call::Call;
 use super::context::Context;
 use super::leg::{Leg, LegState};
-use crate::engine::cdr::{Cdr, Release, Traffic};
+use crate::engine::cdr::{Cdr, LegMedia, Release, Traffic};
+use crate::engine::media::Received;
 use crate::engine::time::Timestamp;
 
 /// The record of each leg of a call that is over.
 pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr; 2] {
     let received = call.media.received();
     [
-        of_leg(context, call, &call.legs.a, release, received.a, received.b),
-        of_leg(context, call, &call.legs.b, release, received.b, received.a),
+        of_leg(context, call, &call.legs.a, release, received.a, received.b.traffic),
+        of_leg(context, call, &call.legs.b, release, received.b, received.a.traffic),
     ]
 }
 
@@ -20,13 +21,14 @@ fn of_leg(
     call: &Call,
     leg: &Leg,
     release: &Release,
-    received: Traffic,
+    received: Received,
     sent: Traffic,
 ) -> Cdr {
     let end = match leg.state {
         LegState::Ended(end) => end,
         LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => context.now.wall,
     };
+    let media = LegMedia { path: call.path, codec: call.media.codec(), ..LegMedia::default() };
     Cdr {
         session: call.id,
         leg: leg.name,
@@ -41,8 +43,9 @@ fn of_leg(
         answer: leg.answer,
         end,
         billable_seconds: leg.answer.map_or(0, |answer| billable_seconds(answer, end)),
-        received,
+        received: received.traffic,
         sent,
+        media: media.measured(&received.quality),
         release: Release { sip_status: leg.status, ..release.clone() },
         emergency: call.facts.emergency,
     }

@@ -15,6 +15,7 @@ use crate::engine::config::{Config, Listen, Trunk, TrunkId};
 use crate::engine::counters::{Counter, Counters};
 use crate::engine::directory::Directory;
 use crate::engine::event::Event;
+use crate::engine::flow::MediaPath;
 use crate::engine::ids::{LegName, SessionId, Slot};
 use crate::engine::io::{Datagram, Output};
 use crate::engine::media::Ports;
@@ -44,6 +45,8 @@ pub(in crate::engine) struct Context {
     pub(super) timers: Timers,
     pub(super) index: Index,
     pub(super) departed: Departed,
+    /// What carries media; unknown until the daemon says so.
+    pub(in crate::engine) media_path: Option<MediaPath>,
 }
 
 /// From what a message or the datapath names to the call that it belongs to.
@@ -123,6 +126,7 @@ impl Context {
             timers: Timers::default(),
             index: Index::default(),
             departed: Departed::default(),
+            media_path: None,
             config,
         }
     }

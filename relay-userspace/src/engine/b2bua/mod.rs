@@ -108,8 +108,8 @@ impl Calls {
         local: SocketAddr,
         stats: FlowStats,
     ) {
-        if let Some((id, leg)) = context.index.flows.remove(&local) {
-            self.with(context, id, |call, context| call.flow_removed(context, leg, stats));
+        if let Some((id, _)) = context.index.flows.remove(&local) {
+            self.with(context, id, |call, context| call.flow_removed(context, local, &stats));
         }
     }
 

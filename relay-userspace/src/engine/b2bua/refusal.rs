@@ -7,7 +7,7 @@
 
 use super::context::Context;
 use super::exchange::Arrival;
-use crate::engine::cdr::{Cause, Cdr, Direction, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::ids::{BindingId, LegName, SessionId};
@@ -101,6 +101,7 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
         billable_seconds: 0,
         received: Traffic::default(),
         sent: Traffic::default(),
+        media: LegMedia::default(),
         release: Release { side: ReleaseSide::Platform, cause, sip_status: Some(status) },
         emergency,
     };

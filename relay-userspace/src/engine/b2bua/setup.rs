@@ -155,6 +155,7 @@ fn open(
         facts,
         legs: ByLeg::new(name, from, to),
         media,
+        path: None,
         exchange: Some(exchange),
         release: None,
         recorded: false,

@@ -44,10 +44,12 @@ fn view(context: &Context, call: &Call) -> CallView {
         "ringing"
     };
     let flows = call.media.flows().map(|flow| FlowView {
-        leg: flow.owner.leg,
-        content: flow.content.as_str().to_owned(),
-        local: flow.local,
+        leg: flow.spec.owner.leg,
+        content: flow.spec.content.as_str().to_owned(),
+        codec: flow.codec,
+        local: flow.spec.local,
         stats: None,
+        mos: None,
     });
     CallView {
         session: call.id,
@@ -57,6 +59,7 @@ fn view(context: &Context, call: &Call) -> CallView {
         start: call.legs[call.facts.caller].start,
         answer: call.legs[call.facts.caller].answer,
         emergency: call.facts.emergency,
+        path: call.path,
         legs: [&call.legs.a, &call.legs.b].map(|leg| leg.view(context)).into(),
         flows: flows.collect(),
     }

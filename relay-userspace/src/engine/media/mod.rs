@@ -3,7 +3,8 @@
 //!
 //! Each stream gets a port pair on either leg, RTP on the even port and RTCP on
 //! the next (RFC 3550 section 11). What arrives on one leg's pair leaves from
-//! the other's, so a stream is four flows. Offer and answer are agreed before
+//! the other's, so a stream is four flows, or two where both far ends let RTCP
+//! share the port of RTP (RFC 5761). Offer and answer are agreed before
 //! any flow changes: a failed re-INVITE costs nothing.
 
 mod ports;
@@ -18,10 +19,11 @@ pub(crate) use ports::{PortPair, Ports};
 use super::by_leg::ByLeg;
 use super::cdr::Traffic;
 use super::config::{Media, MediaSource};
-use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, SourceRule};
+use super::encoding::Encoding;
+use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, Quality, SourceRule};
 use super::ids::{LegName, SessionId};
 use super::io::Output;
-use super::sip::sdp::{Description, FarEnd, StreamContent};
+use super::sip::sdp::{Codec, Description, FarEnd, StreamContent};
 use super::time::Instant;
 
 /// The media of one call.
@@ -31,13 +33,35 @@ pub(crate) struct MediaSession {
     sides: ByLeg<Side>,
     streams: Vec<Option<StreamPorts>>,
     /// What the datapath was told to carry, by the address where it arrives.
-    flows: BTreeMap<SocketAddr, FlowSpec>,
+    flows: BTreeMap<SocketAddr, Carried>,
     /// Removals that the datapath has not answered yet.
-    removing: usize,
+    removing: BTreeMap<SocketAddr, Carried>,
     /// Ports of streams that are over, kept until the removals are answered.
     closing: Vec<PortPair>,
     /// What each leg's far end sent, of the flows that are gone.
-    received: ByLeg<Traffic>,
+    received: ByLeg<Received>,
+    /// The codec that was agreed on last.
+    codec: Option<Encoding>,
+}
+
+/// A flow, and what it is to the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// What the datapath was told.
+    pub(crate) spec: FlowSpec,
+    /// The codec of its RTP; none when it carries RTCP alone.
+    pub(crate) codec: Option<Encoding>,
+    /// Whether it is what the call's quality is measured by.
+    judged: bool,
+}
+
+/// What a far end sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Everything.
+    pub(crate) traffic: Traffic,
+    /// How its audio arrived; all RTP counts in a call without audio.
+    pub(crate) quality: Quality,
 }
 
 /// How a leg's trunk does media.
@@ -63,6 +87,26 @@ pub(crate) struct Word<'a> {
 struct StreamPorts {
     pairs: ByLeg<PortPair>,
     ends: ByLeg<Option<End>>,
+    agreement: Agreement,
+}
+
+/// What both far ends said, or the one of them that has spoken.
+#[derive(Clone, Copy, Debug)]
+struct Agreement {
+    codec: Codec,
+    mux: Mux,
+    audio: bool,
+}
+
+/// Whether RTCP shares the port of RTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mux {
+    /// It has a port of its own.
+    No,
+    /// Until the answer it may come in either way (RFC 5761 section 5.1.1).
+    Offered,
+    /// It does.
+    Agreed,
 }
 
 /// A far end as last agreed on, or as it is expected before it answers.
@@ -87,9 +131,10 @@ impl MediaSession {
             sides,
             streams: Vec::new(),
             flows: BTreeMap::new(),
-            removing: 0,
+            removing: BTreeMap::new(),
             closing: Vec::new(),
             received: ByLeg::default(),
+            codec: None,
         }
     }
 
@@ -102,7 +147,8 @@ impl MediaSession {
     ) -> Result<(), NoPorts> {
         self.streams.resize(self.streams.len().max(offer.streams.len()), None);
         for (ports, stream) in self.streams.iter_mut().zip(&offer.streams) {
-            if ports.is_some() || stream.content == StreamContent::Off {
+            let StreamContent::Rtp(rtp) = &stream.content else { continue };
+            if ports.is_some() {
                 continue;
             }
             let a = draw(self.sides.a.address, now).ok_or(NoPorts)?;
@@ -110,7 +156,9 @@ impl MediaSession {
                 self.closing.push(a);
                 return Err(NoPorts);
             };
-            *ports = Some(StreamPorts { pairs: ByLeg { a, b }, ends: ByLeg::default() });
+            let mux = if rtp.mux { Mux::Offered } else { Mux::No };
+            let agreement = Agreement { codec: rtp.codec, mux, audio: stream.is_audio() };
+            *ports = Some(StreamPorts { pairs: ByLeg { a, b }, ends: ByLeg::default(), agreement });
         }
         Ok(())
     }
@@ -171,6 +219,9 @@ impl MediaSession {
                 *slot = None;
                 continue;
             };
+            let said = if offerer == LegName::A { b } else { a };
+            ports.agreement.codec = said.codec;
+            ports.agreement.mux = if a.mux && b.mux { Mux::Agreed } else { Mux::No };
             for (leg, rtp) in [(LegName::A, a), (LegName::B, b)] {
                 // A far end on hold by the unspecified address keeps its place.
                 let Some(far) = rtp.far.or(ports.ends[leg].and_then(|end| end.far)) else { continue };
@@ -186,6 +237,9 @@ impl MediaSession {
                 ports.ends[leg] = Some(End { far: Some(far), allowed, generation, payload_types });
             }
         }
+        let agreed = || self.streams.iter().flatten().map(|ports| ports.agreement);
+        let first = agreed().find(|agreement| agreement.audio).or_else(|| agreed().next());
+        self.codec = first.map(|agreement| agreement.codec.encoding).or(self.codec);
         self.apply(dscp)
     }
 
@@ -210,56 +264,82 @@ impl MediaSession {
     }
 
     /// Counts a flow that the datapath has removed.
-    pub(crate) fn removed(&mut self, leg: LegName, stats: FlowStats) {
-        self.removing = self.removing.saturating_sub(1);
-        self.received[leg] = self.received[leg].plus(stats.forwarded);
+    pub(crate) fn removed(&mut self, local: SocketAddr, stats: &FlowStats) {
+        let Some(carried) = self.removing.remove(&local) else { return };
+        let received = &mut self.received[carried.spec.owner.leg];
+        received.traffic = received.traffic.plus(stats.forwarded);
+        if carried.judged {
+            received.quality = received.quality.and(stats.quality);
+        }
     }
 
     /// The ports that nothing uses any more.
     pub(crate) fn take_unused(&mut self) -> Vec<PortPair> {
-        if self.removing == 0 { std::mem::take(&mut self.closing) } else { Vec::new() }
+        if self.removing.is_empty() { std::mem::take(&mut self.closing) } else { Vec::new() }
     }
 
     /// Whether the datapath still carries or counts anything of this call.
     pub(crate) fn is_carried(&self) -> bool {
-        !self.flows.is_empty() || self.removing > 0
+        !self.flows.is_empty() || !self.removing.is_empty()
     }
 
     /// What each leg's far end sent, by the flows that are gone.
-    pub(crate) const fn received(&self) -> &ByLeg<Traffic> {
+    pub(crate) const fn received(&self) -> &ByLeg<Received> {
         &self.received
     }
 
+    /// The codec that was agreed on last; none before an answer.
+    pub(crate) const fn codec(&self) -> Option<Encoding> {
+        self.codec
+    }
+
     /// The flows that the datapath was told to carry.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = &FlowSpec> {
+    pub(crate) fn flows(&self) -> impl Iterator<Item = &Carried> {
         self.flows.values()
     }
 
     /// Brings the datapath from the flows that it has to those wanted.
     fn apply(&mut self, dscp: u8) -> Vec<Output> {
-        let wanted: BTreeMap<SocketAddr, FlowSpec> =
-            self.wanted(dscp).map(|flow| (flow.local, flow)).collect();
-        let gone = self.flows.keys().filter(|local| !wanted.contains_key(local));
-        let mut outputs: Vec<Output> = gone.map(|&local| Output::RemoveFlow(local)).collect();
-        self.removing += outputs.len();
-        let changed = wanted.iter().filter(|&(local, flow)| self.flows.get(local) != Some(flow));
-        outputs.extend(changed.map(|(_, flow)| Output::PutFlow(flow.clone())));
+        let mut wanted = BTreeMap::new();
+        for carried in self.wanted(dscp) {
+            wanted.insert(carried.spec.local, carried);
+        }
+        let before = std::mem::take(&mut self.flows);
+        let mut outputs = Vec::new();
+        for (local, carried) in &before {
+            if !wanted.contains_key(local) {
+                outputs.push(Output::RemoveFlow(*local));
+                self.removing.insert(*local, carried.clone());
+            }
+        }
+        let is_new =
+            |carried: &&Carried| before.get(&carried.spec.local).map(|b| &b.spec) != Some(&carried.spec);
+        outputs.extend(wanted.values().filter(is_new).map(|carried| Output::PutFlow(carried.spec.clone())));
         self.flows = wanted;
         outputs
     }
 
-    fn wanted(&self, dscp: u8) -> impl Iterator<Item = FlowSpec> {
-        let directions = |ports| [LegName::A, LegName::B].map(|leg| (ports, leg));
-        self.streams
-            .iter()
-            .flatten()
-            .flat_map(directions)
-            .flat_map(move |(ports, leg)| self.direction(ports, leg, dscp).into_iter().flatten())
+    fn wanted(&self, dscp: u8) -> Vec<Carried> {
+        let has_audio = self.streams.iter().flatten().any(|ports| ports.agreement.audio);
+        let mut wanted = Vec::new();
+        for ports in self.streams.iter().flatten() {
+            for leg in [LegName::A, LegName::B] {
+                let judged = ports.agreement.audio || !has_audio;
+                wanted.extend(self.direction(ports, leg, dscp, judged).into_iter().flatten().flatten());
+            }
+        }
+        wanted
     }
 
     /// RTP and RTCP from `leg`'s far end to the opposite one; nothing while
     /// it is unknown who may send or where to.
-    fn direction(&self, ports: &StreamPorts, leg: LegName, dscp: u8) -> Option<[FlowSpec; 2]> {
+    fn direction(
+        &self,
+        ports: &StreamPorts,
+        leg: LegName,
+        dscp: u8,
+        judged: bool,
+    ) -> Option<[Option<Carried>; 2]> {
         let (from, to) = (ports.ends[leg]?, ports.ends[leg.other()]?);
         let far = to.far?;
         let (local, send_from) = (ports.pairs[leg], ports.pairs[leg.other()]);
@@ -273,12 +353,21 @@ impl MediaSession {
             follow_learned: self.sides[leg.other()].source == MediaSource::Nat,
             dscp,
         };
+        let Agreement { codec, mux, audio: _ } = ports.agreement;
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
-        let content = Content::rtp(to.payload_types);
-        Some([
-            flow(content, local.rtp(), send_from.rtp(), far.rtp),
-            flow(Content::rtcp(), local.rtcp(), send_from.rtcp(), far.rtcp),
-        ])
+        let content =
+            Content { clock_rate: codec.clock_rate, rtcp: mux != Mux::No, ..Content::rtp(to.payload_types) };
+        let rtp = Carried {
+            spec: flow(content, local.rtp(), send_from.rtp(), far.rtp),
+            codec: Some(codec.encoding),
+            judged,
+        };
+        let rtcp = (mux != Mux::Agreed).then(|| Carried {
+            spec: flow(Content::rtcp(), local.rtcp(), send_from.rtcp(), far.rtcp),
+            codec: None,
+            judged: false,
+        });
+        Some([Some(rtp), rtcp])
     }
 }
 

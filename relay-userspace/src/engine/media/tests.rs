@@ -88,7 +88,9 @@ fn a_stream_is_four_flows_between_the_two_far_ends() {
     assert_eq!(from_a.owner.leg, LegName::A);
     assert_eq!(from_a.source.allowed, "198.51.100.1/32".parse().unwrap());
     assert_eq!((from_a.send_from, from_a.send_to), (local_b, "198.51.100.2:7000".parse().unwrap()));
-    assert_eq!(from_a.content, Content::rtp(PayloadTypes::from_iter([0, 101])));
+    let spoken = Content::rtp(PayloadTypes::from_iter([0, 101]));
+    assert_eq!(from_a.content, Content { clock_rate: 8000, ..spoken });
+    assert_eq!(world.session.codec(), Some(Encoding::named("PCMU")));
     let rtcp = flows.iter().find(|flow| flow.local.port() == b.port() + 1).unwrap();
     assert_eq!((rtcp.owner.leg, rtcp.content), (LegName::B, Content::rtcp()));
     assert_eq!(rtcp.send_to, "198.51.100.1:6001".parse().unwrap());
@@ -115,6 +117,59 @@ fn the_way_back_is_open_before_the_answer_to_whom_was_asked() {
     let elsewhere = describe("198.51.100.9", &[7000]);
     for flow in puts(&world.agree(LegName::A, &offer, &elsewhere)) {
         assert_eq!(flow.source.generation, u8::from(flow.owner.leg == LegName::B));
+    }
+}
+
+/// The same, with RTCP on the port of RTP.
+fn describe_mux(address: &str, port: u16) -> Description {
+    let text = format!(
+        "v=0\r\nc=IN IP4 {address}\r\nm=audio {port} RTP/AVP 8 101\r\na=rtcp-mux\r\na=rtpmap:101 telephone-event/8000\r\n"
+    );
+    Description::parse(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn rtcp_shares_the_port_of_rtp_where_both_say_so() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, plain) = (describe_mux("198.51.100.1", 6000), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    let word = Word { description: &offer, signalled_from: IpAddr::from([203, 0, 113, 1]) };
+    let outputs = world.session.expected(LegName::A, word, IpAddr::from([198, 51, 100, 2]), 46);
+    let early: Vec<_> =
+        puts(&outputs).iter().map(|flow| (flow.content.has_rtp(), flow.content.rtcp)).collect();
+    assert_eq!(early, [(true, true), (false, true)], "before the answer it may come in either way");
+
+    let shared = describe_mux("198.51.100.2", 7000);
+    let outputs = world.agree(LegName::A, &offer, &shared);
+    assert_eq!(outputs.iter().filter(|output| matches!(output, Output::RemoveFlow(_))).count(), 1);
+    let flows: Vec<&FlowSpec> = world.session.flows().map(|flow| &flow.spec).collect();
+    assert_eq!(flows.len(), 2);
+    assert!(flows.iter().all(|flow| flow.content.has_rtp() && flow.content.rtcp));
+    assert_eq!(world.session.codec(), Some(Encoding::named("PCMA")));
+
+    world.agree(LegName::A, &offer, &plain);
+    assert_eq!(world.session.flows().count(), 4, "an answer without it takes it back");
+    assert!(world.session.flows().all(|flow| flow.spec.content.has_rtp() != flow.spec.content.rtcp));
+}
+
+#[test]
+fn quality_is_that_of_the_audio_and_outlives_its_flows() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (offer, answer) = (describe("198.51.100.1", &[6000]), describe("198.51.100.2", &[7000]));
+    world.offer(&offer).unwrap();
+    world.agree(LegName::A, &offer, &answer);
+    let flows: Vec<Carried> = world.session.flows().cloned().collect();
+    world.session.close();
+    for (flow, jitter_us) in flows.iter().zip([1, 20, 300, 4000]) {
+        let quality = Quality { expected: 10, lost: 1, jitter_us, ..Quality::default() };
+        world.session.removed(flow.spec.local, &FlowStats { quality, ..FlowStats::default() });
+    }
+    for leg in [LegName::A, LegName::B] {
+        let spoken =
+            flows.iter().position(|flow| flow.spec.owner.leg == leg && flow.codec.is_some()).unwrap();
+        let quality = world.session.received()[leg].quality;
+        assert_eq!((quality.expected, quality.lost), (10, 1), "not of RTCP");
+        assert_eq!(quality.jitter_us, [1, 20, 300, 4000][spoken]);
     }
 }
 
@@ -195,7 +250,7 @@ proptest! {
                         assert!(carried.remove(local), "removed what is not there");
                         removals += 1;
                         let forwarded = Traffic { packets: 1, bytes: 10 };
-                        session.removed(LegName::A, FlowStats { forwarded, ..FlowStats::default() });
+                        session.removed(*local, &FlowStats { forwarded, ..FlowStats::default() });
                     }
                     other => panic!("{other:?}"),
                 }
@@ -221,7 +276,8 @@ proptest! {
         let outputs = world.session.close();
         answer_removals(&mut world.session, &outputs, &mut carried);
         prop_assert!(carried.is_empty() && !world.session.is_carried());
-        prop_assert_eq!(world.session.received().a.packets, removals);
+        let received = world.session.received();
+        prop_assert_eq!(received.a.traffic.packets + received.b.traffic.packets, removals);
         for pair in world.session.take_unused() {
             world.ports.release(pair, Instant::ORIGIN);
         }

@@ -2,33 +2,41 @@
 //!
 //! A description is read line by line and only what the allow-list names is
 //! kept, so nothing else can cross: of a media section its kind, protocol and
-//! formats, where it wants its media (`c=`, the port, `a=rtcp:`), its direction
-//! and the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime`. Origin,
-//! session name, information, addresses, bandwidth, candidates, keys, sources,
-//! labels and whatever else a peer writes end here. What we send is written
-//! from scratch with our origin and our addresses.
+//! formats, where it wants its media (`c=`, the port, `a=rtcp:`, `a=rtcp-mux`),
+//! its direction, the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime` and,
+//! with `RTP/AVPF`, `rtcp-fb`. Origin, session name, information, addresses,
+//! bandwidth, candidates, keys, sources, labels and whatever else a peer writes
+//! end here. What we send is written from scratch with our origin and our
+//! addresses.
 //!
 //! Media sections correspond by position in offer and answer (RFC 3264 section
 //! 6), so one that we do not relay stays, with port zero. Relayed are `audio`
-//! and `video` over `RTP/AVP`; a host name as an address is refused, since the
-//! engine resolves nothing.
+//! and `video` over `RTP/AVP` and `RTP/AVPF`; a host name as an address is
+//! refused, since the engine resolves nothing. `group` and `mid` are left out,
+//! which unbundles what a peer would have bundled (RFC 8843 section 7.3.3): every
+//! section has ports of its own here.
+//!
+//! - [`line`]: the `m=` line;
+//! - [`attribute`]: the other lines that are kept.
+
+mod attribute;
+mod line;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
+use attribute::{Scope, Section};
+use line::{MediaLine, MediaStart};
+
+use crate::engine::encoding::Encoding;
 use crate::engine::flow::PayloadTypes;
 
 /// Media sections of one description; more are refused.
 pub(crate) const MAX_STREAMS: usize = 8;
 /// Formats of one media section; more are refused.
 const MAX_FORMATS: usize = 32;
-/// Bytes of the value of one codec attribute; a longer one is dropped.
-const MAX_ATTRIBUTE: usize = 512;
-/// As many digits in a row identify somebody, and no codec parameter of ours
-/// has them.
-const NUMBER_LIKE: usize = 7;
 
 /// Why a description cannot be relayed. Never carries its text.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -66,6 +74,15 @@ pub(crate) enum StreamContent {
     Rtp(Rtp),
 }
 
+impl StreamContent {
+    fn allows_mux(&self) -> bool {
+        match self {
+            Self::Rtp(rtp) => rtp.mux,
+            Self::Off => false,
+        }
+    }
+}
+
 /// A media section that we relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rtp {
@@ -76,8 +93,21 @@ pub(crate) struct Rtp {
     pub(crate) direction: Direction,
     /// Its payload types.
     pub(crate) payload_types: PayloadTypes,
+    /// What it prefers.
+    pub(crate) codec: Codec,
+    /// Whether RTCP may share the port of RTP (RFC 5761).
+    pub(crate) mux: bool,
     /// The allow-listed attributes, each a line with its end.
     attributes: String,
+}
+
+/// A codec as it is named in a description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codec {
+    /// Its name.
+    pub(crate) encoding: Encoding,
+    /// The ticks per second of its timestamps; zero when unknown.
+    pub(crate) clock_rate: u32,
 }
 
 /// Where a far end wants its media.
@@ -128,32 +158,6 @@ impl Direction {
     }
 }
 
-/// The tokens of an `m=` line that are repeated, each from a closed set so that
-/// none can carry anything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct MediaLine {
-    media: &'static str,
-    protocol: &'static str,
-    /// Separated by blanks.
-    formats: String,
-}
-
-/// The media types of RFC 4566, RFC 4103, RFC 6466.
-const MEDIA: [&str; 6] = ["audio", "video", "text", "application", "message", "image"];
-/// The protocols that a peer may name; what it offers under another name is
-/// refused under the last one.
-const PROTOCOLS: [&str; 9] = [
-    "RTP/AVP",
-    "RTP/SAVP",
-    "RTP/AVPF",
-    "RTP/SAVPF",
-    "UDP/TLS/RTP/SAVP",
-    "UDP/TLS/RTP/SAVPF",
-    "udptl",
-    "TCP/MSRP",
-    "udp",
-];
-
 impl Description {
     /// Reads a description. Line ends may be CRLF or LF; lines that we do not
     /// keep need not even be text.
@@ -179,8 +183,10 @@ impl Description {
                 section.take(*kind, value)?;
             }
         }
-        let streams =
-            sections.into_iter().map(|(start, section)| start.finish(section)).collect::<Result<_, _>>()?;
+        let streams = sections
+            .into_iter()
+            .map(|(start, section)| Stream::of(start, section))
+            .collect::<Result<_, _>>()?;
         Ok(Self { streams })
     }
 
@@ -217,15 +223,16 @@ impl Description {
             if let (Some(Stream { content: StreamContent::Rtp(rtp), line }), Some(anchor)) =
                 (self.streams.get(index), anchor)
             {
-                let MediaLine { media, protocol, formats } = line;
-                put(&mut body, format_args!("m={media} {} {protocol} {formats}\r\n", anchor.port()));
+                line.write(&mut body, anchor.port());
                 if anchor.ip() != our_address {
                     put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.ip())));
                 }
                 put(&mut body, format_args!("{}a={}\r\n", rtp.attributes, rtp.direction.as_str()));
+                if rtp.mux && counterpart.content.allows_mux() {
+                    body.push_str("a=rtcp-mux\r\n");
+                }
             } else {
-                let MediaLine { media, protocol, formats } = &counterpart.line;
-                put(&mut body, format_args!("m={media} 0 {protocol} {formats}\r\n"));
+                counterpart.line.write(&mut body, 0);
             }
         }
         body
@@ -243,114 +250,15 @@ pub(crate) struct Origin {
     pub(crate) address: IpAddr,
 }
 
-/// What may stand in the session part and in each media section.
-#[derive(Clone, Debug, Default)]
-struct Section {
-    address: Option<IpAddr>,
-    rtcp: Option<(u16, Option<IpAddr>)>,
-    direction: Option<Direction>,
-    attributes: Vec<(Codec, String)>,
-}
-
-/// An allow-listed codec attribute, and the payload type that it speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Codec {
-    Of(u8),
-    Any,
-}
-
-impl Section {
-    /// What a media section starts from (RFC 4566 sections 5.7 and 6).
-    fn inherited(&self) -> Self {
-        Self { address: self.address, direction: self.direction, rtcp: None, attributes: Vec::new() }
+impl Stream {
+    /// Whether it carries speech.
+    pub(crate) fn is_audio(&self) -> bool {
+        self.line.media == "audio"
     }
 
-    fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), SdpError> {
-        match kind {
-            b'c' => {
-                let value = text(value, 'c')?;
-                self.address = Some(connection(value).ok_or(SdpError::Malformed('c'))?);
-            }
-            b'a' => {
-                // An attribute that is not text is none that we keep.
-                if let Ok(attribute) = std::str::from_utf8(value) {
-                    self.attribute(attribute.trim_end());
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn attribute(&mut self, attribute: &str) {
-        if let Some(direction) = Direction::parse(attribute) {
-            self.direction = Some(direction);
-            return;
-        }
-        let Some((name, value)) = attribute.split_once(':') else { return };
-        if value.len() > MAX_ATTRIBUTE {
-            return;
-        }
-        match name {
-            "rtcp" => self.rtcp = rtcp(value),
-            "rtpmap" => self.attributes.extend(rtpmap(value)),
-            "fmtp" => self.attributes.extend(fmtp(value)),
-            "ptime" | "maxptime" => {
-                if let Ok(milliseconds) = value.trim().parse::<u16>() {
-                    self.attributes.push((Codec::Any, format!("a={name}:{milliseconds}\r\n")));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What an `m=` line says.
-struct MediaStart {
-    port: u16,
-    relayed: bool,
-    line: MediaLine,
-    payload_types: PayloadTypes,
-}
-
-impl MediaStart {
-    fn parse(value: &str) -> Result<Self, SdpError> {
-        let broken = SdpError::Malformed('m');
-        let mut words = value.split_ascii_whitespace();
-        let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
-            return Err(broken);
-        };
-        // `port/count` (RFC 4566 section 5.14) is for layered encodings: a single pair is anchored.
-        let port = port.split('/').next().and_then(|port| port.parse().ok()).ok_or(broken)?;
-        let media = known(&MEDIA, media).unwrap_or("application");
-        let protocol = known(&PROTOCOLS, protocol).unwrap_or("udp");
-        let relayed = matches!(media, "audio" | "video") && protocol == "RTP/AVP";
-        if !protocol.contains("RTP/") {
-            // Its formats are free text; whoever is refused needs only one of the right shape.
-            let formats = if protocol == "udptl" { "t38" } else { "*" }.to_owned();
-            let line = MediaLine { media, protocol, formats };
-            return Ok(Self { port, relayed: false, line, payload_types: PayloadTypes::default() });
-        }
-        let mut formats = String::new();
-        let mut payload_types = PayloadTypes::default();
-        for (index, word) in words.enumerate() {
-            if index == MAX_FORMATS {
-                return Err(SdpError::TooMany);
-            }
-            let payload_type = word.parse::<u8>().ok().filter(|&pt| pt < 128).ok_or(broken)?;
-            payload_types = payload_types.with(payload_type);
-            put(&mut formats, format_args!("{}{payload_type}", if index == 0 { "" } else { " " }));
-        }
-        if formats.is_empty() {
-            return Err(broken);
-        }
-        Ok(Self { port, relayed, line: MediaLine { media, protocol, formats }, payload_types })
-    }
-
-    fn finish(self, section: Section) -> Result<Stream, SdpError> {
-        let Self { port, relayed, line, payload_types } = self;
-        if !relayed || port == 0 {
-            return Ok(Stream { content: StreamContent::Off, line });
+    fn of(start: MediaStart, section: Section) -> Result<Self, SdpError> {
+        if !start.is_relayed() {
+            return Ok(Self { content: StreamContent::Off, line: start.line });
         }
         let address = section.address.ok_or(SdpError::Malformed('c'))?;
         let mut direction = section.direction.unwrap_or_default();
@@ -358,20 +266,42 @@ impl MediaStart {
             direction = direction.without_receiving();
             None
         } else {
-            let (rtcp_port, rtcp_address) = section.rtcp.unwrap_or((port.saturating_add(1), None));
+            let (rtcp_port, rtcp_address) = section.rtcp.unwrap_or((start.port.saturating_add(1), None));
             let rtcp = SocketAddr::new(rtcp_address.unwrap_or(address), rtcp_port);
-            Some(FarEnd { rtp: SocketAddr::new(address, port), rtcp })
+            Some(FarEnd { rtp: SocketAddr::new(address, start.port), rtcp })
         };
+        let payload_types = start.payload_set();
+        let codec = Codec::preferred(&start, &section);
+        let feedback = start.line.protocol.has_feedback();
         let attributes = section
             .attributes
             .into_iter()
-            .filter(|(codec, _)| match codec {
-                Codec::Of(payload_type) => payload_types.contains(*payload_type),
-                Codec::Any => true,
+            .filter(|attribute| match attribute.scope {
+                Scope::Section => true,
+                Scope::Format(payload_type) => payload_types.contains(payload_type),
+                Scope::Feedback(of) => feedback && of.is_none_or(|of| payload_types.contains(of)),
             })
-            .map(|(_, line)| line)
+            .map(|attribute| attribute.line)
             .collect();
-        Ok(Stream { content: StreamContent::Rtp(Rtp { far, direction, payload_types, attributes }), line })
+        let rtp = Rtp { far, direction, payload_types, codec, mux: section.mux, attributes };
+        Ok(Self { content: StreamContent::Rtp(rtp), line: start.line })
+    }
+}
+
+impl Codec {
+    /// The first that carries the medium itself.
+    fn preferred(start: &MediaStart, section: &Section) -> Self {
+        let of = |payload_type: u8| {
+            let mapped = section.encodings.iter().find(|(of, ..)| *of == payload_type);
+            let (encoding, clock_rate) = mapped
+                .map(|&(_, encoding, clock_rate)| (encoding, clock_rate))
+                .or_else(|| Encoding::of_static(payload_type))
+                .unwrap_or((Encoding::OTHER, 0));
+            Self { encoding, clock_rate }
+        };
+        let mut codecs = start.payload_types.iter().map(|&payload_type| of(payload_type));
+        let primary = codecs.clone().find(|codec| codec.encoding.is_primary());
+        primary.or_else(|| codecs.next()).unwrap_or(Self { encoding: Encoding::OTHER, clock_rate: 0 })
     }
 }
 
@@ -391,83 +321,6 @@ fn put(body: &mut String, what: std::fmt::Arguments<'_>) {
 
 fn text(value: &[u8], line: char) -> Result<&str, SdpError> {
     std::str::from_utf8(value).map_err(|_| SdpError::Malformed(line))
-}
-
-fn known<const N: usize>(set: &[&'static str; N], token: &str) -> Option<&'static str> {
-    set.iter().copied().find(|known| known.eq_ignore_ascii_case(token))
-}
-
-/// The unicast address of `IN IP4 192.0.2.1`.
-fn connection(value: &str) -> Option<IpAddr> {
-    let mut words = value.split_ascii_whitespace();
-    let (net, family, address) = (words.next()?, words.next()?, words.next()?);
-    let address: IpAddr = address.parse().ok()?;
-    let family_fits = match family {
-        "IP4" => address.is_ipv4(),
-        "IP6" => address.is_ipv6(),
-        _ => false,
-    };
-    (net == "IN" && family_fits && !address.is_multicast()).then_some(address)
-}
-
-/// `53020` or `53020 IN IP4 126.16.64.4` (RFC 3605 section 2.1); what cannot be
-/// read is as good as absent.
-fn rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {
-    let (port, address) = value.split_once(' ').map_or((value, None), |(port, rest)| (port, Some(rest)));
-    let port = port.trim().parse().ok().filter(|&port| port != 0)?;
-    match address {
-        None => Some((port, None)),
-        Some(address) => Some((port, Some(connection(address).filter(|address| !address.is_unspecified())?))),
-    }
-}
-
-/// `0 PCMU/8000`, `111 opus/48000/2` (RFC 4566 section 6).
-fn rtpmap(value: &str) -> Option<(Codec, String)> {
-    let (payload_type, encoding) = value.trim().split_once(' ')?;
-    let payload_type: u8 = payload_type.parse().ok()?;
-    let mut parts = encoding.trim().split('/');
-    let (name, clock, channels) = (parts.next()?, parts.next()?.parse::<u32>().ok()?, parts.next());
-    let name_fits = (1..=32).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
-        && !looks_like_a_number(name);
-    if !name_fits || clock > 999_999 || parts.next().is_some() {
-        return None;
-    }
-    let mut line = format!("a=rtpmap:{payload_type} {name}/{clock}");
-    if let Some(channels) = channels {
-        put(&mut line, format_args!("/{}", channels.parse::<u8>().ok()?));
-    }
-    line.push_str("\r\n");
-    Some((Codec::Of(payload_type), line))
-}
-
-/// `101 0-16`, `97 mode=30; octet-align=1`: parameters that could carry a
-/// telephone number are left out.
-fn fmtp(value: &str) -> Option<(Codec, String)> {
-    let (payload_type, parameters) = value.trim().split_once(' ')?;
-    let payload_type: u8 = payload_type.parse().ok()?;
-    let kept: Vec<&str> = parameters
-        .split(';')
-        .map(str::trim)
-        .filter(|parameter| {
-            !parameter.is_empty()
-                && parameter.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-                && !parameter.contains('@')
-                && !looks_like_a_number(parameter)
-        })
-        .collect();
-    if kept.is_empty() {
-        return None;
-    }
-    Some((Codec::Of(payload_type), format!("a=fmtp:{payload_type} {}\r\n", kept.join(";"))))
-}
-
-fn looks_like_a_number(text: &str) -> bool {
-    let mut digits = 0;
-    text.bytes().any(|byte| {
-        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
-        digits >= NUMBER_LIKE
-    })
 }
 
 #[cfg(test)]

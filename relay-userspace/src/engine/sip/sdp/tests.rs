@@ -63,6 +63,7 @@ fn only_what_the_allow_list_names_is_written_again() {
          a=fmtp:101 0-16\r\n\
          a=ptime:20\r\n\
          a=sendonly\r\n\
+         a=rtcp-mux\r\n\
          m=image 0 udptl t38\r\n\
          m=audio 0 RTP/SAVP 0\r\n"
     );
@@ -93,6 +94,65 @@ fn addresses_come_from_the_section_the_session_and_a_rtcp() {
     let anchors = [Some("192.0.2.1:40000".parse().unwrap()), Some("[2001:db8::9]:40002".parse().unwrap())];
     let written = description.write(ours(0), &anchors, None);
     assert!(written.contains("m=video 40002 RTP/AVP 96\r\nc=IN IP6 2001:db8::9\r\n"), "{written}");
+}
+
+#[test]
+fn an_answer_shares_a_port_with_rtcp_only_if_it_was_offered() {
+    let describe = |mux: &str| {
+        let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n{mux}");
+        Description::parse(text.as_bytes()).unwrap()
+    };
+    let (with, without) = (describe("a=rtcp-mux\r\n"), describe(""));
+    let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
+    for (offer, answer, shares) in [
+        (&with, &with, true),
+        (&with, &without, false),
+        (&without, &with, false),
+        (&without, &without, false),
+    ] {
+        let written = answer.write(ours(0), &anchors, Some(offer));
+        assert_eq!(written.contains("a=rtcp-mux\r\n"), shares, "{written}");
+    }
+}
+
+#[test]
+fn early_feedback_crosses_in_words_that_are_known() {
+    let section = "m=video 6000 PROTOCOL 96 97\r\n\
+        a=rtpmap:96 H264/90000\r\n\
+        a=rtcp-fb:* nack pli\r\n\
+        a=rtcp-fb:96 ccm fir\r\n\
+        a=rtcp-fb:96 trr-int 100\r\n\
+        a=rtcp-fb:98 nack\r\n\
+        a=rtcp-fb:96 alice\r\n\
+        a=rtcp-fb:x nack\r\n";
+    for (protocol, kept) in
+        [("RTP/AVPF", &["* nack pli", "96 ccm fir", "96 trr-int 100"][..]), ("RTP/AVP", &[])]
+    {
+        let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\n{}", section.replace("PROTOCOL", protocol));
+        let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
+        let written = Description::parse(text.as_bytes()).unwrap().write(ours(0), &anchors, None);
+        let found: Vec<&str> = written.lines().filter_map(|line| line.strip_prefix("a=rtcp-fb:")).collect();
+        assert_eq!(found, kept, "{written}");
+        assert!(written.contains(&format!("m=video 40000 {protocol} 96 97\r\n")));
+    }
+}
+
+#[test]
+fn the_codec_is_the_first_that_speaks() {
+    for (formats, maps, name, clock_rate) in [
+        ("0 8", "", "PCMU", 8000),
+        ("101 9", "a=rtpmap:101 telephone-event/8000\r\n", "G722", 8000),
+        ("111", "a=rtpmap:111 OPUS/48000/2\r\n", "opus", 48_000),
+        ("111", "a=rtpmap:111 alice/16000\r\n", "other", 16_000),
+        ("0", "a=rtpmap:0 PCMU/16000\r\n", "PCMU", 16_000),
+        ("96", "", "other", 0),
+        ("13", "", "CN", 8000),
+    ] {
+        let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP {formats}\r\n{maps}");
+        let description = Description::parse(text.as_bytes()).unwrap();
+        let codec = rtp(&description.streams[0]).codec;
+        assert_eq!((codec.encoding.as_str(), codec.clock_rate), (name, clock_rate), "{formats} {maps}");
+    }
 }
 
 #[test]
@@ -152,9 +212,11 @@ fn line() -> impl Strategy<Value = String> {
         Just("c=IN IP6 2001:db8::7".to_owned()),
         Just("a=sendonly".to_owned()),
         Just("a=inactive".to_owned()),
+        Just("a=rtcp-mux".to_owned()),
+        "a=rtcp-fb:(\\*|[0-9]{1,3}) (nack|ccm fir|SECRET|trr-int [0-9]{1,9})",
         (0..128_u8, "[A-Za-z]{1,8}").prop_map(|(pt, name)| format!("a=rtpmap:{pt} {name}/8000")),
         (0..128_u8, "[ -~]{0,40}").prop_map(|(pt, value)| format!("a=fmtp:{pt} {value}")),
-        ("(audio|video|image|x)", any::<u16>(), "(RTP/AVP|RTP/SAVP|udptl|y)", 0..128_u8)
+        ("(audio|video|image|x)", any::<u16>(), "(RTP/AVP|RTP/AVPF|RTP/SAVP|udptl|y)", 0..128_u8)
             .prop_map(|(media, port, protocol, pt)| format!("m={media} {port} {protocol} {pt} 0")),
         "[a-z]=[ -~]{0,40}",
         Just("a=secret:SECRET".to_owned()),

@@ -1,0 +1,281 @@
+//! Call detail records. The second version adds how media went.
+
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as WordError, StrDeserializer};
+use serde::{Deserialize, Serialize};
+
+use super::{Stored, proxy, read, time};
+use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::encoding::Encoding;
+use crate::engine::flow::MediaPath;
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::quality::Mos;
+use crate::engine::time::Timestamp;
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CdrV1 {
+    session: u128,
+    leg: SideV1,
+    binding: Option<u128>,
+    tenant: String,
+    project: String,
+    inbound: bool,
+    proxy: Option<String>,
+    remote_country: Option<String>,
+    trunk: String,
+    start: i64,
+    answer: Option<i64>,
+    end: i64,
+    billable_seconds: u64,
+    /// Packets and bytes.
+    received: (u64, u64),
+    sent: (u64, u64),
+    released_by: SideV1,
+    cause: String,
+    sip_status: Option<u16>,
+    emergency: bool,
+}
+
+/// What came before, and media.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CdrV2(CdrV1, MediaV2);
+
+#[derive(Serialize, Deserialize)]
+struct MediaV2 {
+    path: Option<PathV2>,
+    codec: Option<String>,
+    expected: u64,
+    lost: u64,
+    reordered: u64,
+    jitter_us: u32,
+    /// In hundredths.
+    mos: Option<u16>,
+    one_way: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum PathV2 {
+    XdpNative,
+    XdpGeneric,
+    Sockets,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SideV1 {
+    A,
+    B,
+    Platform,
+}
+
+impl Stored for Cdr {
+    const VERSION: u8 = 2;
+    type Shape = CdrV2;
+
+    fn to_shape(&self) -> CdrV2 {
+        CdrV2(to_v1(self), to_media(&self.media))
+    }
+
+    fn from_shape(CdrV2(record, media): CdrV2) -> Result<Self, String> {
+        Ok(Self { media: from_media(media)?, ..from_v1(record)? })
+    }
+
+    fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
+        (version == 1).then(|| from_v1(read(record)?))
+    }
+}
+
+fn to_media(media: &LegMedia) -> MediaV2 {
+    MediaV2 {
+        path: media.path.map(|path| match path {
+            MediaPath::XdpNative => PathV2::XdpNative,
+            MediaPath::XdpGeneric => PathV2::XdpGeneric,
+            MediaPath::Sockets => PathV2::Sockets,
+        }),
+        codec: media.codec.map(|codec| codec.as_str().to_owned()),
+        expected: media.expected,
+        lost: media.lost,
+        reordered: media.reordered,
+        jitter_us: media.jitter_us,
+        mos: media.mos.map(Mos::hundredths),
+        one_way: media.one_way,
+    }
+}
+
+fn from_media(record: MediaV2) -> Result<LegMedia, String> {
+    let mos = |hundredths| Mos::from_hundredths(hundredths).ok_or("its score is off the scale");
+    Ok(LegMedia {
+        path: record.path.map(|path| match path {
+            PathV2::XdpNative => MediaPath::XdpNative,
+            PathV2::XdpGeneric => MediaPath::XdpGeneric,
+            PathV2::Sockets => MediaPath::Sockets,
+        }),
+        codec: record.codec.as_deref().map(Encoding::named),
+        expected: record.expected,
+        lost: record.lost,
+        reordered: record.reordered,
+        jitter_us: record.jitter_us,
+        mos: record.mos.map(mos).transpose()?,
+        one_way: record.one_way,
+    })
+}
+
+fn to_v1(cdr: &Cdr) -> CdrV1 {
+    let traffic = |traffic: Traffic| (traffic.packets, traffic.bytes);
+    CdrV1 {
+        session: cdr.session.to_bits(),
+        leg: match cdr.leg {
+            LegName::A => SideV1::A,
+            LegName::B => SideV1::B,
+        },
+        binding: cdr.binding.map(BindingId::to_bits),
+        tenant: cdr.tenant.clone(),
+        project: cdr.project.clone(),
+        inbound: cdr.direction == Direction::Inbound,
+        proxy: cdr.proxy.map(|proxy| proxy.to_string()),
+        remote_country: cdr.remote_country.map(|country| country.to_string()),
+        trunk: cdr.trunk.clone(),
+        start: cdr.start.unix_microseconds(),
+        answer: cdr.answer.map(Timestamp::unix_microseconds),
+        end: cdr.end.unix_microseconds(),
+        billable_seconds: cdr.billable_seconds,
+        received: traffic(cdr.received),
+        sent: traffic(cdr.sent),
+        released_by: match cdr.release.side {
+            ReleaseSide::A => SideV1::A,
+            ReleaseSide::B => SideV1::B,
+            ReleaseSide::Platform => SideV1::Platform,
+        },
+        cause: cdr.release.cause.as_str().to_owned(),
+        sip_status: cdr.release.sip_status,
+        emergency: cdr.emergency,
+    }
+}
+
+fn from_v1(record: CdrV1) -> Result<Cdr, String> {
+    let traffic = |(packets, bytes)| Traffic { packets, bytes };
+    let country = |text: String| text.parse().map_err(|_| "its country is not one".to_owned());
+    Ok(Cdr {
+        session: SessionId::from_bits(record.session),
+        leg: match record.leg {
+            SideV1::A => LegName::A,
+            SideV1::B => LegName::B,
+            SideV1::Platform => return Err("it belongs to no leg".into()),
+        },
+        binding: record.binding.map(BindingId::from_bits),
+        tenant: record.tenant,
+        project: record.project,
+        direction: if record.inbound { Direction::Inbound } else { Direction::Outbound },
+        proxy: record.proxy.as_deref().map(proxy).transpose()?,
+        remote_country: record.remote_country.map(country).transpose()?,
+        trunk: record.trunk,
+        start: time(record.start),
+        answer: record.answer.map(time),
+        end: time(record.end),
+        billable_seconds: record.billable_seconds,
+        received: traffic(record.received),
+        sent: traffic(record.sent),
+        media: LegMedia::default(),
+        release: Release {
+            side: match record.released_by {
+                SideV1::A => ReleaseSide::A,
+                SideV1::B => ReleaseSide::B,
+                SideV1::Platform => ReleaseSide::Platform,
+            },
+            cause: cause(&record.cause)?,
+            sip_status: record.sip_status,
+        },
+        emergency: record.emergency,
+    })
+}
+
+/// The cause whose word this is.
+fn cause(word: &str) -> Result<Cause, String> {
+    let word: StrDeserializer<'_, WordError> = word.into_deserializer();
+    Cause::deserialize(word).map_err(|_| "its release cause is not one".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{decode, encode};
+    use super::*;
+
+    fn cdr() -> Cdr {
+        Cdr {
+            session: SessionId::from_bits(1),
+            leg: LegName::B,
+            binding: None,
+            tenant: "t".to_owned(),
+            project: "p".to_owned(),
+            direction: Direction::Inbound,
+            proxy: None,
+            remote_country: None,
+            trunk: "k".to_owned(),
+            start: time(1),
+            answer: None,
+            end: time(2),
+            billable_seconds: 3,
+            received: Traffic { packets: 4, bytes: 5 },
+            sent: Traffic { packets: 6, bytes: 7 },
+            media: LegMedia::default(),
+            release: Release { side: ReleaseSide::A, cause: Cause::Busy, sip_status: Some(486) },
+            emergency: false,
+        }
+    }
+
+    /// The first shape never changes: these bytes are in files out there.
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let first =
+            b"\x01\x01\x01\0\x01t\x01p\x01\0\0\x01k\x02\0\x04\x03\x04\x05\x06\x07\0\x04busy\x01\xe6\x03\0";
+        assert_eq!(decode::<Cdr>(first).unwrap(), cdr());
+    }
+
+    #[test]
+    fn how_media_went_survives() {
+        let media = LegMedia {
+            path: Some(MediaPath::XdpGeneric),
+            codec: Some(Encoding::named("opus")),
+            expected: 1000,
+            lost: 10,
+            reordered: 2,
+            jitter_us: 1500,
+            mos: Mos::from_hundredths(412),
+            one_way: true,
+        };
+        let written = Cdr { media, ..cdr() };
+        let mut bytes = encode(&written).unwrap();
+        assert_eq!(bytes[0], 2);
+        assert_eq!(decode::<Cdr>(&bytes).unwrap(), written);
+        bytes[0] = 3;
+        assert!(decode::<Cdr>(&bytes).is_err());
+    }
+
+    #[test]
+    fn every_cause_survives_its_word() {
+        use Cause::*;
+        let causes = [
+            Normal,
+            Cancelled,
+            Busy,
+            Declined,
+            NoAnswer,
+            Unreachable,
+            Rejected,
+            NoBinding,
+            BindingEnded,
+            Anonymous,
+            NoRoute,
+            NotAcceptable,
+            Overload,
+            MediaFailure,
+            MediaTimeout,
+            ProtocolError,
+            MaxDuration,
+            Operator,
+            Shutdown,
+        ];
+        for cause in causes {
+            assert_eq!(super::cause(cause.as_str()), Ok(cause));
+        }
+    }
+}
