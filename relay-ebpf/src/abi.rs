@@ -6,9 +6,11 @@
 //! into the control plane's memory, so a flow is put and removed without a
 //! system call.
 //!
-//! Who writes what never overlaps: the control plane writes [`FlowSlot`] and
-//! [`HopSlot`], the program writes [`LearnedSource`] and [`FlowCount`]. An
-//! update of a flow therefore cannot erase what was learned or counted.
+//! Who writes what never overlaps: the control plane writes the state and the
+//! bodies of a [`FlowSlot`] and [`HopSlot`], the program writes [`LearnedSource`]
+//! and [`FlowCount`]. An update of a flow therefore cannot erase what was learned
+//! or counted. What was learned stands beside the bodies, so that one look-up
+//! finds both; nobody ever writes a whole [`FlowSlot`].
 //!
 //! Publication. A slot holds two bodies; `state` names the live one by its
 //! sequence number (its lowest bit is the body's index) and is zero when there
@@ -35,7 +37,7 @@ use core::mem::{align_of, offset_of, size_of};
 use crate::verdict::Verdict;
 
 pub use address::{Address, End, Family, Port};
-pub use flow::{Content, Flow, FlowSlot};
+pub use flow::{Allowed, Content, Exit, Flow, FlowSlot};
 pub use hop::{Hop, HopSlot, mac_words};
 pub use layout::Layout;
 pub use record::{FlowCount, LearnedSource, Phase};
@@ -59,8 +61,6 @@ pub const BARE_PROGRAM: &str = "bare";
 pub const LAYOUT: &str = "LAYOUT";
 /// Array of [`FlowSlot`], one per media address and port.
 pub const FLOWS: &str = "FLOWS";
-/// Array of [`LearnedSource`], as [`FLOWS`].
-pub const LEARNED: &str = "LEARNED";
 /// Array of [`FlowCount`], as [`FLOWS`].
 pub const COUNTS: &str = "COUNTS";
 /// Array of [`HopSlot`].
@@ -74,7 +74,7 @@ pub const DEVICES: &str = "DEVICES";
 /// bytes. Small per-map overheads of the kernel are not counted.
 #[must_use]
 pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
-    let per_slot = size_of::<FlowSlot>() + size_of::<LearnedSource>() + size_of::<FlowCount>();
+    let per_slot = size_of::<FlowSlot>() + size_of::<FlowCount>();
     let verdicts = Verdict::COUNT as u64 * size_of::<u64>() as u64 * cpus;
     // A device map keeps a bucket and, per device, one record of at most a cache line or two.
     let devices = MAX_DEVICES as u64 * 128;
@@ -88,8 +88,10 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Flow>() == 88 && align_of::<Flow>() == 8);
-    assert!(size_of::<FlowSlot>() == 192 && offset_of!(FlowSlot, bodies) == 8);
+    assert!(size_of::<Flow>() == 96 && align_of::<Flow>() == 8);
+    assert!(size_of::<FlowSlot>() == 256 && align_of::<FlowSlot>() == 64);
+    assert!(offset_of!(Flow, send_from_rest) == 56);
+    assert!(FlowSlot::offset_of_body(0) == 8 && FlowSlot::offset_of_body(1) == 128);
     assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
     assert!(size_of::<FlowCount>() == 32);
     assert!(size_of::<Hop>() == 20 && size_of::<HopSlot>() == 32);
@@ -98,14 +100,12 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{FlowCount, FlowSlot, HopSlot, Layout, LearnedSource};
+    use super::{FlowCount, FlowSlot, HopSlot, Layout};
 
     // SAFETY: `repr(C)` of integers and of `repr(transparent)` integers, every
     // byte is a field (the size asserts above leave no room for padding), and
     // every bit pattern is a value.
     unsafe impl aya::Pod for FlowSlot {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for LearnedSource {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowCount {}
     // SAFETY: as above.

@@ -3,13 +3,15 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use relay_ebpf::abi::{Address, End, Flow, LearnedSource, Phase};
-use relay_ebpf::header::{Ethernet, RTCP_MIN, RTP_MIN, Rtp, Udp};
+use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase};
+use relay_ebpf::header::{Ethernet, Udp};
+use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 
 use crate::forward;
-use crate::maps::{self, Cell};
+use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
+use crate::packet::Frame;
 
 /// The verdict on a datagram to a media address and port.
 #[inline(always)]
@@ -17,15 +19,17 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
     let slot = datagram.slot;
     let Some(live) = maps::flow(slot) else { return Err(Verdict::NoFlow) };
     let flow = live.fields();
-    let payload = match admit(context, &datagram, flow) {
+    let payload = match admit(context, &datagram, live) {
         Ok(payload) => payload,
         Err(verdict) => return refused(slot, verdict),
     };
-    let to = destination(flow);
-    let from = flow.send_from();
-    let (class, hop) = (flow.traffic_class(), flow.hop());
-    // A followed source may live elsewhere than the far end that the hop was resolved for.
-    let hop = if to.address == flow.send_to().address { maps::hop(hop) } else { None };
+    let (from, class) = (flow.send_from(), flow.traffic_class());
+    let (to, hop) = match followed(flow) {
+        // A followed source may live elsewhere than the far end that the hop was resolved for.
+        Some(to) if !same(N::FAMILY, &to, &flow.send_to()) => (to, None),
+        Some(to) => (to, maps::hop(flow.hop())),
+        None => (flow.send_to(), maps::hop(flow.hop())),
+    };
     if !live.is_whole() {
         return refused(slot, Verdict::FlowChanging);
     }
@@ -38,16 +42,20 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
     }
 }
 
+/// STUN for the daemon is neither forwarded nor refused.
 #[inline(always)]
 fn refused(slot: u32, verdict: Verdict) -> Result<Verdict, Verdict> {
-    maps::count_refused(slot);
+    if !matches!(verdict, Verdict::LocalStun) {
+        maps::count_refused(slot);
+    }
     Err(verdict)
 }
 
 /// The bytes of UDP payload, when the flow admits the datagram.
 #[inline(always)]
-fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, flow: &Flow) -> Result<u16, Verdict> {
+fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, live: LiveFlow) -> Result<u16, Verdict> {
     const UDP: u16 = size_of::<Udp>() as u16;
+    let flow = live.fields();
     let length = datagram.udp.length();
     // Bytes between the two lengths would cross unseen.
     if length < UDP || length != datagram.network.payload_length() {
@@ -57,39 +65,43 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, flow: &Flow) 
         return Err(Verdict::NoUdpChecksum);
     }
     let payload = length - UDP;
-    if payload < if flow.is_rtcp() { RTCP_MIN } else { RTP_MIN } {
-        return Err(Verdict::TooShort);
-    }
-    let rtp: &mut Rtp = datagram.frame.view(size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>())?;
-    content(flow, rtp)?;
+    let class = content::<N>(flow, datagram.frame, payload)?;
     if datagram.network.hops_left() <= 1 {
         return Err(Verdict::TtlExpired);
     }
     let source = End { address: datagram.network.source(), port: datagram.udp.source() };
-    let cell = maps::learned(datagram.slot).ok_or(Verdict::NoFlow)?;
-    check_source(context, datagram.slot, cell, flow, source)?;
+    if matches!(class, Class::Stun) {
+        // The daemon tells who may ask; it decides nothing about the source of media.
+        return Err(if flow.allows_source(&source.address) {
+            Verdict::LocalStun
+        } else {
+            Verdict::SourceNotAllowed
+        });
+    }
+    check_source::<N>(context, datagram.slot, live.cell(), flow, source)?;
     Ok(payload)
 }
 
+/// The class of the datagram, when the flow takes it and its header holds.
 #[inline(always)]
-fn content(flow: &Flow, rtp: &Rtp) -> Result<(), Verdict> {
-    if !rtp.is_version_2() {
-        return Err(Verdict::NotRtp);
-    }
-    if flow.is_rtcp() {
-        if !rtp.is_rtcp_type() {
-            return Err(Verdict::NotRtcp);
+fn content<N: Network>(flow: &Flow, frame: Frame, payload: u16) -> Result<Class, Verdict> {
+    let at = size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>();
+    let rule = flow.rule();
+    let class = rule.class_of(payload, || frame.bytes(at))?;
+    if matches!(class, Class::Rtp) {
+        let [first, _] = frame.bytes(at)?;
+        // Most packets announce nothing beyond the fixed header.
+        if first != 0x80 {
+            rule.rtp_payload(first, payload, |offset| frame.bytes_beyond(at, offset))?;
         }
-    } else if !flow.allows_payload_type(rtp.payload_type()) {
-        return Err(Verdict::PayloadType);
     }
-    Ok(())
+    Ok(class)
 }
 
 /// Accepts the locked source; the first source that signalling allows is
 /// locked.
 #[inline(always)]
-fn check_source(
+fn check_source<N: Network>(
     context: &XdpContext,
     slot: u32,
     cell: Cell,
@@ -99,12 +111,7 @@ fn check_source(
     let epoch = flow.epoch();
     let word = cell.word();
     if word == LearnedSource::word(epoch, Phase::Locked) {
-        let learned = cell.source();
-        return if learned.port == source.port && same(&learned.address, &source.address) {
-            Ok(())
-        } else {
-            Err(Verdict::WrongSource)
-        };
+        return if cell.holds(N::FAMILY, &source) { Ok(()) } else { Err(Verdict::WrongSource) };
     }
     let age = epoch.wrapping_sub(LearnedSource::epoch_of(word));
     if age == 0 {
@@ -124,22 +131,22 @@ fn check_source(
     Ok(())
 }
 
-/// Where the flow sends: the far end as signalled, or where its packets come
-/// from once that is known.
+/// Where the far end's packets come from, when the flow follows them and that
+/// is known.
 #[inline(always)]
-fn destination(flow: &Flow) -> End {
-    let signalled = flow.send_to();
-    let Some(opposite) = flow.follows() else { return signalled };
-    let Some(live) = maps::flow(opposite) else { return signalled };
-    let Some(cell) = maps::learned(opposite) else { return signalled };
-    if cell.word() == LearnedSource::word(live.fields().epoch(), Phase::Locked) {
-        cell.source()
-    } else {
-        signalled
-    }
+fn followed(flow: &Flow) -> Option<End> {
+    let live = maps::flow(flow.follows()?)?;
+    let cell = live.cell();
+    let locked = LearnedSource::word(live.fields().epoch(), Phase::Locked);
+    if cell.word() == locked { Some(cell.source()) } else { None }
 }
 
+/// Whether two ends of one family have one address.
 #[inline(always)]
-fn same(left: &Address, right: &Address) -> bool {
-    left.words() == right.words()
+fn same(family: Family, left: &End, right: &End) -> bool {
+    let (left, right) = (left.address.words(), right.address.words());
+    match family {
+        Family::V4 => left[0] == right[0],
+        Family::V6 => left == right,
+    }
 }

@@ -17,10 +17,6 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 pub const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
 /// Protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
-/// The shortest RTP packet: a fixed header (RFC 3550 section 5.1).
-pub const RTP_MIN: u16 = 12;
-/// The shortest RTCP packet: a header and one source (RFC 3550 section 6.4).
-pub const RTCP_MIN: u16 = 8;
 
 /// Ethernet II.
 #[repr(C)]
@@ -225,39 +221,6 @@ impl Udp {
     }
 }
 
-/// The first bytes of RTP and RTCP, which tell them apart (RFC 5761 section 4).
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Rtp {
-    /// Version and flags.
-    pub version_flags: u8,
-    /// Marker and payload type of RTP; packet type of RTCP.
-    pub marker_type: u8,
-}
-
-impl Rtp {
-    /// Whether the first byte is one of RTP or RTCP (RFC 7983 section 7).
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_version_2(&self) -> bool {
-        self.version_flags >> 6 == 2
-    }
-
-    /// The payload type of RTP.
-    #[inline(always)]
-    #[must_use]
-    pub const fn payload_type(&self) -> u8 {
-        self.marker_type & 0x7f
-    }
-
-    /// Whether this is one of RTCP's packet types.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_rtcp_type(&self) -> bool {
-        matches!(self.marker_type, 192..=223)
-    }
-}
-
 /// An IPv4 address as it stands in a packet.
 #[inline(always)]
 #[must_use]
@@ -371,13 +334,5 @@ mod tests {
         assert_eq!(header.version_class, [0x6b, 0x8c, 0xde, 0xf0]);
         assert_eq!(header.traffic_class(), 0xb8);
         assert_eq!(header.version(), 6);
-    }
-
-    #[test]
-    fn first_bytes_are_told_apart_as_rfc_7983_does() {
-        for first in 0..=255_u8 {
-            let rtp = Rtp { version_flags: first, marker_type: 0 };
-            assert_eq!(rtp.is_version_2(), (128..=191).contains(&first));
-        }
     }
 }

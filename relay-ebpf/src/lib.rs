@@ -3,9 +3,9 @@
 //!
 //! This library holds no packet pointer, map or helper call, so that it builds
 //! and is tested on the host: map layouts ([`abi`]), checksum arithmetic
-//! ([`checksum`]), header layouts ([`header`]) and what may become of a packet
-//! ([`verdict`]). The program itself is the binary `relay`, built for
-//! `bpfel-unknown-none` alone.
+//! ([`checksum`]), header layouts ([`header`]), what a datagram is ([`media`]) and
+//! what may become of it ([`verdict`]). The program itself is the binary `relay`,
+//! built for `bpfel-unknown-none` alone.
 
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -16,4 +16,5 @@
 pub mod abi;
 pub mod checksum;
 pub mod header;
+pub mod media;
 pub mod verdict;

@@ -22,8 +22,6 @@ const SEQ_CST: AtomicOrdering = AtomicOrdering::SeqCst;
 #[map]
 static FLOWS: Array<FlowSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-static LEARNED: Array<LearnedSource> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-#[map]
 static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);
@@ -57,26 +55,30 @@ pub(crate) fn slot(address: &Address, family: Family, port: Port) -> Result<u32,
 /// The flow of a slot.
 #[inline(always)]
 pub(crate) fn flow(slot: u32) -> Option<LiveFlow> {
-    let flows = FLOWS.get_ptr(slot)?;
+    let place = FLOWS.get_ptr_mut(slot)?;
     // SAFETY: a map value stays where it is as long as the map lives; `state`
     // is written by another thread, hence volatile.
-    let state = unsafe { read_volatile(addr_of!((*flows).state)) };
+    let state = unsafe { read_volatile(addr_of!((*place).state)) };
     if state == 0 {
         return None;
     }
-    // SAFETY: the index is 0 or 1.
-    let body = unsafe { addr_of!((*flows).bodies).cast::<Flow>().add((state & 1) as usize) };
-    Some(LiveFlow { state, body })
+    Some(LiveFlow { state, place })
 }
 
-/// The live body of a slot.
+/// The live body of a slot, and its cell.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveFlow {
     state: u32,
-    body: *const Flow,
+    place: *mut FlowSlot,
 }
 
 impl LiveFlow {
+    #[inline(always)]
+    fn body(&self) -> *const Flow {
+        // SAFETY: one of the two bodies within the value.
+        unsafe { self.place.byte_add(FlowSlot::offset_of_body(self.state)).cast() }
+    }
+
     /// Its fields. They are only to be acted upon once [`LiveFlow::is_whole`]
     /// said so after they were read.
     #[inline(always)]
@@ -84,7 +86,7 @@ impl LiveFlow {
         // SAFETY: a live body; the control plane writes the other one. Were it
         // to write this one (two updates within one packet), integers without
         // invariants would be read, and `is_whole` would reject them.
-        unsafe { &*self.body }
+        unsafe { &*self.body() }
     }
 
     /// Whether what was read so far belongs to one and the same flow.
@@ -92,21 +94,22 @@ impl LiveFlow {
     pub(crate) fn is_whole(&self) -> bool {
         keep_order();
         // SAFETY: as above.
-        let sequence = unsafe { read_volatile(self.body.cast::<u32>()) };
+        let sequence = unsafe { read_volatile(self.body().cast::<u32>()) };
         keep_order();
         sequence == self.state
+    }
+
+    /// Where its learned source lives.
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> Cell {
+        // SAFETY: a field of the value, which the program alone writes.
+        Cell(unsafe { addr_of_mut!((*self.place).learned) })
     }
 }
 
 /// The cell where a flow's learned source lives.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell(*mut LearnedSource);
-
-/// The cell of a slot.
-#[inline(always)]
-pub(crate) fn learned(slot: u32) -> Option<Cell> {
-    LEARNED.get_ptr_mut(slot).map(Cell)
-}
 
 impl Cell {
     /// Epoch and phase.
@@ -119,13 +122,32 @@ impl Cell {
     /// The source, to be believed only in a locked cell.
     #[inline(always)]
     pub(crate) fn source(self) -> End {
+        let [first, second, third, fourth] = [self.quad(0), self.quad(1), self.quad(2), self.quad(3)];
+        End { address: Address::from_words([first, second, third, fourth]), port: self.port() }
+    }
+
+    /// Whether a locked cell of this family holds `source`.
+    #[inline(always)]
+    pub(crate) fn holds(self, family: Family, source: &End) -> bool {
+        let words = source.address.words();
+        let rest = match family {
+            Family::V4 => true,
+            Family::V6 => self.quad(1) == words[1] && self.quad(2) == words[2] && self.quad(3) == words[3],
+        };
+        self.port() == source.port && self.quad(0) == words[0] && rest
+    }
+
+    #[inline(always)]
+    fn port(self) -> Port {
         // SAFETY: as above.
-        unsafe {
-            End {
-                address: read_volatile(addr_of!((*self.0).address)),
-                port: read_volatile(addr_of!((*self.0).port)),
-            }
-        }
+        unsafe { read_volatile(addr_of!((*self.0).port)) }
+    }
+
+    /// One word of the address.
+    #[inline(always)]
+    fn quad(self, index: usize) -> u32 {
+        // SAFETY: as above; an address is four words.
+        unsafe { read_volatile(addr_of!((*self.0).address).cast::<u32>().add(index)) }
     }
 
     /// Fixes `source` for `epoch`, unless another CPU was faster than `seen`.

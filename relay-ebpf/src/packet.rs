@@ -1,5 +1,7 @@
 //! The only raw packet pointers.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use relay_ebpf::verdict::Verdict;
@@ -40,6 +42,35 @@ impl Frame {
         // even addresses; frames start at one and so do all headers in them.
         Ok(unsafe { &mut *(at as *mut T) })
     }
+
+    /// The two bytes at `offset`.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, offset: usize) -> Result<[u8; 2], Verdict> {
+        self.view::<[u8; 2]>(offset).copied()
+    }
+
+    /// The two bytes that are `beyond` the fixed `offset`.
+    #[inline(always)]
+    pub(crate) fn bytes_beyond(&self, offset: usize, beyond: u16) -> Result<[u8; 2], Verdict> {
+        if beyond > REACH {
+            return Err(Verdict::Truncated);
+        }
+        self.bytes(offset + within_reach(beyond))
+    }
+}
+
+/// How far into a frame a variable offset may reach: more than any frame in one
+/// buffer has, and little enough for the verifier.
+const REACH: u16 = 0x3fff;
+
+/// Bounds an offset in sight of the verifier. The compiler has proved the bound
+/// before and would leave it out, had it not to take this instruction as it is.
+#[inline(always)]
+fn within_reach(offset: u16) -> usize {
+    let mut offset = u64::from(offset);
+    // SAFETY: arithmetic on one register.
+    unsafe { asm!("{0} &= {1}", inout(reg) offset, const REACH, options(pure, nomem, nostack)) };
+    offset as usize
 }
 
 /// Types that may overlay packet bytes.
@@ -58,8 +89,8 @@ unsafe impl Plain for relay_ebpf::header::Ipv4 {}
 unsafe impl Plain for relay_ebpf::header::Ipv6 {}
 // SAFETY: as above.
 unsafe impl Plain for relay_ebpf::header::Udp {}
-// SAFETY: as above.
-unsafe impl Plain for relay_ebpf::header::Rtp {}
+// SAFETY: bytes.
+unsafe impl Plain for [u8; 2] {}
 
 /// The index of the interface that the frame came in on.
 #[inline(always)]

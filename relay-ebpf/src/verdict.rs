@@ -4,7 +4,7 @@
 //! counters; [`Verdict::action`] is the only place where a reason becomes an
 //! action. Outside our media addresses and ports nothing is dropped: the host's
 //! own traffic (and signalling) passes whatever it looks like. Inside them
-//! nothing passes.
+//! nothing passes but STUN where a call agreed on ICE.
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,10 @@ verdicts! {
     /// UDP to a media address, outside the media ports.
     NotOurPort = "not-our-port",
 
+    /// STUN to a port where the session description agreed on ICE: for the
+    /// daemon's own socket, which answers.
+    LocalStun = "local-stun",
+
     /// Media inside a VLAN tag: only untagged media is relayed.
     Tagged = "tagged",
     /// No call uses this address and port.
@@ -103,10 +107,25 @@ verdicts! {
     BadUdpLength = "bad-udp-length",
     /// UDP over IPv6 without a checksum (RFC 8200 section 8.1).
     NoUdpChecksum = "no-udp-checksum",
-    /// Shorter than an RTP or RTCP header.
+    /// Shorter than the header of its class.
     TooShort = "too-short",
-    /// Not version 2 of RTP (RFC 3550; first byte outside 128 to 191, RFC 7983).
+    /// An opaque datagram (UDPTL) that is longer than any may be.
+    TooLong = "too-long",
+    /// Neither version 2 of RTP nor of any class that shares a port with it
+    /// (first byte, RFC 7983).
     NotRtp = "not-rtp",
+    /// STUN to a flow without ICE.
+    UnexpectedStun = "unexpected-stun",
+    /// DTLS to a flow that did not agree on it.
+    UnexpectedDtls = "unexpected-dtls",
+    /// ZRTP, whose keys nobody here agreed on.
+    Zrtp = "zrtp",
+    /// A channel of TURN, which nobody here allocated.
+    TurnChannel = "turn-channel",
+    /// Sources or a header extension that RTP announces do not fit the packet.
+    BadRtpHeader = "bad-rtp-header",
+    /// The padding that RTP announces does not fit the packet.
+    BadRtpPadding = "bad-rtp-padding",
     /// A payload type that the session description did not agree on.
     PayloadType = "payload-type",
     /// Not one of RTCP's packet types (192 to 223, RFC 5761 section 4).
@@ -165,14 +184,22 @@ impl Verdict {
             | Self::Fragment
             | Self::Ipv6Extension
             | Self::NotOurAddress
-            | Self::NotOurPort => Action::Pass,
+            | Self::NotOurPort
+            | Self::LocalStun => Action::Pass,
             Self::Tagged
             | Self::NoFlow
             | Self::FlowChanging
             | Self::BadUdpLength
             | Self::NoUdpChecksum
             | Self::TooShort
+            | Self::TooLong
             | Self::NotRtp
+            | Self::UnexpectedStun
+            | Self::UnexpectedDtls
+            | Self::Zrtp
+            | Self::TurnChannel
+            | Self::BadRtpHeader
+            | Self::BadRtpPadding
             | Self::PayloadType
             | Self::NotRtcp
             | Self::SourceNotAllowed

@@ -46,6 +46,13 @@ pub(crate) fn rtcp() -> Vec<u8> {
     vec![0x80, 201, 0, 1, 0xde, 0xad, 0xbe, 0xef]
 }
 
+/// A STUN binding request without attributes.
+pub(crate) fn stun() -> Vec<u8> {
+    let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend(1..=12);
+    bytes
+}
+
 impl Datagram {
     /// The frame's bytes.
     pub(crate) fn build(&self) -> Vec<u8> {

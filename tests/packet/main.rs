@@ -15,6 +15,7 @@
     reason = "everything here is a test: its inputs are small and fixed, and a panic is a failure"
 )]
 
+mod classes;
 mod frames;
 mod learning;
 mod reference;

@@ -123,16 +123,7 @@ fn expected_udp(
     if destination.is_ipv6() && word(segment, 6)? == 0 {
         return Err(Verdict::NoUdpChecksum);
     }
-    if length < 20 {
-        return Err(Verdict::TooShort);
-    }
-    let [first, second] = bytes(segment, 8)?;
-    if !(128..=191).contains(&first) {
-        return Err(Verdict::NotRtp);
-    }
-    if !TYPES.contains(&(second & 0x7f)) {
-        return Err(Verdict::PayloadType);
-    }
+    expected_rtp(&segment[8..length])?;
     if hops < 2 {
         return Err(Verdict::TtlExpired);
     }
@@ -141,6 +132,39 @@ fn expected_udp(
         IpAddr::V6(source) => source.octets()[..8] == ALLOWED_V6,
     };
     if allowed { Ok(Verdict::Transmitted) } else { Err(Verdict::SourceNotAllowed) }
+}
+
+/// The payload for a flow that takes RTP alone.
+fn expected_rtp(payload: &[u8]) -> Result<(), Verdict> {
+    if payload.len() < 8 {
+        return Err(Verdict::TooShort);
+    }
+    match payload[0] {
+        0..=3 => return Err(Verdict::UnexpectedStun),
+        16..=19 => return Err(Verdict::Zrtp),
+        20..=63 => return Err(Verdict::UnexpectedDtls),
+        64..=79 => return Err(Verdict::TurnChannel),
+        128..=191 => {}
+        _ => return Err(Verdict::NotRtp),
+    }
+    if !TYPES.contains(&(payload[1] & 0x7f)) {
+        return Err(Verdict::PayloadType);
+    }
+    if payload.len() < 12 {
+        return Err(Verdict::TooShort);
+    }
+    let mut start = 12 + 4 * usize::from(payload[0] & 15);
+    if payload[0] & 0x10 != 0 {
+        start += 4 + 4 * word(payload, start + 2).map_err(|_| Verdict::BadRtpHeader)?;
+    }
+    if start > payload.len() {
+        return Err(Verdict::BadRtpHeader);
+    }
+    let padding = usize::from(payload[payload.len() - 1]);
+    if payload[0] & 0x20 != 0 && !(1..=payload.len() - start).contains(&padding) {
+        return Err(Verdict::BadRtpPadding);
+    }
+    Ok(())
 }
 
 /// A packet that is nearly right, and what is done to it.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use relay_ebpf::media::OPAQUE_MAX;
 use relay_ebpf::verdict::Verdict;
-use vizard::engine::flow::Content;
+use vizard::engine::flow::{Content, FlowSpec};
 
-use crate::frames::{Datagram, datagram, rtcp, rtp, tagged};
+use crate::frames::{Datagram, datagram, rtcp, rtp, stun, tagged};
 use crate::world::{ACROSS, BACK, FOREIGN, NARROW, NARROW_MTU, World, flow, world};
 
 const FROM_V4: &str = "198.51.100.1:4000";
@@ -91,8 +92,28 @@ const CASES: &[(Verdict, Case)] = &[
         put_rtcp(world);
         world.run(&datagram(FROM_V4, LOCAL_V4, rtcp()[..7].to_vec()).build()).verdict
     }),
+    (Verdict::TooShort, |world| taking(world, Content { opaque: true, ..Content::default() }, &[])),
+    (Verdict::TooShort, |world| taking(world, Content { dtls: true, ..Content::default() }, &[22; 12])),
+    (Verdict::TooLong, |world| {
+        let longest = usize::from(OPAQUE_MAX);
+        taking(world, Content { opaque: true, ..Content::default() }, &vec![0; longest + 1])
+    }),
     (Verdict::NotRtp, |world| changed(world, &v4(), |frame| frame[42] = 0x7f)),
     (Verdict::NotRtp, |world| changed(world, &v6(), |frame| frame[62] = 0xc0)),
+    (Verdict::UnexpectedStun, |world| changed(world, &v4(), |frame| frame[42] = 1)),
+    (Verdict::UnexpectedDtls, |world| changed(world, &v6(), |frame| frame[62] = 22)),
+    (Verdict::Zrtp, |world| changed(world, &v4(), |frame| frame[42] = 0x10)),
+    (Verdict::TurnChannel, |world| changed(world, &v6(), |frame| frame[62] = 0x40)),
+    (Verdict::BadRtpHeader, |world| over(world, BACK, &datagram(FROM_V4, LOCAL_V4, short_of_sources()))),
+    (Verdict::BadRtpHeader, |world| over(world, BACK, &datagram(FROM_V6, LOCAL_V6, short_of_extension()))),
+    (Verdict::BadRtpPadding, |world| changed(world, &v4(), |frame| frame[42] = 0xa0)),
+    (Verdict::BadRtpPadding, |world| changed(world, &v6(), |frame| frame[62] = 0xaf)),
+    (Verdict::LocalStun, |world| taking(world, Content { stun: true, ..Content::default() }, &stun())),
+    (Verdict::SourceNotAllowed, |world| {
+        let content = Content { stun: true, ..Content::default() };
+        world.put(&FlowSpec { content, ..spec_v4("198.51.100.2/32") }, BACK);
+        world.run(&datagram(FROM_V4, LOCAL_V4, stun()).build()).verdict
+    }),
     (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V4, LOCAL_V4, rtp(9)))),
     (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V6, LOCAL_V6, rtp(0x80 | 0x48)))),
     (Verdict::NotRtcp, |world| {
@@ -127,10 +148,35 @@ const CASES: &[(Verdict, Case)] = &[
     (Verdict::NoDevice, |world| over(world, FOREIGN, &v4())),
 ];
 
+fn spec_v4(allowed: &str) -> FlowSpec {
+    flow(LOCAL_V4, allowed, OUT_V4, "203.0.113.9:5004")
+}
+
 fn put_rtcp(world: &mut World) {
-    let mut spec = flow(LOCAL_V4, "198.51.100.0/24", OUT_V4, "203.0.113.9:5004");
-    spec.content = Content::rtcp();
-    world.put(&spec, BACK);
+    world.put(&FlowSpec { content: Content::rtcp(), ..spec_v4("198.51.100.0/24") }, BACK);
+}
+
+/// A payload to a fresh flow that takes `content`.
+fn taking(world: &mut World, content: Content, payload: &[u8]) -> Verdict {
+    world.put(&FlowSpec { content, ..spec_v4("198.51.100.0/24") }, BACK);
+    world.run(&datagram(FROM_V4, LOCAL_V4, payload.to_vec()).build()).verdict
+}
+
+/// Two sources announced, one there.
+fn short_of_sources() -> Vec<u8> {
+    let mut packet = rtp(0);
+    packet[0] |= 2;
+    packet.truncate(16);
+    packet
+}
+
+/// A header extension of two words, one of them there.
+fn short_of_extension() -> Vec<u8> {
+    let mut packet = rtp(0);
+    packet[0] |= 0x10;
+    packet[12..16].copy_from_slice(&[0xbe, 0xde, 0, 2]);
+    packet.truncate(20);
+    packet
 }
 
 #[test]

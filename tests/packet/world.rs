@@ -43,7 +43,6 @@ pub(crate) struct World {
     pub(crate) layout: Layout,
     pub(crate) table: FlowTable,
     pub(crate) flows: Array<MapData, FlowSlot>,
-    pub(crate) learned: Array<MapData, LearnedSource>,
     hops: Array<MapData, HopSlot>,
     verdicts: PerCpuArray<MapData, u64>,
     program: Ebpf,
@@ -92,16 +91,14 @@ fn open(log: bool) -> Option<World> {
     let layout = load::layout(&config).expect("a layout");
     let mut program = load::load(&layout, log).expect("the program loads");
     let flows = array(&mut program, abi::FLOWS);
-    let learned = array(&mut program, abi::LEARNED);
     let counts = array(&mut program, abi::COUNTS);
-    let table = FlowTable::new(&flows, &learned, &counts).expect("maps can be mapped");
+    let table = FlowTable::new(&flows, &counts).expect("maps can be mapped");
     let hops = array(&mut program, abi::HOPS);
     let verdicts = program.take_map(abi::VERDICTS).expect("a map of verdicts");
     let mut world = World {
         layout,
         table,
         flows: Map::Array(flows).try_into().expect("an array"),
-        learned: Map::Array(learned).try_into().expect("an array"),
         hops: Map::Array(hops).try_into().expect("an array"),
         verdicts: verdicts.try_into().expect("a per-CPU array"),
         program,
@@ -189,20 +186,20 @@ impl World {
     /// Makes it look as if another CPU were learning the source right now.
     pub(crate) fn claim(&mut self, local: SocketAddr) {
         let slot = self.slot(local);
-        let flow = self.flows.get(&slot, 0).expect("a slot");
-        let epoch = flow.bodies[(flow.state & 1) as usize].epoch();
-        let cell = LearnedSource::new(
+        let mut flow = self.flows.get(&slot, 0).expect("a slot");
+        let epoch = flow.bodies()[(flow.state & 1) as usize].epoch();
+        flow.learned = LearnedSource::new(
             LearnedSource::word(epoch, Phase::Claimed),
             End { address: Address::default(), port: Port::new(0) },
         );
-        self.learned.set(slot, cell, 0).expect("a cell");
+        self.flows.set(slot, flow, 0).expect("a slot");
     }
 
     /// Makes it look as if the live body had been overtaken by two updates.
     pub(crate) fn overtake(&mut self, local: SocketAddr) {
         let slot = self.slot(local);
         let mut flow = self.flows.get(&slot, 0).expect("a slot");
-        let live = &mut flow.bodies[(flow.state & 1) as usize];
+        let live = flow.body_mut(flow.state);
         *live = live.published_as(live.sequence() + 2, live.epoch());
         self.flows.set(slot, flow, 0).expect("a slot");
     }

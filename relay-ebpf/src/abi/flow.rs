@@ -1,19 +1,54 @@
 //! Flows: what the control plane writes and the program reads.
+//!
+//! A body's fields stand in the order of their use: what a packet between IPv4
+//! ends reads is the first 56 bytes, which lie within one cache line. The rest
+//! of the addresses is for IPv6, and the allowed sources are for the packet that
+//! is learned from.
 
-use super::{Address, End, Port};
+use super::{Address, End, Family, LearnedSource, Port};
+use crate::media::{Classes, Rule, halves};
 
 /// What a flow's packets must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// RTP with one of these payload types, one bit each, the lowest for type 0.
-    Rtp(u128),
-    /// RTCP.
-    Rtcp,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// The classes that it takes.
+    pub classes: Classes,
+    /// The payload types of RTP, one bit each, the lowest for type 0.
+    pub payload_types: u128,
+    /// Ticks per second of RTP's timestamps; zero when unknown.
+    pub clock_rate: u32,
+    /// Whether nothing behind a header can be read or changed.
+    pub encrypted: bool,
+    /// Whether header extensions cross as they are.
+    pub extensions: bool,
 }
 
-const CONTENT_RTP: u8 = 1;
-const CONTENT_RTCP: u8 = 2;
+/// Who may send: the first `prefix` bits of `address`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The network's address.
+    pub address: Address,
+    /// How many of its bits count.
+    pub prefix: u8,
+}
+
+/// Where packets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The family of both ends.
+    pub family: Family,
+    /// Ours.
+    pub from: End,
+    /// The far one.
+    pub to: End,
+    /// The slot of the way between them.
+    pub hop: u32,
+}
+
 const FLAG_FOLLOW: u8 = 1;
+const FLAG_EXIT_V6: u8 = 2;
+const FLAG_ENCRYPTED: u8 = 4;
+const FLAG_EXTENSIONS: u8 = 8;
 
 /// One direction of one media stream, as the program reads it.
 #[repr(C)]
@@ -21,52 +56,54 @@ const FLAG_FOLLOW: u8 = 1;
 pub struct Flow {
     pub(super) sequence: u32,
     pub(super) epoch: u32,
-    pub(super) content: u8,
-    pub(super) allowed_prefix: u8,
-    pub(super) traffic_class: u8,
-    pub(super) flags: u8,
     pub(super) hop: u32,
+    pub(super) classes: Classes,
+    pub(super) flags: u8,
+    pub(super) traffic_class: u8,
+    pub(super) allowed_prefix: u8,
     pub(super) payload_types: [u64; 2],
-    pub(super) send_from: Address,
-    pub(super) send_to: Address,
     pub(super) send_from_port: Port,
     pub(super) send_to_port: Port,
+    pub(super) send_from_first: u32,
+    pub(super) send_to_first: u32,
+    pub(super) clock_rate: u32,
     pub(super) opposite: u32,
-    pub(super) allowed: Address,
+    pub(super) allowed_first: u32,
+    pub(super) send_from_rest: [u32; 3],
+    pub(super) send_to_rest: [u32; 3],
+    pub(super) allowed_rest: [u32; 3],
+    pub(super) reserved: u32,
 }
 
 impl Flow {
-    /// A flow that accepts `content` from the first `allowed_prefix` bits of
-    /// `allowed` and sends it from `from` to `to`, through next hop `hop`.
+    /// A flow that takes `content` from `allowed` and sends it by `exit`.
     #[must_use]
-    pub const fn new(
-        content: Content,
-        allowed: Address,
-        allowed_prefix: u8,
-        from: End,
-        to: End,
-        hop: u32,
-    ) -> Self {
-        let (content, types) = match content {
-            Content::Rtp(types) => (CONTENT_RTP, types),
-            Content::Rtcp => (CONTENT_RTCP, 0),
-        };
+    pub const fn new(content: Content, allowed: Allowed, exit: Exit) -> Self {
+        let (from, to, allowed_words) =
+            (exit.from.address.words(), exit.to.address.words(), allowed.address.words());
+        let exit_v6 = if matches!(exit.family, Family::V6) { FLAG_EXIT_V6 } else { 0 };
+        let encrypted = if content.encrypted { FLAG_ENCRYPTED } else { 0 };
+        let extensions = if content.extensions { FLAG_EXTENSIONS } else { 0 };
         Self {
             sequence: 0,
             epoch: 0,
-            content,
-            allowed_prefix,
+            hop: exit.hop,
+            classes: content.classes,
+            flags: exit_v6 | encrypted | extensions,
             traffic_class: 0,
-            flags: 0,
-            hop,
-            #[allow(clippy::cast_possible_truncation, reason = "the two halves of the set")]
-            payload_types: [types as u64, (types >> 64) as u64],
-            send_from: from.address,
-            send_to: to.address,
-            send_from_port: from.port,
-            send_to_port: to.port,
+            allowed_prefix: allowed.prefix,
+            payload_types: halves(content.payload_types),
+            send_from_port: exit.from.port,
+            send_to_port: exit.to.port,
+            send_from_first: from[0],
+            send_to_first: to[0],
+            clock_rate: content.clock_rate,
             opposite: 0,
-            allowed,
+            allowed_first: allowed_words[0],
+            send_from_rest: [from[1], from[2], from[3]],
+            send_to_rest: [to[1], to[2], to[3]],
+            allowed_rest: [allowed_words[1], allowed_words[2], allowed_words[3]],
+            reserved: 0,
         }
     }
 
@@ -108,26 +145,39 @@ impl Flow {
         self.epoch
     }
 
-    /// Whether RTCP is expected; RTP otherwise.
+    /// What it takes.
     #[inline(always)]
     #[must_use]
-    pub const fn is_rtcp(&self) -> bool {
-        self.content == CONTENT_RTCP
+    pub const fn rule(&self) -> Rule {
+        Rule { classes: self.classes, payload_types: self.payload_types, encrypted: self.is_encrypted() }
     }
 
-    /// Whether this RTP payload type was negotiated.
+    /// Whether nothing behind a header can be read or changed.
     #[inline(always)]
     #[must_use]
-    pub const fn allows_payload_type(&self, payload_type: u8) -> bool {
-        let half = if payload_type < 64 { self.payload_types[0] } else { self.payload_types[1] };
-        half >> (payload_type & 63) & 1 == 1
+    pub const fn is_encrypted(&self) -> bool {
+        self.flags & FLAG_ENCRYPTED != 0
+    }
+
+    /// Whether header extensions cross as they are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn passes_extensions(&self) -> bool {
+        self.flags & FLAG_EXTENSIONS != 0
+    }
+
+    /// Ticks per second of RTP's timestamps; zero when unknown.
+    #[inline(always)]
+    #[must_use]
+    pub const fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// Whether this source may be learned.
     #[inline(always)]
     #[must_use]
     pub fn allows_source(&self, source: &Address) -> bool {
-        self.allowed.matches(source, self.allowed_prefix)
+        joined(self.allowed_first, self.allowed_rest).matches(source, self.allowed_prefix)
     }
 
     /// The traffic class of what leaves: the code point, without the two
@@ -145,18 +195,25 @@ impl Flow {
         self.hop
     }
 
+    /// The family of what leaves.
+    #[inline(always)]
+    #[must_use]
+    pub const fn exit_family(&self) -> Family {
+        if self.flags & FLAG_EXIT_V6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
     /// Where it leaves from.
     #[inline(always)]
     #[must_use]
     pub const fn send_from(&self) -> End {
-        End { address: self.send_from, port: self.send_from_port }
+        End { address: joined(self.send_from_first, self.send_from_rest), port: self.send_from_port }
     }
 
     /// Where it goes.
     #[inline(always)]
     #[must_use]
     pub const fn send_to(&self) -> End {
-        End { address: self.send_to, port: self.send_to_port }
+        End { address: joined(self.send_to_first, self.send_to_rest), port: self.send_to_port }
     }
 
     /// The slot of the flow whose learned source is followed.
@@ -167,15 +224,48 @@ impl Flow {
     }
 }
 
-/// A place for one flow: the live body and the one to be written next.
-#[repr(C)]
+#[inline(always)]
+const fn joined(first: u32, rest: [u32; 3]) -> Address {
+    Address::from_words([first, rest[0], rest[1], rest[2]])
+}
+
+/// A place for one flow: the live body, the one to be written next, and the
+/// source that the flow learned.
+///
+/// The head of each body lies within one cache line of 64 bytes, that of the
+/// first one beside `state`.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowSlot {
-    /// The sequence number of the live body, at `bodies[state & 1]`; zero when
-    /// there is no flow.
+    /// The sequence number of the live body, which is `second` where it is odd
+    /// and `first` where it is even; zero when there is no flow.
     pub state: u32,
     reserved: u32,
-    /// The bodies.
-    pub bodies: [Flow; 2],
-    padding: u64,
+    pub(super) first: Flow,
+    spare: [u64; 3],
+    pub(super) second: Flow,
+    /// What the program learned.
+    pub learned: LearnedSource,
+}
+
+impl FlowSlot {
+    /// Where in a slot the body of this sequence number stands, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn offset_of_body(sequence: u32) -> usize {
+        const FIRST: usize = core::mem::offset_of!(FlowSlot, first);
+        const STRIDE: usize = core::mem::offset_of!(FlowSlot, second) - FIRST;
+        FIRST + (sequence & 1) as usize * STRIDE
+    }
+
+    /// Both bodies.
+    #[must_use]
+    pub const fn bodies(&self) -> [&Flow; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// The body of this sequence number, to be written.
+    pub const fn body_mut(&mut self, sequence: u32) -> &mut Flow {
+        if sequence & 1 == 0 { &mut self.first } else { &mut self.second }
+    }
 }

@@ -11,10 +11,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use relay_ebpf::media::{Class, Classes};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
+use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
 
 use userspace::SocketDatapath;
 use xdp::XdpDatapath;
@@ -100,6 +101,16 @@ pub trait Datapath: Send {
 
     /// Every verdict and how many packets it got, in a fixed order.
     fn verdicts(&self) -> Vec<VerdictCount>;
+}
+
+/// The classes of a flow's content, as packets are told apart by them.
+fn classes(content: &Content) -> Classes {
+    Classes::default()
+        .with_if(content.has_rtp(), Class::Rtp)
+        .with_if(content.rtcp, Class::Rtcp)
+        .with_if(content.dtls, Class::Dtls)
+        .with_if(content.stun, Class::Stun)
+        .with_if(content.opaque, Class::Opaque)
 }
 
 /// Which implementation carries media, and why.

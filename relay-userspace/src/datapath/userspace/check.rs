@@ -5,9 +5,10 @@
 
 use std::net::SocketAddr;
 
-use relay_ebpf::header::{RTCP_MIN, RTP_MIN, Rtp};
+use relay_ebpf::media::{Class, Rule, halves};
 use relay_ebpf::verdict::Verdict;
 
+use crate::datapath::classes;
 use crate::engine::flow::{Content, FlowSpec};
 
 /// Whether a flow that has `learned` this source so far takes a packet from
@@ -18,32 +19,33 @@ pub(super) fn accept(
     source: SocketAddr,
     payload: &[u8],
 ) -> Result<(), Verdict> {
-    content(flow.content, payload)?;
+    let class = content(&flow.content, payload)?;
+    let allowed = flow.source.allowed.contains(&source.ip());
+    if class == Class::Stun {
+        return Err(if allowed { Verdict::LocalStun } else { Verdict::SourceNotAllowed });
+    }
     match learned {
         Some(learned) if learned == source => Ok(()),
         Some(_) => Err(Verdict::WrongSource),
-        None if flow.source.allowed.contains(&source.ip()) => Ok(()),
+        None if allowed => Ok(()),
         None => Err(Verdict::SourceNotAllowed),
     }
 }
 
-fn content(content: Content, payload: &[u8]) -> Result<(), Verdict> {
-    let shortest = if content.has_rtp() { RTP_MIN } else { RTCP_MIN };
-    let header = match *payload {
-        [version_flags, marker_type, ..] if payload.len() >= usize::from(shortest) => {
-            Rtp { version_flags, marker_type }
-        }
-        _ => return Err(Verdict::TooShort),
+fn content(content: &Content, payload: &[u8]) -> Result<Class, Verdict> {
+    let rule = Rule {
+        classes: classes(content),
+        payload_types: halves(content.payload_types.bits()),
+        encrypted: content.encrypted,
     };
-    if !header.is_version_2() {
-        return Err(Verdict::NotRtp);
+    let bytes = |at: u16| payload.get(usize::from(at)..).and_then(<[u8]>::first_chunk).copied();
+    let bytes = |at| bytes(at).ok_or(Verdict::Truncated);
+    let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+    let class = rule.class_of(length, || bytes(0))?;
+    if class == Class::Rtp {
+        rule.rtp_payload(payload[0], length, bytes)?;
     }
-    match (content.has_rtp(), content.payload_types.contains(header.payload_type())) {
-        (true, true) => Ok(()),
-        (true, false) => Err(Verdict::PayloadType),
-        (false, _) if header.is_rtcp_type() => Ok(()),
-        (false, _) => Err(Verdict::NotRtcp),
-    }
+    Ok(class)
 }
 
 #[cfg(test)]
@@ -59,6 +61,7 @@ mod tests {
     fn the_first_reason_in_the_kernels_order_is_the_verdict() {
         let audio = flow("127.0.0.1:4000", "127.0.0.1:4002", "192.0.2.7:9000");
         let control = FlowSpec { content: Content::rtcp(), ..audio.clone() };
+        let asks = FlowSpec { content: Content { stun: true, ..audio.content }, ..audio.clone() };
         let (near, far) = (at("127.0.0.9:7000"), at("198.51.100.1:7000"));
         let locked = Some(near);
         for (flow, learned, source, payload, verdict) in [
@@ -69,7 +72,12 @@ mod tests {
             (&audio, None, far, rtp(0)[..11].to_vec(), Err(Verdict::TooShort)),
             (&audio, None, far, Vec::new(), Err(Verdict::TooShort)),
             (&control, None, far, rtcp()[..7].to_vec(), Err(Verdict::TooShort)),
-            (&audio, None, far, vec![0; 12], Err(Verdict::NotRtp)),
+            (&audio, None, far, vec![0xff; 12], Err(Verdict::NotRtp)),
+            (&audio, None, far, vec![0; 20], Err(Verdict::UnexpectedStun)),
+            (&asks, locked, near, vec![0; 20], Err(Verdict::LocalStun)),
+            (&asks, locked, far, vec![0; 20], Err(Verdict::SourceNotAllowed)),
+            (&audio, None, far, [vec![0x8f], rtp(0)[1..20].to_vec()].concat(), Err(Verdict::BadRtpHeader)),
+            (&audio, None, far, [vec![0xa0], rtp(0)[1..].to_vec()].concat(), Err(Verdict::BadRtpPadding)),
             (&audio, None, far, rtp(8), Err(Verdict::PayloadType)),
             (&control, None, far, rtp(0), Err(Verdict::NotRtcp)),
             (&audio, None, far, rtp(0), Err(Verdict::SourceNotAllowed)),

@@ -143,7 +143,9 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) ->
         return Verdict::NoFlow;
     };
     if let Err(verdict) = check::accept(&flow.spec, flow.learned, source, payload) {
-        flow.refused_packets += 1;
+        if verdict != Verdict::LocalStun {
+            flow.refused_packets += 1;
+        }
         return verdict;
     }
     flow.learned = Some(source);

@@ -140,7 +140,8 @@ fn what_a_flow_refuses_is_counted_by_reason_and_never_crosses() {
     let call = Call::new();
     let stranger = Peer::new();
     call.refused(&call.peer_a, &rtp(0)[..8], Verdict::TooShort);
-    call.refused(&call.peer_a, &[0; 20], Verdict::NotRtp);
+    call.refused(&call.peer_a, &[0xff; 20], Verdict::NotRtp);
+    call.refused(&call.peer_a, &[0; 20], Verdict::UnexpectedStun);
     call.refused(&call.peer_a, &rtp(8), Verdict::PayloadType);
     call.refused(&stranger, &rtp(0), Verdict::WrongSource);
     assert_eq!(call.path.stats(call.a.local).unwrap().learned, Some(call.peer_a.address()));

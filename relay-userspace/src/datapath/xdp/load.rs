@@ -78,7 +78,6 @@ pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
         .override_global(abi::LAYOUT, layout, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(abi::FLOWS, slots)
-        .map_max_entries(abi::LEARNED, slots)
         .map_max_entries(abi::COUNTS, slots)
         .load(OBJECT)
         .map_err(|error| failed(DOING, explain_load(&error)))?;
@@ -200,7 +199,12 @@ fn explain_program(error: &ProgramError) -> String {
         ProgramError::LoadError { io_error, .. } if is_refusal(io_error) => explain(io_error),
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+            // The last lines say how far the verifier came, the one before them why no further.
+            let figures = ["processed ", "stack depth ", "verification time "];
+            let told = |line: &&str| {
+                !line.trim().is_empty() && !figures.iter().any(|figure| line.starts_with(figure))
+            };
+            let last = log.lines().rev().find(told).unwrap_or("no reason given");
             format!("the kernel's verifier refused it ({io_error}): {last}")
         }
         ProgramError::SyscallError(error) => explain(&error.io_error),

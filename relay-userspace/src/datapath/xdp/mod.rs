@@ -15,10 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray};
 use ipnet::IpNet;
-use relay_ebpf::abi::{self, Address, Content as Wanted, End, Flow, Layout, Port};
+use relay_ebpf::abi::{self, Address, Allowed, End, Exit, Family, Flow, Layout, Port};
 use relay_ebpf::verdict::Verdict;
 
-use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
+use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, classes};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
 
@@ -136,14 +136,20 @@ fn check_family(flow: &FlowSpec) -> Result<(), DatapathError> {
 /// A flow as the program reads it.
 #[must_use]
 pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
-    let content =
-        if flow.content.has_rtp() { Wanted::Rtp(flow.content.payload_types.bits()) } else { Wanted::Rtcp };
-    let (allowed, prefix) = match flow.source.allowed {
+    let content = abi::Content {
+        classes: classes(&flow.content),
+        payload_types: flow.content.payload_types.bits(),
+        clock_rate: flow.content.clock_rate,
+        encrypted: flow.content.encrypted,
+        extensions: flow.content.extensions,
+    };
+    let (address, prefix) = match flow.source.allowed {
         IpNet::V4(net) => (Address::v4(net.addr().octets()), net.prefix_len()),
         IpNet::V6(net) => (Address::v6(net.addr().octets()), net.prefix_len()),
     };
-    let body =
-        Flow::new(content, allowed, prefix, end(flow.send_from), end(flow.send_to), hop).with_dscp(flow.dscp);
+    let family = if flow.send_to.is_ipv4() { Family::V4 } else { Family::V6 };
+    let exit = Exit { family, from: end(flow.send_from), to: end(flow.send_to), hop };
+    let body = Flow::new(content, Allowed { address, prefix }, exit).with_dscp(flow.dscp);
     opposite.map_or(body, |opposite| body.following(opposite))
 }
 
@@ -177,10 +183,8 @@ fn stats(reading: &Reading, local: SocketAddr) -> FlowStats {
 fn take_maps(program: &mut Ebpf) -> Result<(FlowTable, PerCpuArray<MapData, u64>), DatapathError> {
     let doing = "opening the kernel maps";
     let flows = array(program, abi::FLOWS)?;
-    let learned = array(program, abi::LEARNED)?;
     let counts = array(program, abi::COUNTS)?;
-    let flows =
-        FlowTable::new(&flows, &learned, &counts).map_err(|error| failed(doing, load::explain(&error)))?;
+    let flows = FlowTable::new(&flows, &counts).map_err(|error| failed(doing, load::explain(&error)))?;
     let verdicts = program.take_map(abi::VERDICTS).ok_or_else(|| missing(abi::VERDICTS))?;
     let verdicts = PerCpuArray::try_from(verdicts).map_err(|error| failed(doing, error.to_string()))?;
     Ok((flows, verdicts))

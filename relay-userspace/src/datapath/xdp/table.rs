@@ -79,7 +79,6 @@ impl<T> Drop for Mapped<T> {
 /// The flows of the kernel.
 pub struct FlowTable {
     flows: Mapped<FlowSlot>,
-    learned: Mapped<LearnedSource>,
     counts: Mapped<FlowCount>,
     live: HashMap<u32, Live>,
 }
@@ -108,14 +107,9 @@ pub struct Reading {
 }
 
 impl FlowTable {
-    /// Over the three per-flow arrays.
-    pub fn new(flows: &MapData, learned: &MapData, counts: &MapData) -> io::Result<Self> {
-        Ok(Self {
-            flows: Mapped::new(flows)?,
-            learned: Mapped::new(learned)?,
-            counts: Mapped::new(counts)?,
-            live: HashMap::new(),
-        })
+    /// Over the two per-flow arrays.
+    pub fn new(flows: &MapData, counts: &MapData) -> io::Result<Self> {
+        Ok(Self { flows: Mapped::new(flows)?, counts: Mapped::new(counts)?, live: HashMap::new() })
     }
 
     /// How many flows there can be.
@@ -157,7 +151,7 @@ impl FlowTable {
     pub fn read(&self, slot: u32) -> Option<Reading> {
         let live = self.live.get(&slot)?;
         let count = read(&self.counts, slot);
-        let learned = read(&self.learned, slot);
+        let learned = self.flows.at(slot).map_or_else(LearnedSource::default, learned);
         let locked = learned.word == LearnedSource::word(live.epoch, Phase::Locked);
         Some(Reading {
             packets: count.packets.wrapping_sub(live.began.packets),
@@ -174,7 +168,7 @@ fn publish(place: *mut FlowSlot, flow: &Flow, sequence: u32, epoch: u32) {
     // SAFETY: a slot within the mapping, whose idle body no packet is led to;
     // one that was led to it two updates ago sees its sequence number gone.
     unsafe {
-        let body = addr_of_mut!((*place).bodies).cast::<Flow>().add((sequence & 1) as usize);
+        let body = place.byte_add(FlowSlot::offset_of_body(sequence)).cast::<Flow>();
         let number = AtomicU32::from_ptr(body.cast());
         number.store(0, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -188,8 +182,14 @@ fn publish(place: *mut FlowSlot, flow: &Flow, sequence: u32, epoch: u32) {
 /// not; the map itself remembers them.
 fn newest(place: *mut FlowSlot) -> (u32, u32) {
     // SAFETY: a slot within the mapping; only this thread writes flows.
-    let bodies = unsafe { read_volatile(addr_of!((*place).bodies)) };
-    bodies.map(|body| (body.sequence(), body.epoch())).into_iter().max().unwrap_or_default()
+    let slot = unsafe { read_volatile(place) };
+    slot.bodies().map(|body| (body.sequence(), body.epoch())).into_iter().max().unwrap_or_default()
+}
+
+/// The cell of a slot.
+fn learned(place: *mut FlowSlot) -> LearnedSource {
+    // SAFETY: a slot within the mapping; each word is whole, which is all that counts.
+    unsafe { read_volatile(addr_of!((*place).learned)) }
 }
 
 /// The next sequence number; zero means that there is no flow.
