@@ -28,16 +28,19 @@
 
 mod address;
 mod flow;
+mod guard;
 mod hop;
 mod layout;
 mod record;
 
 use core::mem::{align_of, offset_of, size_of};
 
+use crate::bucket::BucketSet;
 use crate::verdict::Verdict;
 
 pub use address::{Address, End, Family, Port};
 pub use flow::{Allowed, Content, Exit, Flow, FlowSlot};
+pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatment};
 pub use hop::{Hop, HopSlot, mac_words};
 pub use layout::Layout;
 pub use record::{FlowCount, LearnedSource, Phase};
@@ -70,6 +73,17 @@ pub const VERDICTS: &str = "VERDICTS";
 /// Device map, keyed by interface index, of the interfaces that may send.
 pub const DEVICES: &str = "DEVICES";
 
+/// [`Guard`], read-only data fixed before the program is loaded.
+pub const GUARD: &str = "GUARD";
+/// Trie of [`GuardRule`] by IPv4 network.
+pub const GUARD_V4: &str = "GUARD_V4";
+/// As [`GUARD_V4`], by IPv6 network.
+pub const GUARD_V6: &str = "GUARD_V6";
+/// Array of `u64`: packets per rule.
+pub const GUARD_HITS: &str = "GUARD_HITS";
+/// Array of [`BucketSet`].
+pub const BUCKETS: &str = "BUCKETS";
+
 /// The kernel memory of all maps for `slots` slots and `cpus` possible CPUs, in
 /// bytes. Small per-map overheads of the kernel are not counted.
 #[must_use]
@@ -79,11 +93,15 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
     // A device map keeps a bucket and, per device, one record of at most a cache line or two.
     let devices = MAX_DEVICES as u64 * 128;
     let log = 128 * 1024;
+    // A rule of a trie takes two nodes of at most 96 bytes, and eight for its count.
+    let guard = BUCKET_SETS as u64 * size_of::<BucketSet>() as u64 + MAX_RULES as u64 * (2 * 96 + 8);
     slots * per_slot as u64
         + MAX_HOPS as u64 * size_of::<HopSlot>() as u64
         + verdicts
         + devices
         + log
+        + guard
+        + size_of::<Guard>() as u64
         + size_of::<Layout>() as u64
 }
 
@@ -96,11 +114,13 @@ const _: () = {
     assert!(size_of::<FlowCount>() == 32);
     assert!(size_of::<Hop>() == 20 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);
+    assert!(size_of::<Guard>() == 32 + MAX_SIGNALLING * 20 && align_of::<Guard>() == 8);
+    assert!(size_of::<GuardRule>() == 8);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{FlowCount, FlowSlot, HopSlot, Layout};
+    use super::{FlowCount, FlowSlot, Guard, GuardRule, HopSlot, Layout};
 
     // SAFETY: `repr(C)` of integers and of `repr(transparent)` integers, every
     // byte is a field (the size asserts above leave no room for padding), and
@@ -112,6 +132,10 @@ mod pod {
     unsafe impl aya::Pod for HopSlot {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Layout {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Guard {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for GuardRule {}
 }
 
 #[cfg(test)]

@@ -17,6 +17,14 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
 pub const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
 /// Protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
+/// Protocol number of IPv6 options for every hop.
+pub const PROTOCOL_HOP_OPTIONS: u8 = 0;
+/// Of an IPv6 routing header.
+pub const PROTOCOL_ROUTING: u8 = 43;
+/// Of an IPv6 fragment header.
+pub const PROTOCOL_FRAGMENT: u8 = 44;
+/// Of IPv6 options for the destination.
+pub const PROTOCOL_DESTINATION_OPTIONS: u8 = 60;
 
 /// Ethernet II.
 #[repr(C)]
@@ -112,6 +120,13 @@ impl Ipv4 {
         self.fragment & 0x3fff_u16.to_be() != 0
     }
 
+    /// Whether this is the piece that has the next header, or no piece.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.fragment & 0x1fff_u16.to_be() == 0
+    }
+
     /// Hops left and protocol, the pair of bytes that the checksum covers
     /// together.
     #[inline(always)]
@@ -181,6 +196,29 @@ impl Ipv6 {
     #[must_use]
     pub const fn has_extension(&self) -> bool {
         matches!(self.next_header, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140 | 253 | 254)
+    }
+}
+
+/// The extension header of a piece of an IPv6 packet (RFC 8200 section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6Fragment {
+    /// What follows, in the first piece.
+    pub next_header: u8,
+    /// Nothing.
+    pub reserved: u8,
+    /// Offset and flags, in network byte order.
+    pub fragment: u16,
+    /// Identification.
+    pub identification: [u16; 2],
+}
+
+impl Ipv6Fragment {
+    /// Whether this is the piece that has the next header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.fragment & 0xfff8_u16.to_be() == 0
     }
 }
 
@@ -282,6 +320,7 @@ const _: () = {
     assert!(size_of::<VlanTag>() == 4);
     assert!(size_of::<Ipv4>() == 20 && align_of::<Ipv4>() == 2);
     assert!(size_of::<Ipv6>() == 40 && align_of::<Ipv6>() == 2);
+    assert!(size_of::<Ipv6Fragment>() == 8);
     assert!(size_of::<Udp>() == 8);
 };
 

@@ -3,9 +3,9 @@
 //!
 //! This library holds no packet pointer, map or helper call, so that it builds
 //! and is tested on the host: map layouts ([`abi`]), checksum arithmetic
-//! ([`checksum`]), header layouts ([`header`]), what a datagram is ([`media`]) and
-//! what may become of it ([`verdict`]). The program itself is the binary `relay`,
-//! built for `bpfel-unknown-none` alone.
+//! ([`checksum`]), header layouts ([`header`]), token buckets ([`bucket`]), what a
+//! datagram is ([`media`]) and what may become of it ([`verdict`]). The program
+//! itself is the binary `relay`, built for `bpfel-unknown-none` alone.
 
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -14,6 +14,7 @@
 )]
 
 pub mod abi;
+pub mod bucket;
 pub mod checksum;
 pub mod header;
 pub mod media;

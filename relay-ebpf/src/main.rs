@@ -4,7 +4,8 @@
 //! `packet` turns raw pointers into checked references, `network` has what IPv4
 //! and IPv6 have in common, `parse` finds the datagram and whether it is media, `admit` holds it against its flow,
 //! `forward` rewrites it and finds the way out (`fib` when the control plane
-//! did not know it). `maps` has the statics.
+//! did not know it), and `guard` polices what would pass to our signalling
+//! sockets. `maps` has the statics.
 
 #![no_std]
 #![no_main]
@@ -26,6 +27,7 @@
 mod admit;
 mod fib;
 mod forward;
+mod guard;
 mod maps;
 mod network;
 mod packet;
@@ -39,7 +41,7 @@ use relay_ebpf::verdict::Action;
 /// Relays media; everything else goes on to the kernel's stack.
 #[xdp]
 pub fn relay(context: XdpContext) -> u32 {
-    let verdict = parse::verdict(&context);
+    let verdict = guard::verdict(&context, parse::verdict(&context));
     maps::count(verdict);
     match verdict.action() {
         Action::Pass => XDP_PASS,

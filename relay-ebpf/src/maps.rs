@@ -9,11 +9,13 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, PerCpuArray};
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{Array, DevMapHash, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
-    Address, End, Family, Flow, FlowCount, FlowSlot, Hop, HopSlot, Layout, LearnedSource, MAX_DEVICES,
-    MAX_HOPS, Phase, Port,
+    Address, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot, Layout,
+    LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port,
 };
+use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::verdict::Verdict;
 
 const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
@@ -29,10 +31,21 @@ static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
 #[map]
 static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
+#[map]
+static GUARD_V4: LpmTrie<u32, GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 0);
+#[map]
+static GUARD_V6: LpmTrie<[u32; 4], GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 0);
+#[map]
+static GUARD_HITS: Array<u64> = Array::with_max_entries(MAX_RULES, BPF_F_MMAPABLE);
+#[map]
+static BUCKETS: Array<BucketSet> = Array::with_max_entries(BUCKET_SETS, 0);
 
 /// Set by the control plane before loading, and read-only then.
 #[unsafe(no_mangle)]
 static LAYOUT: Layout = Layout::EMPTY;
+/// Likewise.
+#[unsafe(no_mangle)]
+static GUARD: Guard = Guard::NONE;
 
 /// Counts a packet under its verdict.
 #[inline(always)]
@@ -210,6 +223,63 @@ pub(crate) fn hop(slot: u32) -> Option<Hop> {
         keep_order();
         if read_volatile(addr_of!((*hop).state)) == before { Some(way) } else { None }
     }
+}
+
+/// What guards the signalling sockets.
+#[inline(always)]
+pub(crate) fn guard() -> &'static Guard {
+    &GUARD
+}
+
+/// The rule of the narrowest network that a source is in.
+#[inline(always)]
+pub(crate) fn guard_rule(source: &Address, family: Family) -> Option<GuardRule> {
+    let words = source.words();
+    // Tries replace a rule whole, so what a reference leads to never changes.
+    match family {
+        Family::V4 => GUARD_V4.get(Key::new(32, words[0])).copied(),
+        Family::V6 => GUARD_V6.get(Key::new(128, words)).copied(),
+    }
+}
+
+/// Counts a packet that a rule has decided.
+#[inline(always)]
+pub(crate) fn count_rule(rule: GuardRule) {
+    if let Some(hits) = GUARD_HITS.get_ptr_mut(rule.hits) {
+        // SAFETY: an aligned word of a map value.
+        unsafe { atomic_xadd::<_, _, RELAXED>(hits, 1_u64) };
+    }
+}
+
+/// Takes a packet out of a source's bucket; whether there was room. Where two
+/// CPUs meet in one bucket, the slower one tries again a few times; a flood from
+/// one source may then be held to a little less than its rate.
+#[inline(always)]
+pub(crate) fn take_from_bucket(source: u64, now: u64) -> bool {
+    const TRIES: usize = 4;
+    let (guard, rate) = (guard(), guard().rate());
+    let tag = bucket::tag(source, guard.key());
+    let Some(set) = BUCKETS.get_ptr_mut(tag as u32 & (BUCKET_SETS - 1)) else { return true };
+    // SAFETY: a map value; other CPUs write its words, each of which is whole.
+    let (way, fresh) = bucket::choose(&unsafe { read_volatile(set) }, tag, now);
+    // SAFETY: masked to the set's ways.
+    let bucket = unsafe { addr_of_mut!((*set).ways).cast::<bucket::Bucket>().add(way & (WAYS - 1)) };
+    // SAFETY: aligned words of a map value. Two sources that take the same full
+    // bucket at once share it for a moment, which costs neither more than its burst.
+    unsafe {
+        if fresh {
+            write_volatile(addr_of_mut!((*bucket).tag), tag);
+        }
+        let word = addr_of_mut!((*bucket).full);
+        for _ in 0..TRIES {
+            let seen = read_volatile(word);
+            let Some(full) = rate.take(seen, now) else { return false };
+            if atomic_cxchg::<_, SEQ_CST, SEQ_CST>(word, seen, full).1 {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Redirects the frame to an interface, when Vizard is attached to it.

@@ -20,6 +20,17 @@ impl Frame {
         Self { start: context.data(), end: context.data_end() }
     }
 
+    /// As [`Frame::of`], for a function that is not inlined: the compiler would
+    /// hand it the two ends of the frame as plain numbers, which the verifier does
+    /// not take for a packet.
+    #[inline(always)]
+    pub(crate) fn of_callee(context: &XdpContext) -> Self {
+        let mut metadata = context.ctx;
+        // SAFETY: no instruction at all; the pointer stays what it is.
+        unsafe { asm!("/* {0} */", inout(reg) metadata, options(nomem, nostack, preserves_flags)) };
+        Self::of(&XdpContext::new(metadata))
+    }
+
     /// Its length in bytes; padding included.
     #[inline(always)]
     pub(crate) fn length(&self) -> usize {
@@ -89,6 +100,8 @@ unsafe impl Plain for relay_ebpf::header::Ipv4 {}
 unsafe impl Plain for relay_ebpf::header::Ipv6 {}
 // SAFETY: as above.
 unsafe impl Plain for relay_ebpf::header::Udp {}
+// SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Ipv6Fragment {}
 // SAFETY: bytes.
 unsafe impl Plain for [u8; 2] {}
 

@@ -2,9 +2,9 @@
 //!
 //! Each packet gets exactly one verdict, which is its index into the per-CPU
 //! counters; [`Verdict::action`] is the only place where a reason becomes an
-//! action. Outside our media addresses and ports nothing is dropped: the host's
-//! own traffic (and signalling) passes whatever it looks like. Inside them
-//! nothing passes but STUN where a call agreed on ICE.
+//! action. Outside our media addresses and ports the host's own traffic passes
+//! whatever it looks like, but for what the guard of our signalling sockets drops.
+//! Inside them nothing passes but STUN where a call agreed on ICE.
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,11 @@ verdicts! {
     FibTunnel = "fib-tunnel",
     /// The kernel's table: a neighbour whose MAC address is not known yet.
     FibNoNeighbour = "fib-no-neighbour",
+
+    /// To a signalling socket, from a network that the guard denies.
+    GuardDenied = "guard-denied",
+    /// To a signalling socket, from a source that sends faster than it may.
+    GuardLimited = "guard-limited",
 }
 
 impl Verdict {
@@ -214,7 +219,9 @@ impl Verdict {
             | Self::FibNotForwarded
             | Self::FibForwardingOff
             | Self::FibTunnel
-            | Self::FibNoNeighbour => Action::Drop,
+            | Self::FibNoNeighbour
+            | Self::GuardDenied
+            | Self::GuardLimited => Action::Drop,
         }
     }
 }

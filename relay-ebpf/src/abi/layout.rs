@@ -115,7 +115,7 @@ impl Layout {
 
 /// Reads what may differ from what the compiler saw.
 #[inline(always)]
-fn volatile<T: Copy>(value: &T) -> T {
+pub(super) fn volatile<T: Copy>(value: &T) -> T {
     // SAFETY: a reference is valid and aligned.
     unsafe { core::ptr::read_volatile(value) }
 }
