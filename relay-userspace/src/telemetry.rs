@@ -88,15 +88,18 @@ fn level(event: &Event) -> Level {
         | Event::CallEnded { .. }
         | Event::BindingEntombed { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
+        Event::GuardChanged { .. } => Level::INFO,
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
             Level::INFO
         }
-        Event::UnknownSource { .. } | Event::PoolExhausted { .. } | Event::TrunkChallenged { .. } => {
-            Level::WARN
-        }
+        Event::UnknownSource { .. }
+        | Event::SourceDenied { .. }
+        | Event::PoolExhausted { .. }
+        | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
         | Event::LeakStopped { .. }
         | Event::CommitFailed { .. }
+        | Event::GuardFailed { .. }
         | Event::FlowRefused { .. } => Level::ERROR,
     }
 }
@@ -112,10 +115,11 @@ enum Kind {
     Media,
     Challenge,
     Leak,
+    Denied,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Refused,
         Self::Malformed,
         Self::Unknown,
@@ -124,6 +128,7 @@ impl Kind {
         Self::Media,
         Self::Challenge,
         Self::Leak,
+        Self::Denied,
     ];
     const COUNT: usize = Self::ALL.len();
 
@@ -136,7 +141,9 @@ impl Kind {
             | Event::CallEnded { .. }
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }
-            | Event::BindingForgotten { .. } => None,
+            | Event::BindingForgotten { .. }
+            | Event::GuardChanged { .. }
+            | Event::GuardFailed { .. } => None,
             Event::CallRefused { .. } => Some(Self::Refused),
             Event::Malformed { .. } => Some(Self::Malformed),
             Event::UnknownSource { .. } => Some(Self::Unknown),
@@ -145,6 +152,7 @@ impl Kind {
             Event::FlowRefused { .. } => Some(Self::Media),
             Event::TrunkChallenged { .. } => Some(Self::Challenge),
             Event::LeakStopped { .. } => Some(Self::Leak),
+            Event::SourceDenied { .. } => Some(Self::Denied),
         }
     }
 
@@ -157,6 +165,7 @@ impl Kind {
             Self::Store => "transactions that the store did not take",
             Self::Media => "media flows that could not be made",
             Self::Challenge => "calls for which a trunk wanted credentials",
+            Self::Denied => "strangers that are denied",
             Self::Leak => "messages that would have shown a party to the other",
         };
         info!("{left_out} more {what} in the last second, not listed");

@@ -86,6 +86,7 @@ impl Bench {
             interfaces: Vec::new(),
             addresses: vec!["192.0.2.10".parse()?, "2001:db8::10".parse()?],
             ports: 0..=u16::MAX,
+            guard: None,
         };
         let layout = load::layout(&config)?;
         let mut object = load::load(&layout, false)?;

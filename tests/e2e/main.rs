@@ -12,5 +12,6 @@ mod calls;
 mod canary;
 mod durability;
 mod emergency;
+mod guard;
 mod refusals;
 mod world;

@@ -97,6 +97,7 @@ fn receive_transmitted(lab: &Lab) -> Ebpf {
         interfaces: Vec::new(),
         addresses: vec![lab.vizard(Place::Customer, Family::V4)],
         ports: 20_000..=20_001,
+        guard: None,
     };
     let namespace = Path::new("/run/netns").join(lab.namespace_of(Place::Customer).unwrap());
     let namespace = fs::File::open(namespace).unwrap();

@@ -17,6 +17,7 @@
 
 mod classes;
 mod frames;
+mod guard;
 mod learning;
 mod reference;
 mod rewriting;

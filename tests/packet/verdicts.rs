@@ -193,6 +193,7 @@ fn every_verdict_is_reached() {
         reached.insert(*expected);
     }
     reached.extend(crate::routes::reach_all(&mut world));
+    reached.extend(crate::guard::reach_all(&mut world));
     let missing: Vec<_> = Verdict::ALL.iter().filter(|verdict| !reached.contains(verdict)).collect();
     assert!(missing.is_empty(), "no packet here gets {missing:?}");
 }

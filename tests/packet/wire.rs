@@ -88,6 +88,7 @@ fn config(mode: Mode) -> DatapathConfig {
         interfaces: Vec::new(),
         addresses: ["192.0.2.10", "198.51.100.10", "2001:db8:a::10", "2001:db8:b::10"].map(address).to_vec(),
         ports: 20_000..=20_099,
+        guard: None,
     }
 }
 

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use aya::Ebpf;
-use aya::maps::{Array, DevMapHash, Map, MapData, PerCpuArray};
+use aya::maps::{Array, DevMapHash, LpmTrie, Map, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions};
-use relay_ebpf::abi::{self, Address, End, FlowSlot, Hop, HopSlot, Layout, LearnedSource, Phase, Port};
+use relay_ebpf::abi::{
+    self, Address, End, FlowSlot, GuardRule, Hop, HopSlot, Layout, LearnedSource, Phase, Port,
+};
 use relay_ebpf::verdict::{Action, Verdict};
 use vizard::datapath::xdp::table::{FlowTable, Reading};
 use vizard::datapath::xdp::{flow_body, load};
@@ -45,6 +47,9 @@ pub(crate) struct World {
     pub(crate) flows: Array<MapData, FlowSlot>,
     hops: Array<MapData, HopSlot>,
     verdicts: PerCpuArray<MapData, u64>,
+    pub(crate) guard_v4: LpmTrie<MapData, [u8; 4], GuardRule>,
+    pub(crate) guard_v6: LpmTrie<MapData, [u8; 16], GuardRule>,
+    pub(crate) guard_hits: Array<MapData, u64>,
     program: Ebpf,
 }
 
@@ -87,20 +92,27 @@ fn open(log: bool) -> Option<World> {
         interfaces: Vec::new(),
         addresses: vec![address(LOCAL_V4), address(LOCAL_V6)],
         ports: FIRST_PORT..=LAST_PORT,
+        guard: None,
     };
     let layout = load::layout(&config).expect("a layout");
-    let mut program = load::load(&layout, log).expect("the program loads");
+    let mut program = load::load_guarding(&layout, &crate::guard::sockets(), log).expect("the program loads");
     let flows = array(&mut program, abi::FLOWS);
     let counts = array(&mut program, abi::COUNTS);
     let table = FlowTable::new(&flows, &counts).expect("maps can be mapped");
     let hops = array(&mut program, abi::HOPS);
     let verdicts = program.take_map(abi::VERDICTS).expect("a map of verdicts");
+    let guard_v4 = program.take_map(abi::GUARD_V4).expect("a trie");
+    let guard_v6 = program.take_map(abi::GUARD_V6).expect("a trie");
+    let guard_hits = array(&mut program, abi::GUARD_HITS);
     let mut world = World {
         layout,
         table,
         flows: Map::Array(flows).try_into().expect("an array"),
         hops: Map::Array(hops).try_into().expect("an array"),
         verdicts: verdicts.try_into().expect("a per-CPU array"),
+        guard_v4: guard_v4.try_into().expect("a trie"),
+        guard_v6: guard_v6.try_into().expect("a trie"),
+        guard_hits: Map::Array(guard_hits).try_into().expect("an array"),
         program,
     };
     world.add_hops();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use vizard::engine::event::Event;
+use vizard::engine::guard::{Rule, Treatment};
 use vizard::engine::ids::SessionId;
 use vizard::engine::io::{Datagram, Input, Output};
 
@@ -47,6 +48,7 @@ impl World {
                 self.agenda.plan(self.now + after, Happening::Datapath(Input::FlowRemoved(local, stats)));
                 Ok(())
             }
+            Output::Guard(rules) => self.spares_trunks(&rules),
             Output::Reply(id, reply) => self.answered(id, &reply),
             Output::Event(event) => self.event(&event, call),
             Output::Drained => {
@@ -251,6 +253,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whatever the noise, no rule holds back a trunk.
+    fn spares_trunks(&self, rules: &[Rule]) -> Result<(), String> {
+        let mut sources = self.config.trunks.iter().flat_map(|trunk| &trunk.sources);
+        let held = sources.find(|source| {
+            !rules.iter().any(|rule| rule.net == **source && rule.treatment == Treatment::Exempt)
+        });
+        held.map_or(Ok(()), |source| Err(format!("{source} of a trunk is not exempt: {rules:?}")))
     }
 
     /// Whether this call is so plain that every packet must arrive.

@@ -90,6 +90,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             callback_window: CALLBACK_WINDOW,
             cool_off: Duration::from_mins(1),
         },
+        guard: vizard::engine::config::Guard::default(),
         limits: Limits::default(),
     })
 }

@@ -126,6 +126,7 @@ impl Store {
             numbers: self.numbers.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             rests: self.rests.values().cloned().collect(),
+            guard: Vec::new(),
         })
     }
 
@@ -162,7 +163,9 @@ impl Store {
                 | Change::DeleteBinding(_)
                 | Change::PutRest(_)
                 | Change::DeleteRest(_)
-                | Change::PutCdr(_) => {}
+                | Change::PutCdr(_)
+                | Change::PutGuard(_)
+                | Change::DeleteGuard(_) => {}
             }
         }
         None
@@ -195,6 +198,9 @@ impl Store {
                     self.rests.remove(&(rest.proxy, rest.party.clone()));
                 }
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
+                Change::PutGuard(_) | Change::DeleteGuard(_) => {
+                    return Err("no operator has decided about a network".into());
+                }
             }
         }
         self.check_claims(transaction)

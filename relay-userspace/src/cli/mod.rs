@@ -11,6 +11,7 @@ mod cdr;
 mod check;
 mod doctor;
 pub mod exit;
+mod guard;
 mod live;
 mod output;
 mod pool;
@@ -90,6 +91,9 @@ enum Command {
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
+    /// Who may send to the signalling sockets, and how fast
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
 }
 
 /// Runs a command line, the program's name included, on the standard streams.
@@ -124,6 +128,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Bind(command) => bind::run(command, global),
         Command::Calls(args) => calls::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
+        Command::Guard(command) => guard::run(command, global),
     }
 }
 

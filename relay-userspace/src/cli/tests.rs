@@ -14,6 +14,7 @@ use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, 
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
+use crate::engine::guard::{GuardReply, RuleOrigin, RuleView, Treatment};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::Typed;
 use crate::engine::time::Timestamp;
@@ -285,6 +286,46 @@ sess_00000000000000000000000009  B    +12125550124  2026-03-04T05:06:07Z  60    
         printed(cdr::listed(&[cdr()], true).unwrap(), style).split_whitespace().skip(10).collect::<Vec<_>>(),
         ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms", "no"]
     );
+}
+
+#[test]
+fn rules_of_the_guard_read_as_a_table_and_as_a_document() {
+    let rule = |net: &str, treatment, by, until| RuleView {
+        net: net.parse().unwrap(),
+        treatment,
+        by,
+        since: until,
+        until,
+        reason: if until.is_some() { "a scanner".to_owned() } else { String::new() },
+        packets: Some(7),
+    };
+    let rules = vec![
+        rule("198.51.100.0/28", Treatment::Exempt, RuleOrigin::Trunk("carrier".to_owned()), None),
+        rule("203.0.113.7/32", Treatment::Deny, RuleOrigin::Automatic, Some(at(600))),
+    ];
+    let report = || guard::report(&GuardReply::Rules(rules.clone())).unwrap();
+    assert_eq!(
+        printed(report(), Style::default()),
+        "\
+NETWORK          RULE   BY             SINCE                 UNTIL                 PACKETS  REASON
+198.51.100.0/28  allow  trunk:carrier  -                     -                     7        -
+203.0.113.7/32   deny   automatic      2026-03-04T05:16:07Z  2026-03-04T05:16:07Z  7        a scanner
+"
+    );
+    let document = json(report());
+    assert_eq!(document["rules"][0]["by"]["trunk"], "carrier");
+    assert_eq!(document["rules"][1]["until"], "2026-03-04T05:16:07.25Z");
+    let notes = vec!["198.51.100.0/28 of trunk carrier may still send".to_owned()];
+    let put = GuardReply::Put { rule: rules[1].clone(), notes };
+    assert_eq!(
+        printed(guard::report(&put).unwrap(), Style::default()),
+        "deny 203.0.113.7/32 until 2026-03-04T05:16:07Z\n\n\
+         warning: 198.51.100.0/28 of trunk carrier may still send\n"
+    );
+    for mistake in [&["guard", "deny", "example.com"][..], &["guard", "allow", "192.0.2.1", "--for", "soon"]]
+    {
+        assert_eq!(vizard(mistake).2, Exit::Usage, "{mistake:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A daemon in this process: real sockets on loopback, no disk.
 
 mod call;
+mod guard;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
@@ -20,7 +21,9 @@ use crate::api::local::{Request, Response, Status};
 use crate::datapath::Datapath;
 use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::event::Event;
 use crate::engine::flow::FlowSpec;
+use crate::engine::guard::{GuardReply, Rule};
 use crate::engine::io::{Input, Output, RequestId};
 use crate::engine::time::Instant;
 use crate::net::udp::{Drained, UdpTransport};
@@ -201,7 +204,12 @@ impl Worker {
         for socket in 0..self.transport.descriptors().count() {
             let mut drained = Drained::Perhaps;
             for _ in 0..BATCHES_PER_TURN {
-                drained = self.transport.receive(socket, |datagram| arrived.push(datagram));
+                let guard = self.datapath.guard();
+                drained = self.transport.receive(socket, |datagram| {
+                    if guard.admits(datagram.remote.ip()) {
+                        arrived.push(datagram);
+                    }
+                });
                 for datagram in arrived.drain(..) {
                     self.handle(Input::Received(datagram));
                 }
@@ -257,6 +265,7 @@ impl Worker {
             Output::RemoveFlow(local) => {
                 return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
             }
+            Output::Guard(rules) => self.guard(&rules),
             Output::Reply(id, reply) => self.reply(id, reply),
             Output::Event(event) => self.state.events.record(self.clock.instant(), &event),
             Output::Drained => self.state.drain = Drain::Done,
@@ -267,6 +276,13 @@ impl Worker {
     fn put(&mut self, flow: &FlowSpec) -> Option<Input> {
         let refused = self.datapath.put(flow).err()?;
         Some(Input::FlowRefused(flow.local, refused.to_string()))
+    }
+
+    fn guard(&mut self, rules: &[Rule]) {
+        if let Err(error) = self.datapath.guard().set_rules(rules) {
+            let event = Event::GuardFailed { problem: error.to_string() };
+            self.state.events.record(self.clock.instant(), &event);
+        }
     }
 
     fn reply(&mut self, id: RequestId, mut reply: AdminReply) {
@@ -283,10 +299,11 @@ impl Worker {
     }
 
     /// Fills in what only the media path knows.
-    fn measure(&self, reply: &mut AdminReply) {
+    fn measure(&mut self, reply: &mut AdminReply) {
         let calls = match reply {
             AdminReply::Call(call) => std::slice::from_mut(call),
             AdminReply::Calls(calls) => calls.as_mut_slice(),
+            AdminReply::Guard(reply) => return self.measure_guard(reply),
             AdminReply::PoolAdded { .. }
             | AdminReply::Pool(_)
             | AdminReply::Bound { .. }
@@ -298,6 +315,26 @@ impl Worker {
         };
         for flow in calls.iter_mut().flat_map(|call| &mut call.flows) {
             flow.measure(self.datapath.stats(flow.local));
+        }
+    }
+
+    fn measure_guard(&mut self, reply: &mut GuardReply) {
+        let rules = match reply {
+            GuardReply::Rules(rules) => rules.as_mut_slice(),
+            GuardReply::Put { rule, .. } => std::slice::from_mut(rule),
+            GuardReply::Removed(_) => return,
+            GuardReply::Status(status) => {
+                let verdicts = self.datapath.verdicts();
+                let packets = |name| {
+                    verdicts.iter().find(|count| count.verdict == name).map_or(0, |count| count.packets)
+                };
+                (status.denied, status.limited) = (packets("guard-denied"), packets("guard-limited"));
+                return;
+            }
+        };
+        let hits: BTreeMap<IpNet, u64> = self.datapath.guard().hits().into_iter().collect();
+        for rule in rules {
+            rule.packets = hits.get(&rule.net).copied();
         }
     }
 

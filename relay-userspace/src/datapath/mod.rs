@@ -4,6 +4,7 @@
 //! receive path, and plain sockets. Which one is used, and why, is decided once
 //! at start and shown wherever an operator looks.
 
+pub mod guard;
 pub mod userspace;
 pub mod xdp;
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
 
+use guard::{Guard, GuardConfig};
 use userspace::SocketDatapath;
 use xdp::XdpDatapath;
 use xdp::load::Hook;
@@ -33,6 +35,8 @@ pub struct DatapathConfig {
     pub addresses: Vec<IpAddr>,
     /// The ports of media at each of them: first even, last odd.
     pub ports: RangeInclusive<u16>,
+    /// What guards the signalling sockets; `None` for nothing.
+    pub guard: Option<GuardConfig>,
 }
 
 /// Which implementation is wanted.
@@ -101,6 +105,9 @@ pub trait Datapath: Send {
 
     /// Every verdict and how many packets it got, in a fixed order.
     fn verdicts(&self) -> Vec<VerdictCount>;
+
+    /// The guard of the signalling sockets.
+    fn guard(&mut self) -> &mut dyn Guard;
 }
 
 /// The classes of a flow's content, as packets are told apart by them.

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use super::guard::{Counts, Filter, Guard, random_key};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
 
@@ -28,6 +29,7 @@ use relay::Relay;
 pub struct SocketDatapath {
     choice: PathChoice,
     relay: Arc<Relay>,
+    guard: Filter,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,7 +45,8 @@ impl SocketDatapath {
             problem: error.to_string(),
         })?;
         let choice = PathChoice { path: MediaPath::Sockets, reason, interfaces: Vec::new() };
-        Ok(Self { choice, relay, thread: Some(thread) })
+        let guard = Filter::new(config.guard.as_ref(), random_key()?, Counts::All);
+        Ok(Self { choice, relay, guard, thread: Some(thread) })
     }
 }
 
@@ -65,7 +68,13 @@ impl Datapath for SocketDatapath {
     }
 
     fn verdicts(&self) -> Vec<VerdictCount> {
-        self.relay.verdicts()
+        let mut verdicts = self.relay.verdicts();
+        self.guard.add_to(&mut verdicts);
+        verdicts
+    }
+
+    fn guard(&mut self) -> &mut dyn Guard {
+        &mut self.guard
     }
 }
 

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::directory::model::{BindingKind, BindingState, NumberKind, PoolNumber};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
+use super::guard::{GuardReply, GuardRequest};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
 use super::quality::Mos;
@@ -72,6 +73,8 @@ pub enum AdminRequest {
     },
     /// The engine's counters.
     Counters,
+    /// Something of the guard.
+    Guard(GuardRequest),
 }
 
 /// A number to add to the pool.
@@ -146,6 +149,8 @@ pub enum AdminReply {
     HungUp(SessionId),
     /// To [`AdminRequest::Counters`]: name and count.
     Counters(Vec<(String, u64)>),
+    /// To [`AdminRequest::Guard`].
+    Guard(GuardReply),
     /// What was asked cannot be done.
     Refused(Refusal),
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::guard::StrangerLimit;
 use super::number::Country;
 
 /// Everything that the engine is told.
@@ -27,6 +28,8 @@ pub struct Config {
     pub emergency: Emergency,
     /// How long bindings live.
     pub bindings: Bindings,
+    /// Who may send to the signalling sockets, and how fast.
+    pub guard: Guard,
     /// What bounds memory and load.
     pub limits: Limits,
 }
@@ -218,6 +221,32 @@ pub struct Bindings {
     pub callback_window: Duration,
     /// How long a number is not given again to a party that has seen it.
     pub cool_off: Duration,
+}
+
+/// Who may send to the signalling sockets, and how fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Whether anybody is held back at all.
+    pub enabled: bool,
+    /// Packets a second that a source may send; zero for no limit.
+    pub rate: u32,
+    /// Packets that it may send at once.
+    pub burst: u32,
+    /// Whether trunks have that limit too.
+    pub limit_trunks: bool,
+    /// What it takes for a stranger to be denied; never, when absent.
+    pub strangers: Option<StrangerLimit>,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        let strangers = StrangerLimit {
+            messages: 100,
+            window: Duration::from_mins(1),
+            deny_for: Duration::from_mins(10),
+        };
+        Self { enabled: true, rate: 50, burst: 100, limit_trunks: false, strangers: Some(strangers) }
+    }
 }
 
 /// What bounds memory and load. Each is counted when it bites.

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::cdr::{Cause, ReleaseSide};
 use super::egress::Leak;
+use super::guard::GuardAction;
 use super::ids::{BindingId, LegName, SessionId};
 
 /// Something that happened in the engine. Rendered by `Display` into the log.
@@ -77,6 +81,27 @@ pub enum Event {
         source: IpAddr,
         /// How many messages it has sent.
         messages: u64,
+    },
+    /// The guard denies a stranger for a while.
+    SourceDenied {
+        /// Its address, or its network of 64 bits.
+        net: IpNet,
+        /// For how long.
+        lasting: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// An operator has decided about a network.
+    GuardChanged {
+        /// The network.
+        net: IpNet,
+        /// What is decided; nothing any more when absent.
+        rule: Option<GuardAction>,
+    },
+    /// The media path could not put the guard's rules in force.
+    GuardFailed {
+        /// What it said.
+        problem: String,
     },
     /// A message that is not SIP, or not SIP that may be answered.
     Malformed {
@@ -152,6 +177,17 @@ impl fmt::Display for Event {
                 "{messages} SIP messages from {source}, which belongs to no trunk; \
                  if it should, add it to the `sources` of a [[trunk]]"
             ),
+            Self::SourceDenied { net, lasting, reason } => {
+                write!(f, "{net} is denied for {} s: {reason}", lasting.as_secs())
+            }
+            Self::GuardChanged { net, rule: Some(GuardAction::Allow) } => {
+                write!(f, "{net} is allowed by an operator")
+            }
+            Self::GuardChanged { net, rule: Some(GuardAction::Deny) } => {
+                write!(f, "{net} is denied by an operator")
+            }
+            Self::GuardChanged { net, rule: None } => write!(f, "the operators' rule for {net} is gone"),
+            Self::GuardFailed { problem } => write!(f, "the guard's rules are not in force: {problem}"),
             Self::Malformed { source, problem } => write!(f, "malformed SIP from {source}: {problem}"),
             Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),
             Self::BindingForgotten { binding } => write!(f, "{binding} forgotten; its numbers are free"),

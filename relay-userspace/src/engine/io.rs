@@ -6,11 +6,14 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::admin::{AdminReply, AdminRequest};
 use super::cdr::Cdr;
 use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats, MediaPath};
+use super::guard::{GuardEntry, Rule};
 use super::ids::BindingId;
 use super::number::ProxyNumber;
 
@@ -55,6 +58,9 @@ pub enum Output {
     /// Remove the flow at this local address; answered by
     /// [`Input::FlowRemoved`], with zeros when there was none.
     RemoveFlow(SocketAddr),
+    /// These are all rules of the guard from now on; there are none before the
+    /// first such output, and none at all while it is off.
+    Guard(Vec<Rule>),
     /// The answer to [`Input::Admin`].
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.
@@ -121,4 +127,8 @@ pub enum Change {
     /// Add a call detail record. Writing the same session and leg again
     /// replaces it, so that a retry never counts a call twice.
     PutCdr(Cdr),
+    /// Add or replace what an operator has decided about a network.
+    PutGuard(GuardEntry),
+    /// Forget what was decided about a network.
+    DeleteGuard(IpNet),
 }

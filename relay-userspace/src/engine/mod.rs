@@ -37,6 +37,7 @@ pub mod egress;
 pub mod encoding;
 pub mod event;
 pub mod flow;
+pub mod guard;
 pub mod ids;
 pub mod io;
 pub(crate) mod media;
@@ -47,7 +48,9 @@ pub mod sip;
 mod strangers;
 pub mod time;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -58,6 +61,7 @@ use config::Config;
 use counters::Counter;
 use directory::Directory;
 use event::Event;
+use guard::Guard;
 use ids::Slot;
 use io::{Datagram, Input, Output, RequestId};
 use sip::message::{Message, ParseLimits, Problem};
@@ -70,6 +74,7 @@ pub struct Engine {
     context: Context,
     calls: Calls,
     strangers: Strangers,
+    guard: Guard,
     life: Life,
 }
 
@@ -84,7 +89,7 @@ enum Life {
 }
 
 impl Engine {
-    /// An engine without calls.
+    /// An engine without calls. Drain [`Self::poll_output`] before anything else.
     ///
     /// `seed` must come from the operating system's random source wherever
     /// peers are not trusted: tags, Call-IDs and media ports follow from it.
@@ -95,18 +100,22 @@ impl Engine {
         slot: Slot,
         seed: [u8; 32],
         now: Now,
-        snapshot: directory::Snapshot,
+        mut snapshot: directory::Snapshot,
     ) -> Self {
+        let guard = Guard::new(Arc::clone(&config), now, std::mem::take(&mut snapshot.guard));
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut directory_seed = [0; 32];
         random.fill_bytes(&mut directory_seed);
         let directory = Directory::new(Arc::clone(&config), directory_seed, now, snapshot);
-        Self {
+        let mut engine = Self {
             context: Context::new(config, slot, random, now, directory),
             calls: Calls::default(),
             strangers: Strangers::default(),
+            guard,
             life: Life::Running,
-        }
+        };
+        engine.finish();
+        engine
     }
 
     /// Takes in one thing that happened. Drain [`Self::poll_output`] after it.
@@ -116,12 +125,19 @@ impl Engine {
         match input {
             Input::Received(datagram) => self.received(&datagram),
             Input::Admin(id, request) => self.admin(id, request),
+            Input::Committed(id) if Guard::owns(id) => self.guard.handle_committed(now, id),
             Input::Committed(id) if context.directory.owns(id) => context.directory.handle_committed(now, id),
             Input::Committed(id) => Calls::committed(context, id),
             Input::Conflict(id) if context.directory.owns(id) => context.directory.handle_conflict(now, id),
-            // Records claim no pair, so nobody can hold one against them.
+            // Rules and records claim no pair, so nobody can hold one against them.
+            Input::Conflict(id) if Guard::owns(id) => {
+                self.guard.handle_commit_failed(now, id, "a conflict over guard rules");
+            }
             Input::Conflict(id) => {
                 Calls::commit_failed(context, id, "a conflict over call records".to_owned());
+            }
+            Input::CommitFailed(id, problem) if Guard::owns(id) => {
+                self.guard.handle_commit_failed(now, id, &problem);
             }
             Input::CommitFailed(id, problem) if context.directory.owns(id) => {
                 context.directory.handle_commit_failed(now, id, &problem);
@@ -148,6 +164,7 @@ impl Engine {
         self.calls.pump(&mut self.context);
         self.calls.handle_timeout(&mut self.context);
         self.context.directory.handle_timeout(now);
+        self.guard.handle_timeout(now);
         self.finish();
     }
 
@@ -163,10 +180,15 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let context = &self.context;
-        [context.transactions.poll_timeout(), Calls::poll_timeout(context), context.directory.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min_by_key(|&(at, _)| at)
+        [
+            context.transactions.poll_timeout(),
+            Calls::poll_timeout(context),
+            context.directory.poll_timeout(),
+            self.guard.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|&(at, _)| at)
     }
 
     /// Calls that something is still to be done for: a leg that is up, a flow
@@ -188,11 +210,7 @@ impl Engine {
         context.counters.add(Counter::Received);
         if context.config.trunk_of_source(remote.ip()).is_none() {
             context.counters.add(Counter::UnknownSource);
-            if let Some(messages) = self.strangers.seen(remote.ip()) {
-                let event = Event::UnknownSource { source: remote.ip(), messages };
-                context.outputs.push_back(Output::Event(event));
-            }
-            return;
+            return self.knocked(remote.ip());
         }
         let limits = &context.config.limits;
         let limits = ParseLimits { bytes: limits.message_bytes, headers: limits.headers };
@@ -211,6 +229,24 @@ impl Engine {
         }
     }
 
+    /// A message of an address that belongs to no trunk: it is counted, and who
+    /// sends too many is denied for a while.
+    fn knocked(&mut self, source: IpAddr) {
+        let Self { context, strangers, guard, .. } = self;
+        let limit = context.config.guard.strangers;
+        let window = limit.map_or(Duration::MAX, |limit| limit.window);
+        let knock = strangers.seen(context.now.mono, source, window);
+        if let Some(messages) = knock.report {
+            context.outputs.push_back(Output::Event(Event::UnknownSource { source, messages }));
+        }
+        if let Some(limit) = limit.filter(|limit| knock.lately > limit.messages) {
+            let reason = format!("{} SIP messages, and no trunk", knock.lately);
+            if guard.deny_source(context.now, source, limit.deny_for, &reason) {
+                strangers.forgive(source);
+            }
+        }
+    }
+
     fn admin(&mut self, id: RequestId, request: AdminRequest) {
         let Self { context, calls, .. } = self;
         let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
@@ -218,7 +254,12 @@ impl Engine {
             AdminRequest::CallsList => calls.list(context),
             AdminRequest::CallShow { session } => calls.show(context, session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
-            AdminRequest::Counters => AdminReply::Counters(context.counts(calls.len())),
+            AdminRequest::Counters => {
+                let mut counts = context.counts(calls.len());
+                counts.extend(self.guard.counters());
+                AdminReply::Counters(counts)
+            }
+            AdminRequest::Guard(request) => return self.guard.handle_request(context.now, id, request),
             // The directory has answered these.
             AdminRequest::PoolAdd { .. }
             | AdminRequest::PoolList { .. }
@@ -238,8 +279,12 @@ impl Engine {
         while let Some(output) = context.directory.poll_output() {
             context.outputs.push_back(output);
         }
+        while let Some(output) = self.guard.poll_output() {
+            context.outputs.push_back(output);
+        }
         if self.life == Life::Draining
             && self.calls.len() == 0
+            && self.guard.pending_commits() == 0
             && context.pending_commits() == 0
             && !context.transactions.awaits_ack()
         {

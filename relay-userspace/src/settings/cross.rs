@@ -9,8 +9,10 @@ use ipnet::IpNet;
 use super::problem::{Report, did_you_mean};
 use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
+use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, Mode};
-use crate::engine::config::{Bindings, Config, Emergency, Limits, Media, Route, Sip, Trunk, TrunkId};
+use crate::engine::config::{Bindings, Config, Emergency, Guard, Limits, Media, Route, Sip, Trunk, TrunkId};
+use crate::engine::guard::MAX_TRUNK_RULES;
 
 /// The sections as read, with names still unresolved.
 pub(super) struct Drafts {
@@ -20,18 +22,20 @@ pub(super) struct Drafts {
     pub(super) routes: Vec<RouteDraft>,
     pub(super) emergency: EmergencyDraft,
     pub(super) bindings: Bindings,
+    pub(super) guard: Guard,
     pub(super) limits: LimitsDraft,
 }
 
 /// Resolves names and runs every check. `None` when something is missing; a
 /// wrong value leaves an error in the report and may still give a result.
 pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
-    let Drafts { sip, media, trunks, routes, emergency, bindings, limits } = drafts;
+    let Drafts { sip, media, trunks, routes, emergency, bindings, guard, limits } = drafts;
     listens(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
     unique("trunk", trunks.iter().filter_map(|trunk| trunk.name.as_ref()), report);
     sources(&trunks, report);
+    guardable(&sip, &trunks, &guard, report);
     let names: Vec<&str> =
         trunks.iter().map(|trunk| trunk.name.as_ref().map_or("", |name| name.value.as_str())).collect();
     let resolved_routes = self::routes(&routes, &names, trunks.is_empty(), report);
@@ -57,6 +61,11 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         interfaces: media.interfaces,
         addresses: media.addresses.iter().map(|address| address.value.local).collect(),
         ports: media.ports.value.clone(),
+        guard: guard.enabled.then(|| GuardConfig {
+            listen: sip.listen.iter().map(|listen| listen.value.local).collect(),
+            rate: guard.rate,
+            burst: guard.burst,
+        }),
     };
     let mut engine = Config {
         sip: Sip {
@@ -76,6 +85,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         routes: resolved_routes?,
         emergency: Emergency { trunk: emergency_trunk, numbers: emergency.numbers },
         bindings,
+        guard,
         limits: limits.limits,
     };
     engine.limits = calls_within_capacity(&limits, &engine, report);
@@ -225,6 +235,22 @@ fn effective_sources(trunk: &TrunkDraft) -> Vec<(IpNet, Located<()>)> {
         target.map(|target| (IpNet::from(target.value.ip()), place(&target.path, &target.at))).collect()
     } else {
         trunk.sources.iter().map(|source| (source.value, place(&source.path, &source.at))).collect()
+    }
+}
+
+/// The guard keeps its sockets and its rules in tables of fixed size.
+fn guardable(sip: &SipDraft, trunks: &[TrunkDraft], guard: &Guard, report: &mut Report<'_>) {
+    if !guard.enabled {
+        return;
+    }
+    if let Some(listen) = sip.listen.get(MAX_SIGNALLING) {
+        let what = format!("the guard has room for {MAX_SIGNALLING} sockets");
+        report.error(&listen.at, &listen.path, what, "listen on fewer, or set enabled = false in [guard]");
+    }
+    let mut sources = trunks.iter().flat_map(effective_sources);
+    if let Some((_, place)) = sources.nth(MAX_TRUNK_RULES) {
+        let what = format!("the guard has room for {MAX_TRUNK_RULES} sources of trunks");
+        report.error(&place.at, &place.path, what, "join networks, or set enabled = false in [guard]");
     }
 }
 

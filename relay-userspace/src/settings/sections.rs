@@ -13,7 +13,10 @@ use super::problem::Report;
 use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
-use crate::engine::config::{Bindings, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Timers};
+use crate::engine::config::{
+    Bindings, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Timers,
+};
+use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -366,6 +369,55 @@ pub(super) fn bindings(mut section: Section<'_>, report: &mut Report<'_>) -> Bin
     };
     section.finish(report);
     bindings
+}
+
+/// `[guard]`.
+pub(super) fn guard(mut section: Section<'_>, report: &mut Report<'_>) -> Guard {
+    let default = Guard::default();
+    let strangers = section.get("strangers").map(|item| strangers(&item, report));
+    let limited = |item: Item<'_>, report: &mut Report<'_>| {
+        item.choice(&[("exempt", false), ("limited", true)], report)
+    };
+    let guard = Guard {
+        enabled: section.get("enabled").and_then(|item| item.boolean(report)).unwrap_or(default.enabled),
+        rate: count(&mut section, "rate", default.rate, 0..=1_000_000, report),
+        burst: count(&mut section, "burst", default.burst, 1..=1_000_000, report),
+        limit_trunks: section
+            .get("trunks")
+            .and_then(|item| limited(item, report))
+            .unwrap_or(default.limit_trunks),
+        strangers: strangers.unwrap_or(default.strangers),
+    };
+    section.finish(report);
+    guard
+}
+
+/// `"off"`, or `{ messages = 100, window = "1m", deny_for = "10m" }`.
+fn strangers(item: &Item<'_>, report: &mut Report<'_>) -> Option<StrangerLimit> {
+    let default = Guard::default().strangers;
+    if item.is_text() {
+        return item.choice(&[("off", None)], report).unwrap_or(default);
+    }
+    let mut section = item.section(report)?;
+    let default = default?;
+    let limit = StrangerLimit {
+        messages: count(&mut section, "messages", default.messages, 1..=1_000_000, report),
+        window: duration(&mut section, "window", default.window.as_secs(), 1..=86_400, report),
+        deny_for: duration(&mut section, "deny_for", default.deny_for.as_secs(), 1..=30 * 86_400, report),
+    };
+    section.finish(report);
+    Some(limit)
+}
+
+fn count(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: u32,
+    range: RangeInclusive<usize>,
+    report: &mut Report<'_>,
+) -> u32 {
+    let item = section.get(key).and_then(|item| item.integer(range, report));
+    item.and_then(|count| u32::try_from(count).ok()).unwrap_or(default)
 }
 
 /// `[limits]`; `calls` stays open until the ports are known.

@@ -290,3 +290,32 @@ fn durations_read_and_show() {
     }
     assert_eq!(show_duration(std::time::Duration::from_millis(500)), "500ms");
 }
+
+#[test]
+fn the_guard_is_on_by_default_and_every_mistake_about_it_is_named() {
+    let settings = check(MINIMAL).unwrap();
+    let guard = settings.datapath.guard.expect("a guard");
+    assert_eq!((guard.rate, guard.burst, guard.listen.len()), (50, 100, 1));
+    let guarded = |section: &str| format!("{MINIMAL}\n[guard]\n{section}\n");
+    let settings = check(&guarded("enabled = false")).unwrap();
+    assert_eq!((settings.datapath.guard, settings.engine.guard.enabled), (None, false));
+    let text = "trunks = \"limited\"\nstrangers = { messages = 5, deny_for = \"1h\" }";
+    let guard = check(&guarded(text)).unwrap().engine.guard;
+    let strangers = guard.strangers.expect("a limit");
+    assert!(guard.limit_trunks);
+    assert_eq!((strangers.messages, strangers.window.as_secs(), strangers.deny_for.as_secs()), (5, 60, 3600));
+    assert_eq!(check(&guarded("strangers = \"off\"")).unwrap().engine.guard.strangers, None);
+    for (section, key) in [
+        ("burst = 0", "guard.burst"),
+        ("strangers = \"on\"", "guard.strangers"),
+        ("strangers = { message = 1 }", "guard.strangers.message"),
+        ("trunks = true", "guard.trunks"),
+    ] {
+        let found = problems(&guarded(section));
+        assert!(found.len() == 1 && found[0].contains(&format!(": {key}: ")), "{found:?}");
+    }
+    let sockets: Vec<String> = (0..17).map(|n| format!("\"192.0.2.10:{}\"", 5060 + n)).collect();
+    let listen = with("\"192.0.2.10:5060\"", &sockets.join(", "));
+    let listen = listen.replace("country = \"US\"", "country = \"US\"\nlisten = \"192.0.2.10:5060\"");
+    assert_eq!(problems(&listen), ["3: sip.listen[16]: the guard has room for 16 sockets"]);
+}

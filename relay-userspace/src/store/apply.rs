@@ -121,6 +121,10 @@ impl Step<'_> {
                 }
                 Change::DeleteRest(rest) => self.directory.delete(keys::rest(&rest.proxy, &rest.party)),
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
+                Change::PutGuard(entry) => {
+                    self.directory.put("guard", keys::guard(&entry.net), entry)?;
+                }
+                Change::DeleteGuard(net) => self.directory.delete(keys::guard(net)),
             }
         }
         Ok(CommitOutcome::Applied)
@@ -158,6 +162,7 @@ pub(super) fn snapshot(directory: &dyn Table) -> Result<Snapshot, StoreError> {
         numbers: read_all(directory, "numbers", keys::NUMBERS)?,
         bindings: read_all(directory, "bindings", keys::BINDINGS)?,
         rests: read_all(directory, "rests", keys::RESTS)?,
+        guard: read_all(directory, "guard", keys::GUARD)?,
     })
 }
 

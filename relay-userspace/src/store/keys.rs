@@ -5,6 +5,8 @@
 //! big-endian, times have their sign bit flipped, and texts end at a zero byte,
 //! which none of them contains.
 
+use ipnet::IpNet;
+
 use crate::engine::directory::PartyAddress;
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
@@ -18,6 +20,8 @@ pub(super) const NUMBERS: &[u8] = b"n";
 pub(super) const BINDINGS: &[u8] = b"b";
 /// Freed pairs.
 pub(super) const RESTS: &[u8] = b"r";
+/// What operators have decided about networks.
+pub(super) const GUARD: &[u8] = b"g";
 /// Call detail records by the time of their end.
 pub(super) const CDRS: &[u8] = b"c";
 
@@ -39,6 +43,11 @@ pub(super) fn pair(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
 /// Of a pair that rests.
 pub(super) fn rest(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
     with_pair(RESTS, proxy, party)
+}
+
+/// Of a rule of the guard.
+pub(super) fn guard(net: &IpNet) -> Vec<u8> {
+    [GUARD, net.to_string().as_bytes()].concat()
 }
 
 /// Of a call detail record.

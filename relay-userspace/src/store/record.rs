@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairRest, Party, PartyAddress, PoolNumber,
 };
+use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
 use crate::engine::number::ProxyNumber;
 use crate::engine::time::Timestamp;
@@ -255,6 +256,39 @@ impl Stored for PairRest {
             proxy: proxy(&record.proxy)?,
             party: from_address(record.party)?,
             since: time(record.since),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct GuardV1 {
+    net: String,
+    denies: bool,
+    reason: String,
+    since: i64,
+    until: Option<i64>,
+}
+
+impl Stored for GuardEntry {
+    type Shape = GuardV1;
+
+    fn to_shape(&self) -> GuardV1 {
+        GuardV1 {
+            net: self.net.to_string(),
+            denies: self.action == GuardAction::Deny,
+            reason: self.reason.clone(),
+            since: self.since.unix_microseconds(),
+            until: self.until.map(Timestamp::unix_microseconds),
+        }
+    }
+
+    fn from_shape(record: GuardV1) -> Result<Self, String> {
+        Ok(Self {
+            net: record.net.parse().map_err(|_| "its network is not one".to_owned())?,
+            action: if record.denies { GuardAction::Deny } else { GuardAction::Allow },
+            reason: record.reason,
+            since: time(record.since),
+            until: record.until.map(time),
         })
     }
 }

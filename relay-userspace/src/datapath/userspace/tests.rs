@@ -107,6 +107,7 @@ fn datapath() -> (SocketDatapath, [u16; 2]) {
         interfaces: Vec::new(),
         addresses: vec!["127.0.0.1".parse().unwrap()],
         ports: 1024..=65535,
+        guard: None,
     };
     let free = [Peer::new(), Peer::new()].map(|peer| peer.address().port());
     (SocketDatapath::open(&config, "a test".into()).unwrap(), free)

@@ -7,7 +7,7 @@ use aya::maps::{DevMapHash, MapError};
 use aya::programs::xdp::{XdpError, XdpMode};
 use aya::programs::{ProgramError, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use relay_ebpf::abi::{self, Address, Family, Layout};
+use relay_ebpf::abi::{self, Address, Family, Guard, Layout};
 
 use super::netlink::{Link, Netlink};
 use crate::datapath::{DatapathConfig, DatapathError};
@@ -63,8 +63,14 @@ pub fn layout(config: &DatapathConfig) -> Result<Layout, DatapathError> {
     Ok(layout)
 }
 
-/// Loads the program and its maps; `log` has it report what it learns.
+/// Loads the program and its maps, without a guard; `log` has it report what it
+/// learns.
 pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
+    load_guarding(layout, &Guard::NONE, log)
+}
+
+/// As [`load`], with a guard of the signalling sockets.
+pub fn load_guarding(layout: &Layout, guard: &Guard, log: bool) -> Result<Ebpf, DatapathError> {
     const DOING: &str = "loading the XDP program";
     if OBJECT.is_empty() {
         return Err(failed(
@@ -76,6 +82,7 @@ pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
     let slots = layout.slots();
     let mut ebpf = EbpfLoader::new()
         .override_global(abi::LAYOUT, layout, true)
+        .override_global(abi::GUARD, guard, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(abi::FLOWS, slots)
         .map_max_entries(abi::COUNTS, slots)

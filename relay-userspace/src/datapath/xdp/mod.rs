@@ -1,9 +1,11 @@
 //! Media in the kernel: the XDP program's loader and the keeper of its maps.
 //!
 //! `load` puts the program in place or says why it cannot; `table` publishes
-//! flows in memory shared with it; `hops` resolves next hops through `netlink`
+//! flows in memory shared with it; `guard` writes the rules of the signalling
+//! sockets; `hops` resolves next hops through `netlink`
 //! and keeps them true. Nothing here looks at a packet.
 
+mod guard;
 mod hops;
 pub mod load;
 mod log;
@@ -18,10 +20,12 @@ use ipnet::IpNet;
 use relay_ebpf::abi::{self, Address, Allowed, End, Exit, Family, Flow, Layout, Port};
 use relay_ebpf::verdict::Verdict;
 
+use super::guard::{Guard, global, random_key};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, classes};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
 
+use guard::KernelGuard;
 use hops::Hops;
 use load::{Hook, failed, missing};
 use netlink::Netlink;
@@ -34,6 +38,7 @@ pub struct XdpDatapath {
     layout: Layout,
     flows: FlowTable,
     hops: Hops,
+    guard: KernelGuard,
     verdicts: PerCpuArray<MapData, u64>,
     _log: Option<log::Reader>,
     /// Last, so that packets stop before their maps go.
@@ -48,7 +53,9 @@ impl XdpDatapath {
         let mut netlink = Netlink::open().map_err(|error| failed("opening netlink", error.to_string()))?;
         let links = load::interfaces(config, &mut netlink)?;
         let wants_log = tracing::enabled!(tracing::Level::DEBUG);
-        let mut program = load::load(&layout, wants_log)?;
+        let (guard, key) = (config.guard.as_ref(), random_key()?);
+        let mut program = load::load_guarding(&layout, &global(guard, key)?, wants_log)?;
+        let guard = KernelGuard::new(&mut program, guard, key)?;
         let (flows, verdicts) = take_maps(&mut program)?;
         let hop_slots = take(&mut program, abi::HOPS, Mapped::new)?;
         let devices = links.iter().map(|link| link.index).collect();
@@ -63,7 +70,7 @@ impl XdpDatapath {
         let interfaces = links.into_iter().map(|link| link.name).collect();
         let choice = PathChoice { path, reason, interfaces };
         let addresses = config.addresses.clone();
-        Ok(Self { choice, addresses, layout, flows, hops, verdicts, _log: log, _program: program })
+        Ok(Self { choice, addresses, layout, flows, hops, guard, verdicts, _log: log, _program: program })
     }
 
     fn slot(&self, local: SocketAddr) -> Option<u32> {
@@ -112,14 +119,20 @@ impl Datapath for XdpDatapath {
     }
 
     fn verdicts(&self) -> Vec<VerdictCount> {
-        Verdict::ALL
+        let mut verdicts: Vec<VerdictCount> = Verdict::ALL
             .iter()
             .map(|verdict| VerdictCount {
                 verdict: verdict.name().to_owned(),
                 action: verdict.action().as_str().to_owned(),
                 packets: self.verdicts.get(&verdict.index(), 0).map_or(0, |cpus| cpus.iter().sum()),
             })
-            .collect()
+            .collect();
+        self.guard.add_to(&mut verdicts);
+        verdicts
+    }
+
+    fn guard(&mut self) -> &mut dyn Guard {
+        &mut self.guard
     }
 }
 

@@ -250,7 +250,8 @@ impl Directory {
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
             | AdminRequest::CallHangup { .. }
-            | AdminRequest::Counters) => return Some(other),
+            | AdminRequest::Counters
+            | AdminRequest::Guard(_)) => return Some(other),
         }
         None
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
 use crate::engine::number::{Country, PartyNumber, ProxyNumber};
 use crate::engine::time::Timestamp;
@@ -211,4 +212,7 @@ pub struct Snapshot {
     pub bindings: Vec<Binding>,
     /// Pairs in cool-off, and what parties are accustomed to.
     pub rests: Vec<PairRest>,
+    /// What operators have decided about networks; the guard's, not the
+    /// directory's.
+    pub guard: Vec<GuardEntry>,
 }

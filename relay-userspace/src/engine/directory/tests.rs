@@ -44,6 +44,7 @@ pub(in crate::engine) fn config() -> Config {
             callback_window: Duration::from_mins(10),
             cool_off: Duration::from_mins(20),
         },
+        guard: config::Guard::default(),
         limits: Limits::default(),
     }
 }

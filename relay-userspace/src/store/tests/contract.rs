@@ -1,6 +1,7 @@
 //! What every store does alike.
 
 use super::*;
+use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
 use crate::store::{CdrQuery, CommitOutcome, MemoryStore, SledStore, Store};
 
@@ -23,23 +24,33 @@ fn query(store: &dyn Store, query: &CdrQuery) -> Vec<Cdr> {
 fn what_was_written_is_read_back_the_same() {
     on_each(|store| {
         let binding = binding(77);
+        let denied = GuardEntry {
+            net: "2001:db8::/32".parse().unwrap(),
+            action: GuardAction::Deny,
+            reason: "scanner".into(),
+            since: time(4),
+            until: Some(time(9)),
+        };
         let rest = PairRest { proxy: number(1).number, party: customer(), since: time(-3) };
         let changes = vec![
             Change::PutNumber(number(1)),
             Change::PutBinding(binding.clone()),
             Change::PutRest(rest.clone()),
             Change::PutCdr(cdr(1, LegName::A, 10)),
+            Change::PutGuard(denied.clone()),
         ];
         assert_eq!(commit(store, Transaction { changes }), Applied);
         let snapshot = store.load().unwrap();
         assert_eq!(snapshot.numbers, [number(1)]);
         assert_eq!(snapshot.bindings, std::slice::from_ref(&binding));
         assert_eq!(snapshot.rests, std::slice::from_ref(&rest));
+        assert_eq!(snapshot.guard, std::slice::from_ref(&denied));
         assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), [cdr(1, LegName::A, 10)]);
         let changes = vec![
             Change::DeleteNumber(number(1).number),
             Change::DeleteBinding(binding.id),
             Change::DeleteRest(rest),
+            Change::DeleteGuard(denied.net),
         ];
         commit(store, Transaction { changes });
         assert_eq!(store.load().unwrap(), crate::engine::directory::Snapshot::default());

@@ -105,6 +105,7 @@ pub(super) fn config() -> Config {
             callback_window: Duration::from_hours(24),
             cool_off: Duration::from_hours(24),
         },
+        guard: Guard::default(),
         limits: Limits::default(),
     }
 }
@@ -258,6 +259,7 @@ impl World {
                 }
                 Output::Reply(_, reply) => self.replies.push(reply),
                 Output::Event(event) => self.events.push(event),
+                Output::Guard(_) => {}
                 Output::Drained => self.drained = true,
             }
         }

@@ -49,6 +49,7 @@ impl Rows {
                 Stored::PutRest(rest) => drop(self.rests.insert((rest.proxy, rest.party), rest.since)),
                 Stored::DeleteRest(rest) => drop(self.rests.remove(&(rest.proxy, rest.party))),
                 Stored::PutCdr(_) => panic!("the directory writes no call detail records"),
+                Stored::PutGuard(_) | Stored::DeleteGuard(_) => panic!("the directory guards nothing"),
             }
         }
     }
@@ -63,6 +64,7 @@ impl Rows {
             numbers: self.numbers.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             rests: self.rests.iter().map(rest).collect(),
+            guard: Vec::new(),
         }
     }
 
@@ -364,7 +366,11 @@ fn name_of(reply: &AdminReply) -> &'static str {
         },
         AdminReply::PoolAdded { .. } => "added",
         AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
-        AdminReply::Calls(_) | AdminReply::Call(_) | AdminReply::HungUp(_) | AdminReply::Counters(_) => {
+        AdminReply::Calls(_)
+        | AdminReply::Call(_)
+        | AdminReply::HungUp(_)
+        | AdminReply::Counters(_)
+        | AdminReply::Guard(_) => {
             panic!("not the directory's answer")
         }
     }
