@@ -88,11 +88,12 @@ fn level(event: &Event) -> Level {
         | Event::CallEnded { .. }
         | Event::BindingEntombed { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
-        Event::GuardChanged { .. } => Level::INFO,
+        Event::GuardChanged { .. } | Event::CallsRestored { ended: 0, .. } => Level::INFO,
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
             Level::INFO
         }
-        Event::UnknownSource { .. }
+        Event::CallsRestored { .. }
+        | Event::UnknownSource { .. }
         | Event::SourceDenied { .. }
         | Event::PoolExhausted { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
@@ -139,6 +140,7 @@ impl Kind {
             Event::CallStarted { .. }
             | Event::CallAnswered { .. }
             | Event::CallEnded { .. }
+            | Event::CallsRestored { .. }
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }
             | Event::BindingForgotten { .. }

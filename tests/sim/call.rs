@@ -73,6 +73,12 @@ impl Call {
         }
     }
 
+    /// Whether both ends talk and nothing is on its way between them.
+    pub(crate) fn is_settled(&self) -> bool {
+        [&self.caller, &self.callee].into_iter().all(|end| end.as_ref().is_some_and(Endpoint::is_settled))
+            && self.first_end().is_none()
+    }
+
     /// When the first of its legs ended.
     pub(crate) fn first_end(&self) -> Option<Duration> {
         [self.caller_leg.ended, self.callee_leg.ended].into_iter().flatten().min()

@@ -119,11 +119,12 @@ fn every_world_keeps_the_invariants() {
     }
     let elapsed = began.elapsed();
     println!(
-        "{seeds} worlds, {} calls ({} reached their other end, {} answered), {} SIP messages out, {} media \
+        "{seeds} worlds, {} calls ({} reached their other end, {} answered, {} survived a crash), {} SIP messages out, {} media \
          packets, {} records in {:.1} s: {} calls per second",
         total.calls,
         total.connected,
         total.answered,
+        total.survived,
         total.messages,
         total.packets,
         total.records,
@@ -134,6 +135,7 @@ fn every_world_keeps_the_invariants() {
         total.answered * 5 > total.calls,
         "too few calls are answered for the simulation to mean anything"
     );
+    assert!(seeds < SEEDS || total.survived > seeds / 10, "too few calls survive a crash");
     assert!(total.packets > total.answered, "too little media flows for the simulation to mean anything");
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Datapath {
 }
 
 struct Flow {
+    /// Whether it was put since Vizard's last start.
+    claimed: bool,
     spec: FlowSpec,
     stats: FlowStats,
 }
@@ -74,8 +76,9 @@ impl Datapath {
                 return Err(format!("{local} moved without a new generation: {spec:?}"));
             }
             flow.spec = spec;
+            flow.claimed = true;
         } else {
-            self.flows.insert(local, Flow { spec, stats: FlowStats::default() });
+            self.flows.insert(local, Flow { claimed: true, spec, stats: FlowStats::default() });
         }
         Ok(sender)
     }
@@ -103,11 +106,17 @@ impl Datapath {
         flow.stats
     }
 
-    /// The process was killed: nothing is left of its flows.
-    pub(crate) fn clear(&mut self) {
-        self.flows.clear();
+    /// The process was killed: its flows go on without it.
+    pub(crate) fn orphan(&mut self) {
+        self.flows.values_mut().for_each(|flow| flow.claimed = false);
         self.freed.clear();
-        self.totals.clear();
+    }
+
+    /// Removes the flows that no call has claimed.
+    pub(crate) fn sweep(&mut self) -> usize {
+        let before = self.flows.len();
+        self.flows.retain(|_, flow| flow.claimed);
+        before - self.flows.len()
     }
 
     /// Where flows are, and whose.

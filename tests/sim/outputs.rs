@@ -49,6 +49,12 @@ impl World {
                 Ok(())
             }
             Output::Guard(rules) => self.spares_trunks(&rules),
+            Output::SweepFlows => {
+                let swept = self.datapath.sweep();
+                self.note(|_| format!("{swept} flows swept"));
+                self.agenda.plan(self.now, Happening::Datapath(Input::FlowsSwept(swept)));
+                Ok(())
+            }
             Output::Reply(id, reply) => self.answered(id, &reply),
             Output::Event(event) => self.event(&event, call),
             Output::Drained => {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use vizard::engine::call_record::{CallRecord, Snapshot};
 use vizard::engine::cdr::Cdr;
-use vizard::engine::directory::{Binding, PairRest, PartyAddress, PoolNumber, Snapshot};
+use vizard::engine::directory::{self, Binding, PairRest, PartyAddress, PoolNumber};
 use vizard::engine::ids::{BindingId, LegName, SessionId};
 use vizard::engine::io::{Change, CommitId, Input, Transaction};
 use vizard::engine::number::ProxyNumber;
@@ -43,6 +44,8 @@ pub(crate) struct Store {
     claims: BTreeMap<Pair, BindingId>,
     holders: BTreeMap<Pair, BindingId>,
     rests: BTreeMap<Pair, PairRest>,
+    /// Calls in progress.
+    pub(crate) calls: BTreeMap<SessionId, CallRecord>,
     /// Call detail records.
     pub(crate) cdrs: BTreeMap<(SessionId, LegName), Cdr>,
     /// A write took place that the engine was told had failed.
@@ -62,6 +65,7 @@ impl Store {
             claims: BTreeMap::new(),
             holders: BTreeMap::new(),
             rests: BTreeMap::new(),
+            calls: BTreeMap::new(),
             cdrs: BTreeMap::new(),
             residue: false,
         }
@@ -123,10 +127,13 @@ impl Store {
         self.residue = false;
         self.acknowledged = self.bindings.keys().copied().collect();
         Ok(Snapshot {
-            numbers: self.numbers.values().cloned().collect(),
-            bindings: self.bindings.values().cloned().collect(),
-            rests: self.rests.values().cloned().collect(),
-            guard: Vec::new(),
+            directory: directory::Snapshot {
+                numbers: self.numbers.values().cloned().collect(),
+                bindings: self.bindings.values().cloned().collect(),
+                rests: self.rests.values().cloned().collect(),
+                guard: Vec::new(),
+            },
+            calls: self.calls.values().cloned().collect(),
         })
     }
 
@@ -139,7 +146,10 @@ impl Store {
     pub(crate) fn check_empty(&self) -> Result<(), String> {
         match self.claims.iter().next() {
             Some((pair, holder)) => Err(format!("{holder} is gone and still claims {pair:?}")),
-            None => Ok(()),
+            None => match self.calls.keys().next() {
+                Some(session) => Err(format!("{session} is over and still in the journal")),
+                None => Ok(()),
+            },
         }
     }
 
@@ -163,6 +173,8 @@ impl Store {
                 | Change::DeleteBinding(_)
                 | Change::PutRest(_)
                 | Change::DeleteRest(_)
+                | Change::PutCall(_)
+                | Change::DeleteCall(_)
                 | Change::PutCdr(_)
                 | Change::PutGuard(_)
                 | Change::DeleteGuard(_) => {}
@@ -197,6 +209,10 @@ impl Store {
                 Change::DeleteRest(rest) => {
                     self.rests.remove(&(rest.proxy, rest.party.clone()));
                 }
+                Change::PutCall(call) => self.put_call(call)?,
+                Change::DeleteCall(session) => {
+                    self.calls.remove(session);
+                }
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
                 Change::PutGuard(_) | Change::DeleteGuard(_) => {
                     return Err("no operator has decided about a network".into());
@@ -227,6 +243,15 @@ impl Store {
     fn forget_binding(&mut self, id: BindingId) {
         self.bindings.remove(&id);
         self.holders.retain(|_, holder| *holder != id);
+    }
+
+    /// A call is in progress or recorded, never both.
+    fn put_call(&mut self, call: &CallRecord) -> Result<(), String> {
+        if self.cdrs.contains_key(&(call.session, LegName::A)) {
+            return Err(format!("{} is recorded and goes on", call.session));
+        }
+        self.calls.insert(call.session, call.clone());
+        Ok(())
     }
 
     fn put_cdr(&mut self, cdr: &Cdr) -> Result<(), String> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vizard::engine::Engine;
+use vizard::engine::call_record::Snapshot;
 use vizard::engine::config::Config;
-use vizard::engine::directory::Snapshot;
 use vizard::engine::ids::{SessionId, Slot};
 use vizard::engine::io::{Datagram, Input, RequestId};
 use vizard::engine::time::{Instant, Now, Timestamp};
@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) answered: u64,
     /// Calls that reached their other end.
     pub(crate) connected: u64,
+    /// Calls that went on after Vizard was killed, once for each time.
+    pub(crate) survived: u64,
     /// SIP messages that Vizard sent.
     pub(crate) messages: u64,
     /// Media packets that reached the other party.
@@ -54,6 +56,7 @@ impl Report {
         self.calls += other.calls;
         self.answered += other.answered;
         self.connected += other.connected;
+        self.survived += other.survived;
         self.messages += other.messages;
         self.packets += other.packets;
         self.records += other.records;
@@ -361,17 +364,33 @@ impl World {
 
     /// The process is killed and starts again from what is durable.
     fn crash(&mut self) -> Result<(), String> {
-        self.note(|_| "killed; starts again".into());
-        for call in self.calls.iter_mut().filter(|call| call.caller.is_some()) {
-            call.crashed = true;
+        if self.drained {
+            return Ok(());
         }
+        self.note(|_| "killed; starts again".into());
         let snapshot = self.store.crash()?;
+        self.survivors(&snapshot);
         self.agenda.forget(|happening| matches!(happening, Happening::StoreAnswers | Happening::Datapath(_)));
-        self.datapath.clear();
+        self.datapath.orphan();
         self.requests.clear();
         let seed = self.chance.seed();
         self.engine = Engine::new(Arc::clone(&self.config), Slot(7), seed, now(self.now), snapshot);
         self.drain(None)
+    }
+
+    /// Calls that the journal says are in progress survive, unless something was
+    /// on its way in them; of the others nothing is demanded but their records.
+    fn survivors(&mut self, snapshot: &Snapshot) {
+        for call in self.calls.iter_mut().filter(|call| call.caller.is_some()) {
+            let kept = call.session.and_then(|id| snapshot.calls.iter().find(|kept| kept.session == id));
+            let whole = kept.is_some_and(|kept| {
+                let talks = kept.legs.iter().all(|leg| leg.dialog.is_some());
+                talks && kept.unacknowledged.is_none() && kept.release.is_none()
+            });
+            let survives = whole && call.is_settled();
+            call.crashed |= !survives;
+            self.report.survived += u64::from(survives);
+        }
     }
 
     /// Adds a line to the log, if there is one.

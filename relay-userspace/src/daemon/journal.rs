@@ -102,7 +102,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::engine::directory::Snapshot;
+    use crate::engine::call_record::Snapshot;
     use crate::store::{CdrReader, StoreError};
 
     /// Blocks in its first commit until told to go on; fails the third group.

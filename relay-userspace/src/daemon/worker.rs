@@ -135,6 +135,8 @@ impl Door {
 impl Worker {
     /// Runs until calls are drained after a stop, or the stop insists.
     pub(super) fn run(mut self) -> Ended {
+        // Calls of before want their flows.
+        self.act();
         self.handle(Input::MediaPath(self.datapath.choice().path));
         loop {
             // In this order: what is over makes room for what begins; what the
@@ -262,6 +264,7 @@ impl Worker {
                 return Some(Input::CommitFailed(id, refused.into()));
             }
             Output::PutFlow(flow) => return self.put(&flow),
+            Output::SweepFlows => return Some(Input::FlowsSwept(self.datapath.sweep())),
             Output::RemoveFlow(local) => {
                 return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
             }

@@ -49,6 +49,14 @@ counters! {
     SlowPath = "media.slow_path_flows",
     /// Flows that the datapath could not make.
     FlowRefused = "media.flow_refused",
+    /// Flows of calls that nobody knew any more after a restart.
+    FlowsSwept = "media.flows_swept",
+    /// Calls in progress that were taken over after a restart.
+    Restored = "calls.restored",
+    /// Calls in progress that could not go on after a restart.
+    NotRestored = "calls.not_restored",
+    /// Writes of calls in progress that the store did not take, repeated later.
+    JournalFailed = "journal.failed",
     /// Writes of call records that the store did not take, repeated later.
     RecordsFailed = "records.failed",
 }
@@ -66,8 +74,13 @@ impl Default for Counters {
 impl Counters {
     /// One more.
     pub(crate) fn add(&mut self, counter: Counter) {
+        self.add_many(counter, 1);
+    }
+
+    /// So many more.
+    pub(crate) fn add_many(&mut self, counter: Counter, more: usize) {
         if let Some(count) = self.0.get_mut(counter as usize) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
         }
     }
 

@@ -28,6 +28,13 @@ pub enum Event {
         /// The call.
         session: SessionId,
     },
+    /// A process before this one left calls in progress.
+    CallsRestored {
+        /// Those that go on.
+        restored: usize,
+        /// Those that could not and were ended.
+        ended: usize,
+    },
     /// A call is over and its records are written.
     CallEnded {
         /// The call.
@@ -149,6 +156,9 @@ impl fmt::Display for Event {
                 write!(f, "call {session} started by side {caller}")
             }
             Self::CallAnswered { session } => write!(f, "call {session} answered"),
+            Self::CallsRestored { restored, ended } => {
+                write!(f, "{restored} calls of before the restart go on, {ended} could not and were ended")
+            }
             Self::CallEnded { session, side, cause } => {
                 write!(f, "call {session} ended by {side:?}: {}", cause.as_str())
             }

@@ -134,6 +134,12 @@ impl PayloadTypes {
         payload_type < 128 && self.0 & (1 << payload_type) != 0
     }
 
+    /// From what [`Self::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     /// One bit per payload type, the lowest for type 0.
     #[must_use]
     pub const fn bits(self) -> u128 {

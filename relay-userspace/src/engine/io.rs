@@ -9,12 +9,13 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::admin::{AdminReply, AdminRequest};
+use super::call_record::CallRecord;
 use super::cdr::Cdr;
 use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
-use super::ids::BindingId;
+use super::ids::{BindingId, SessionId};
 use super::number::ProxyNumber;
 
 /// Something that happened.
@@ -39,6 +40,8 @@ pub enum Input {
     FlowRemoved(SocketAddr, FlowStats),
     /// A flow could not be made.
     FlowRefused(SocketAddr, String),
+    /// So many flows were removed because no call claimed them.
+    FlowsSwept(usize),
     /// The process is to stop: end all calls, then say so with
     /// [`Output::Drained`].
     Shutdown,
@@ -61,6 +64,9 @@ pub enum Output {
     /// These are all rules of the guard from now on; there are none before the
     /// first such output, and none at all while it is off.
     Guard(Vec<Rule>),
+    /// Remove every flow that was not put since the start: what is left of
+    /// a process before this one. Answered by [`Input::FlowsSwept`].
+    SweepFlows,
     /// The answer to [`Input::Admin`].
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.
@@ -124,6 +130,10 @@ pub enum Change {
     PutRest(PairRest),
     /// Forget that a pair was ever used.
     DeleteRest(PairRest),
+    /// Add or replace a call in progress.
+    PutCall(Box<CallRecord>),
+    /// Forget a call in progress: it is over.
+    DeleteCall(SessionId),
     /// Add a call detail record. Writing the same session and leg again
     /// replaces it, so that a retry never counts a call twice.
     PutCdr(Cdr),

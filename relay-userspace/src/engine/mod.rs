@@ -28,6 +28,7 @@
 pub mod admin;
 mod b2bua;
 pub(crate) mod by_leg;
+pub mod call_record;
 pub mod cdr;
 pub mod config;
 mod counters;
@@ -57,6 +58,7 @@ use rand_chacha::ChaCha8Rng;
 
 use admin::{AdminReply, AdminRequest};
 use b2bua::{Calls, Context};
+use call_record::Snapshot;
 use config::Config;
 use counters::Counter;
 use directory::Directory;
@@ -89,24 +91,21 @@ enum Life {
 }
 
 impl Engine {
-    /// An engine without calls. Drain [`Self::poll_output`] before anything else.
+    /// An engine that goes on where the one before it stopped or died. Drain
+    /// [`Self::poll_output`] before anything else: calls of before want their
+    /// flows.
     ///
     /// `seed` must come from the operating system's random source wherever
     /// peers are not trusted: tags, Call-IDs and media ports follow from it.
     /// `snapshot` is what the store held at the last stop.
     #[must_use]
-    pub fn new(
-        config: Arc<Config>,
-        slot: Slot,
-        seed: [u8; 32],
-        now: Now,
-        mut snapshot: directory::Snapshot,
-    ) -> Self {
-        let guard = Guard::new(Arc::clone(&config), now, std::mem::take(&mut snapshot.guard));
+    pub fn new(config: Arc<Config>, slot: Slot, seed: [u8; 32], now: Now, mut snapshot: Snapshot) -> Self {
+        let guard = std::mem::take(&mut snapshot.directory.guard);
+        let guard = Guard::new(Arc::clone(&config), now, guard);
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut directory_seed = [0; 32];
         random.fill_bytes(&mut directory_seed);
-        let directory = Directory::new(Arc::clone(&config), directory_seed, now, snapshot);
+        let directory = Directory::new(Arc::clone(&config), directory_seed, now, snapshot.directory);
         let mut engine = Self {
             context: Context::new(config, slot, random, now, directory),
             calls: Calls::default(),
@@ -114,6 +113,7 @@ impl Engine {
             guard,
             life: Life::Running,
         };
+        engine.calls.restore(&mut engine.context, snapshot.calls);
         engine.finish();
         engine
     }
@@ -143,9 +143,13 @@ impl Engine {
                 context.directory.handle_commit_failed(now, id, &problem);
             }
             Input::CommitFailed(id, problem) => Calls::commit_failed(context, id, problem),
-            Input::MediaPath(path) => context.media_path = Some(path),
+            Input::MediaPath(path) => {
+                context.media_path = Some(path);
+                calls.carried_by(path);
+            }
             Input::FlowRemoved(local, stats) => calls.flow_removed(context, local, stats),
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
+            Input::FlowsSwept(flows) => context.counters.add_many(Counter::FlowsSwept, flows),
             Input::Shutdown => {
                 if self.life == Life::Running {
                     self.life = Life::Draining;
@@ -251,8 +255,8 @@ impl Engine {
         let Self { context, calls, .. } = self;
         let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
         let reply = match request {
-            AdminRequest::CallsList => calls.list(context),
-            AdminRequest::CallShow { session } => calls.show(context, session),
+            AdminRequest::CallsList => calls.list(),
+            AdminRequest::CallShow { session } => calls.show(session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
             AdminRequest::Counters => {
                 let mut counts = context.counts(calls.len());

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use super::keys;
 use super::record::{self, Holder, Stored};
 use super::{CdrQuery, CommitOutcome, StoreError};
+use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::{PairClaim, Snapshot};
+use crate::engine::directory::{self, PairClaim};
 use crate::engine::io::{Change, Transaction};
 
 /// A sorted set of keys and values.
@@ -120,6 +121,9 @@ impl Step<'_> {
                     self.directory.put("rests", keys::rest(&rest.proxy, &rest.party), rest)?;
                 }
                 Change::DeleteRest(rest) => self.directory.delete(keys::rest(&rest.proxy, &rest.party)),
+                // Beside the records, so that one batch ends the call and records it.
+                Change::PutCall(call) => self.cdrs.put("calls", keys::call(call.session), &**call)?,
+                Change::DeleteCall(session) => self.cdrs.delete(keys::call(*session)),
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
                 Change::PutGuard(entry) => {
                     self.directory.put("guard", keys::guard(&entry.net), entry)?;
@@ -156,13 +160,16 @@ impl Step<'_> {
     }
 }
 
-/// Everything that the engine's directory needs to start.
-pub(super) fn snapshot(directory: &dyn Table) -> Result<Snapshot, StoreError> {
+/// Everything that the engine needs to start.
+pub(super) fn snapshot(directory: &dyn Table, cdrs: &dyn Table) -> Result<Snapshot, StoreError> {
     Ok(Snapshot {
-        numbers: read_all(directory, "numbers", keys::NUMBERS)?,
-        bindings: read_all(directory, "bindings", keys::BINDINGS)?,
-        rests: read_all(directory, "rests", keys::RESTS)?,
-        guard: read_all(directory, "guard", keys::GUARD)?,
+        directory: directory::Snapshot {
+            numbers: read_all(directory, "numbers", keys::NUMBERS)?,
+            bindings: read_all(directory, "bindings", keys::BINDINGS)?,
+            rests: read_all(directory, "rests", keys::RESTS)?,
+            guard: read_all(directory, "guard", keys::GUARD)?,
+        },
+        calls: read_all(cdrs, "calls", keys::CALLS)?,
     })
 }
 

@@ -25,6 +25,14 @@ pub(super) const GUARD: &[u8] = b"g";
 /// Call detail records by the time of their end.
 pub(super) const CDRS: &[u8] = b"c";
 
+/// Calls in progress.
+pub(super) const CALLS: &[u8] = b"l";
+
+/// Of a call in progress.
+pub(super) fn call(session: SessionId) -> Vec<u8> {
+    [CALLS, &session.to_bits().to_be_bytes()].concat()
+}
+
 /// Of a pool number.
 pub(super) fn number(number: &ProxyNumber) -> Vec<u8> {
     [NUMBERS, number.digits().as_bytes()].concat()
@@ -97,6 +105,7 @@ pub(super) fn shown(key: &[u8]) -> String {
             format!("+{}", String::from_utf8_lossy(proxy))
         }
         (b"b", Some(bits)) => BindingId::from_bits(bits).to_string(),
+        (b"l", Some(bits)) => SessionId::from_bits(bits).to_string(),
         _ => rest.escape_ascii().to_string(),
     }
 }

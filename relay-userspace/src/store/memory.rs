@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::apply::{self, Row, Table, Writes};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError};
+use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::Snapshot;
 use crate::engine::io::Transaction;
 
 /// Keeps everything in memory.
@@ -28,7 +28,8 @@ impl Store for MemoryStore {
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
-        apply::snapshot(&self.directory)
+        let cdrs = self.cdrs.read().unwrap_or_else(PoisonError::into_inner);
+        apply::snapshot(&self.directory, &*cdrs)
     }
 
     fn reader(&self) -> Box<dyn CdrReader> {

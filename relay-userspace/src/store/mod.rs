@@ -16,8 +16,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::Snapshot;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
 pub use memory::MemoryStore;
@@ -30,7 +30,7 @@ pub trait Store: Send {
     /// was applied survives a killed process and a power cut.
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError>;
 
-    /// Everything that the engine's directory needs to start.
+    /// Everything that the engine needs to start.
     fn load(&self) -> Result<Snapshot, StoreError>;
 
     /// A handle for reading records beside the writer.

@@ -6,6 +6,7 @@
 //! new version of that record, and the old one stays readable. Party numbers pass through
 //! `reveal` here and nowhere else in the store.
 
+mod call;
 mod cdr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -4,7 +4,7 @@
 //! PATH/lock         the process that has the store open
 //! PATH/format       written once both databases exist
 //! PATH/directory/   numbers, bindings, pairs
-//! PATH/cdrs/        call detail records
+//! PATH/cdrs/        call detail records, calls in progress
 //! ```
 //!
 //! A group of transactions becomes one atomic batch per database, then one
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use super::apply::{self, Row, Table, Writes};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys};
+use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::Snapshot;
 use crate::engine::io::Transaction;
 
 /// Bytes of sled's page cache, per database: the engine reads once, at start.
@@ -88,7 +88,7 @@ impl Store for SledStore {
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
-        apply::snapshot(&self.directory.tree)
+        apply::snapshot(&self.directory.tree, &self.cdrs.tree)
     }
 
     fn reader(&self) -> Box<dyn CdrReader> {

@@ -4,14 +4,22 @@ mod contract;
 mod durability;
 mod files;
 
+use std::net::SocketAddr;
+
+use crate::engine::call_record::{
+    AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
+};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
     PoolNumber,
 };
 use crate::engine::encoding::Encoding;
+use crate::engine::flow::{MediaPath, PayloadTypes, Quality};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
+use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
+use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 
 fn time(at: i64) -> Timestamp {
@@ -85,6 +93,82 @@ fn cdr(session: u128, leg: LegName, end: i64) -> Cdr {
         media: LegMedia { codec: Some(Encoding::OTHER), ..LegMedia::default() },
         release: Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) },
         emergency: false,
+    }
+}
+
+/// A call with something in every field.
+fn call(session: u128) -> CallRecord {
+    let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    let uri = |text: &str| Uri::parse(text).unwrap();
+    let dialog = Dialog::restored(DialogParts {
+        id: DialogId { call_id: "c".into(), local_tag: "l".into(), remote_tag: String::new() },
+        local_uri: uri("sip:+14155550100@192.0.2.1"),
+        remote_uri: uri("tel:+12125551200"),
+        local_cseq: 7,
+        remote_cseq: Some(9),
+        route_set: vec!["<sip:192.0.2.3;lr>".into()],
+        remote_target: uri("sip:x@[2001:db8::1]:5070"),
+        secure: true,
+    });
+    let leg = |direction, dialog| LegRecord {
+        trunk: "carrier".into(),
+        direction,
+        proxy: Some(number(1).number),
+        remote: "+1 212 •••".into(),
+        remote_country: Some("US".parse().unwrap()),
+        start: time(1),
+        answer: Some(time(2)),
+        end: Some(time(3)),
+        status: Some(200),
+        dialog,
+    };
+    let dialog = DialogRecord {
+        dialog,
+        contact: uri("sip:192.0.2.1:5060"),
+        local: at(5060),
+        peer: at(5061),
+        sent_by: at(5062),
+        invite_cseq: 6,
+        acked: Some(AckRecord { cseq: 6, session: Some(b"v=0".to_vec()) }),
+        origin: 11,
+        version: 12,
+    };
+    let end = EndRecord {
+        far: Some((at(1), at(2))),
+        allowed: "2001:db8::/32".parse().unwrap(),
+        generation: 3,
+        payload_types: PayloadTypes::from_iter([0, 101]),
+    };
+    let quality = Quality { expected: 1, lost: 2, reordered: 3, jitter_us: 4, ..Quality::default() };
+    CallRecord {
+        session: SessionId::from_bits(session),
+        binding: Some(BindingId::from_bits(9)),
+        tenant: "acme".into(),
+        project: "main".into(),
+        caller: LegName::B,
+        emergency: false,
+        legs: [leg(Direction::Outbound, None), leg(Direction::Inbound, Some(dialog))],
+        streams: vec![
+            None,
+            Some(StreamRecord {
+                ports: [at(40_000), at(40_002)],
+                ends: [None, Some(end)],
+                codec: Encoding::named("opus"),
+                clock_rate: 48_000,
+                mux: Mux::Agreed,
+                audio: true,
+            }),
+        ],
+        codec: Some(Encoding::named("opus")),
+        path: Some(MediaPath::XdpGeneric),
+        received: [(Traffic { packets: 4, bytes: 5 }, quality), Default::default()],
+        unacknowledged: Some(Unacknowledged {
+            leg: LegName::A,
+            cseq: 5,
+            remote: at(5063),
+            bytes: b"SIP/2.0".to_vec(),
+        }),
+        release: Some(Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) }),
     }
 }
 

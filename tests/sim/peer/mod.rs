@@ -209,6 +209,13 @@ impl Endpoint {
         self.phase == Phase::Over(Ending::Died)
     }
 
+    /// Whether it talks and waits for nothing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.phase == Phase::Talking
+            && self.requests.iter().all(|request| request.done)
+            && self.finals.iter().all(|sent| sent.acknowledged)
+    }
+
     /// What is still open when the world has come to rest.
     pub(crate) fn unfinished(&self) -> Option<String> {
         if let Role::Callee { script, .. } = &self.role

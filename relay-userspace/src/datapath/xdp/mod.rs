@@ -109,8 +109,14 @@ impl Datapath for XdpDatapath {
         let Some(reading) = self.slot(local).and_then(|slot| self.flows.remove(slot)) else {
             return FlowStats::default();
         };
-        self.hops.release(reading.hop);
+        if let Some(hop) = reading.hop {
+            self.hops.release(hop);
+        }
         stats(&reading, local)
+    }
+
+    fn sweep(&mut self) -> usize {
+        self.flows.sweep()
     }
 
     fn stats(&self, local: SocketAddr) -> Option<FlowStats> {

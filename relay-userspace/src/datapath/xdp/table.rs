@@ -3,6 +3,11 @@
 //!
 //! `relay_ebpf::abi` describes the protocol with the program; this is the
 //! control plane's side of it. One thread writes flows.
+//!
+//! The arrays outlive the process and hold all that the next one needs. A flow's
+//! counts are zeroed when it is made, so they are its own from then on, and its
+//! epoch carries the generation of its source rule, so whoever puts the flow
+//! again knows whether what it learned still stands.
 
 use std::collections::HashMap;
 use std::io;
@@ -80,15 +85,8 @@ impl<T> Drop for Mapped<T> {
 pub struct FlowTable {
     flows: Mapped<FlowSlot>,
     counts: Mapped<FlowCount>,
-    live: HashMap<u32, Live>,
-}
-
-/// What this side remembers of a flow.
-struct Live {
-    generation: u8,
-    epoch: u32,
-    hop: u32,
-    began: FlowCount,
+    /// The hop slot of each flow that this process has put.
+    live: HashMap<u32, u32>,
 }
 
 /// What a flow counted and learned.
@@ -102,8 +100,9 @@ pub struct Reading {
     pub refused: u64,
     /// The source that was learned.
     pub source: Option<End>,
-    /// The hop slot in use.
-    pub hop: u32,
+    /// The hop slot in use; none of this process's when the flow is of one
+    /// before it.
+    pub hop: Option<u32>,
 }
 
 impl FlowTable {
@@ -120,46 +119,82 @@ impl FlowTable {
 
     /// Creates or replaces the flow of a slot; returns the hop slot that the
     /// replaced one used, if there was one, or `None` when there is no such slot.
+    ///
+    /// A flow of a process before this one is replaced like any other: what it
+    /// counted stays, and what it learned too if the generation is the same.
     pub fn put(&mut self, slot: u32, flow: &Flow, generation: u8) -> Option<Option<u32>> {
         let place = self.flows.at(slot)?;
-        let (sequence, epoch) = newest(place);
-        let old = self.live.get(&slot);
-        let (epoch, began) = match old {
-            Some(live) if live.generation == generation => (live.epoch, live.began),
-            Some(live) => (epoch.wrapping_add(1), live.began),
-            None => (epoch.wrapping_add(1), read(&self.counts, slot)),
+        let (written, newest) = newest(place);
+        // A process that died in here may have written a body without naming it.
+        let sequence = match state(place).load(Ordering::Relaxed) {
+            0 => written,
+            live => live,
         };
-        let replaced = old.map(|live| live.hop);
+        let epoch = match self.epoch(slot) {
+            Some(epoch) if generation_of(epoch) == generation => epoch,
+            Some(_) => following_epoch(newest, generation),
+            None => {
+                zero(&self.counts, slot);
+                following_epoch(newest, generation)
+            }
+        };
         publish(place, flow, following(sequence), epoch);
-        self.live.insert(slot, Live { generation, epoch, hop: flow.hop(), began });
-        Some(replaced)
+        Some(self.live.insert(slot, flow.hop()))
     }
 
     /// Removes the flow of a slot and returns its final reading.
     pub fn remove(&mut self, slot: u32) -> Option<Reading> {
-        if !self.live.contains_key(&slot) {
-            return None;
-        }
+        let epoch = self.epoch(slot)?;
         state(self.flows.at(slot)?).store(0, Ordering::Release);
-        let reading = self.read(slot);
+        let reading = self.reading(slot, epoch);
         self.live.remove(&slot);
-        reading
+        Some(reading)
+    }
+
+    /// Removes every flow that this process has not put; how many there were.
+    pub fn sweep(&mut self) -> usize {
+        let left = |slot: &u32| !self.live.contains_key(slot) && self.epoch(*slot).is_some();
+        let left: Vec<u32> = (0..self.slots()).filter(left).collect();
+        for &slot in &left {
+            if let Some(place) = self.flows.at(slot) {
+                state(place).store(0, Ordering::Release);
+            }
+        }
+        left.len()
+    }
+
+    /// How many flows there are, of this process or one before it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        (0..self.slots()).filter(|&slot| self.epoch(slot).is_some()).count()
     }
 
     /// What the flow of a slot counted and learned so far.
     #[must_use]
     pub fn read(&self, slot: u32) -> Option<Reading> {
-        let live = self.live.get(&slot)?;
+        Some(self.reading(slot, self.epoch(slot)?))
+    }
+
+    /// The learning epoch of the flow in a slot, if there is one.
+    fn epoch(&self, slot: u32) -> Option<u32> {
+        let place = self.flows.at(slot)?;
+        match state(place).load(Ordering::Relaxed) {
+            0 => None,
+            live => Some(body(place, live).epoch()),
+        }
+    }
+
+    fn reading(&self, slot: u32, epoch: u32) -> Reading {
         let count = read(&self.counts, slot);
         let learned = self.flows.at(slot).map_or_else(LearnedSource::default, learned);
-        let locked = learned.word == LearnedSource::word(live.epoch, Phase::Locked);
-        Some(Reading {
-            packets: count.packets.wrapping_sub(live.began.packets),
-            bytes: count.bytes.wrapping_sub(live.began.bytes),
-            refused: count.refused.wrapping_sub(live.began.refused),
+        let locked = learned.word == LearnedSource::word(epoch, Phase::Locked);
+        Reading {
+            packets: count.packets,
+            bytes: count.bytes,
+            refused: count.refused,
             source: locked.then_some(End { address: learned.address, port: learned.port }),
-            hop: live.hop,
-        })
+            hop: self.live.get(&slot).copied(),
+        }
     }
 }
 
@@ -192,6 +227,24 @@ fn learned(place: *mut FlowSlot) -> LearnedSource {
     unsafe { read_volatile(addr_of!((*place).learned)) }
 }
 
+/// The body that a state leads to.
+fn body(place: *mut FlowSlot, state: u32) -> Flow {
+    // SAFETY: a slot within the mapping; only this thread writes flows.
+    let slot = unsafe { read_volatile(place) };
+    let [even, odd] = slot.bodies();
+    if state & 1 == 0 { *even } else { *odd }
+}
+
+/// Epochs count in their upper bits and say the generation in the lowest eight.
+const fn generation_of(epoch: u32) -> u8 {
+    epoch.to_le_bytes()[0]
+}
+
+/// An epoch that differs from the last ones.
+fn following_epoch(epoch: u32, generation: u8) -> u32 {
+    ((epoch >> 8).wrapping_add(1) << 8) | u32::from(generation)
+}
+
 /// The next sequence number; zero means that there is no flow.
 fn following(sequence: u32) -> u32 {
     sequence.checked_add(1).unwrap_or(2)
@@ -207,4 +260,12 @@ fn state<'a>(place: *mut FlowSlot) -> &'a AtomicU32 {
 fn read<T: Pod + Default>(array: &Mapped<T>, slot: u32) -> T {
     // SAFETY: within the mapping, and every bit pattern is a value.
     array.at(slot).map_or_else(T::default, |place| unsafe { read_volatile(place) })
+}
+
+/// Zeroes what nobody counts in: the slot has no flow.
+fn zero<T: Pod + Default>(array: &Mapped<T>, slot: u32) {
+    if let Some(place) = array.at(slot) {
+        // SAFETY: within the mapping, and every bit pattern is a value.
+        unsafe { write_volatile(place, T::default()) };
+    }
 }

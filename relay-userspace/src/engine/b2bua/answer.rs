@@ -200,6 +200,7 @@ impl Call {
         let retransmitter = SuccessRetransmitter::new(context.now.mono, sent, &context.config.sip.timers);
         context.timers.arm(self.id, Timer::Acknowledge, retransmitter.deadline());
         self.exchange = Some(Exchange { stage: Stage::Accepted { retransmitter, late_offer }, ..exchange });
+        self.changed(context);
     }
 
     /// The first answer of the call: from now on it is paid for.
@@ -269,12 +270,13 @@ impl Call {
             context.answer(&exchange.invite, status, Some(&self.legs[to].tag), &[]);
         }
         self.settle(context);
+        self.changed(context);
     }
 
     /// A trunk that asks for credentials is a matter for the operator.
     fn report_challenge(&self, context: &mut Context, name: LegName, status: u16) {
         if matches!(status, 401 | 407) {
-            let trunk = context.trunk_name(self.legs[name].trunk).to_owned();
+            let trunk = self.legs[name].trunk_name.clone();
             context.event(Event::TrunkChallenged { session: self.id, trunk, status });
         }
     }

@@ -13,6 +13,7 @@ use super::context::{Context, Purpose};
 use super::exchange::{Exchange, Stage};
 use super::leg::Leg;
 use super::leg::LegState;
+use super::restore::Resending;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
@@ -36,10 +37,14 @@ pub(super) struct Call {
     pub(super) path: Option<MediaPath>,
     /// The INVITE that is being relayed, if there is one.
     pub(super) exchange: Option<Exchange>,
+    /// A 2xx from before a restart that waits for its ACK.
+    pub(super) resending: Option<Resending>,
     /// How the call ended, once it does.
     pub(super) release: Option<Release>,
     /// Whether the records are written.
     pub(super) recorded: bool,
+    /// Whether the journal may hold the call.
+    pub(super) journaled: bool,
     /// Requests of ours that wait for their final response.
     pub(super) unanswered: usize,
 }
@@ -93,6 +98,7 @@ impl Call {
         let outputs = self.media.close();
         self.carry(context, outputs);
         self.settle(context);
+        self.changed(context);
     }
 
     /// Whether a message that is about to leave on a leg shows the other party.
@@ -203,6 +209,7 @@ impl Call {
     pub(super) fn flow_removed(&mut self, context: &mut Context, local: SocketAddr, stats: &FlowStats) {
         self.media.removed(local, stats);
         self.settle(context);
+        self.changed(context);
     }
 
     /// Gives back ports that are free, and writes the records when both legs
@@ -219,7 +226,9 @@ impl Call {
         self.recorded = true;
         let told = Event::CallEnded { session: self.id, side: release.side, cause: release.cause };
         let records = cdr::of_call(context, self, &release);
-        let output = context.records.write(records, Some(told));
+        let journaled = self.journaled.then_some(self.id);
+        context.journal.forget(self.id);
+        let output = context.records.write(records, journaled, Some(told));
         context.outputs.push_back(output);
         if let Some(binding) = self.facts.binding {
             context.directory.release(binding);

@@ -38,7 +38,7 @@ fn of_leg(
         direction: leg.direction,
         proxy: leg.proxy,
         remote_country: leg.remote_country,
-        trunk: context.trunk_name(leg.trunk).to_owned(),
+        trunk: leg.trunk_name.clone(),
         start: leg.start,
         answer: leg.answer,
         end,

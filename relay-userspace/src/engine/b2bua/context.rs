@@ -1,7 +1,7 @@
 //! What every call works with: the clocks, the configuration, transactions,
 //! ports, records, and the indices that lead from a message to its call.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::departed::Departed;
 use super::exchange::Arrival;
+use super::journal::Journal;
 use super::records::Records;
 use super::timers::Timers;
 use crate::engine::config::{Config, Listen, Trunk, TrunkId};
@@ -42,6 +43,7 @@ pub(in crate::engine) struct Context {
     pub(in crate::engine) transactions: Transactions,
     pub(super) ports: Ports,
     pub(super) records: Records,
+    pub(super) journal: Journal,
     pub(super) timers: Timers,
     pub(super) index: Index,
     pub(super) departed: Departed,
@@ -58,6 +60,10 @@ pub(super) struct Index {
     /// which a request that came twice over different ways is known (RFC 3261
     /// section 8.2.2.2).
     pub(super) initial: BTreeMap<(String, String, u32), SessionId>,
+    /// Call-ID and From tag of the INVITEs that calls of before a restart began
+    /// with: their transactions are forgotten, and a late copy begins no call.
+    /// As many as calls were taken up.
+    pub(super) begun: BTreeSet<(String, String)>,
     /// The transactions of INVITEs that are not answered, for their CANCEL.
     pub(super) invites: BTreeMap<ServerKey, SessionId>,
     /// Requests of ours that are not answered.
@@ -94,7 +100,13 @@ impl Index {
 
     /// The call of an INVITE that came before, over another way.
     pub(super) fn is_merged(&self, invite: &Message) -> bool {
-        identity(invite).is_some_and(|identity| self.initial.contains_key(&identity))
+        identity(invite).is_some_and(|identity| {
+            if self.initial.contains_key(&identity) {
+                return true;
+            }
+            let (call_id, tag, _) = identity;
+            !self.begun.is_empty() && self.begun.contains(&(call_id, tag))
+        })
     }
 }
 
@@ -123,6 +135,7 @@ impl Context {
             transactions: Transactions::new(config.sip.timers, config.limits.transactions),
             ports: Ports::new(&config.media),
             records: Records::default(),
+            journal: Journal::default(),
             timers: Timers::default(),
             index: Index::default(),
             departed: Departed::default(),
@@ -155,12 +168,12 @@ impl Context {
 
     /// Transactions that the store has not made durable yet.
     pub(in crate::engine) fn pending_commits(&self) -> usize {
-        self.records.open() + self.directory.pending_commits()
+        self.records.open() + self.journal.open() + self.directory.pending_commits()
     }
 
     #[cfg(test)]
     pub(in crate::engine) fn leftovers(&self) -> Vec<(&'static str, usize)> {
-        let Index { tags, initial, invites, requests, flows } = &self.index;
+        let Index { tags, initial, invites, requests, flows, begun: _ } = &self.index;
         [
             ("tags", tags.len()),
             ("initial", initial.len()),
@@ -169,6 +182,7 @@ impl Context {
             ("flows", flows.len()),
             ("timers", usize::from(self.timers.deadline().is_some())),
             ("records", self.records.open()),
+            ("journal", self.journal.open() + usize::from(self.journal.deadline().is_some())),
             ("transactions", self.transactions.len()),
         ]
         .into_iter()

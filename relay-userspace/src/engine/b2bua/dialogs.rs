@@ -29,10 +29,12 @@ impl Call {
         let remote = next_hop(context, *trunk, dialog, *peer);
         let is_invite = method == Method::Invite;
         let request = dialog.request(method, *sent_by, &branch);
+        let local = *local;
         if is_invite {
             *invite_cseq = dialog.local_cseq();
+            self.changed(context);
         }
-        Some((with_product(context, request), *local, remote))
+        Some((with_product(context, request), local, remote))
     }
 
     /// Acknowledges the 2xx to our last INVITE on a leg.
@@ -40,16 +42,9 @@ impl Call {
         let branch = context.token();
         let leg = &mut self.legs[name];
         let LegState::Confirmed(dialog) = &leg.state else { return };
-        let remote = next_hop(context, leg.trunk, dialog, leg.peer);
-        let ack = dialog.ack(leg.invite_cseq, leg.sent_by, &branch);
-        let ack = match session {
-            Some(session) => ack.build_with_body(body::SDP, session),
-            None => ack.build(),
-        };
-        if let Ok(ack) = ack {
-            let dialog = dialog.id().clone();
-            leg.acked = Some(Acked { cseq: leg.invite_cseq, dialog, remote, bytes: ack.bytes.clone() });
-            context.send(leg.local, remote, ack.bytes);
+        if let Some(ack) = write_ack(context, leg, dialog, leg.invite_cseq, &branch, session) {
+            context.send(leg.local, ack.remote, ack.bytes.clone());
+            leg.acked = Some(ack);
         }
     }
 
@@ -144,6 +139,25 @@ impl Call {
             Some(_) | None => dismiss(context, leg.trunk, response, source, Dismissal::HangUp),
         }
     }
+}
+
+/// The ACK of the 2xx to our INVITE with this number.
+pub(super) fn write_ack(
+    context: &Context,
+    leg: &Leg,
+    dialog: &Dialog,
+    cseq: u32,
+    branch: &str,
+    session: Option<&[u8]>,
+) -> Option<Acked> {
+    let remote = next_hop(context, leg.trunk, dialog, leg.peer);
+    let ack = dialog.ack(cseq, leg.sent_by, branch);
+    let ack = match session {
+        Some(session) => ack.build_with_body(body::SDP, session),
+        None => ack.build(),
+    };
+    let session = session.map(<[u8]>::to_vec);
+    Some(Acked { cseq, dialog: dialog.id().clone(), remote, bytes: ack.ok()?.bytes, session })
 }
 
 /// A 2xx to an INVITE of a call that is over and forgotten.

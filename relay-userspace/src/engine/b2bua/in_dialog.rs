@@ -171,8 +171,9 @@ impl Call {
                 && ack.cseq().is_ok_and(|cseq| Some(cseq.number) == exchange.cseq())
         });
         if !ours {
-            return;
+            return self.acknowledged_after_restart(context, name, ack);
         }
+        self.changed(context);
         context.timers.disarm(self.id, Timer::Acknowledge);
         let Some(exchange) = self.exchange.take() else { return };
         if self.release.is_some() {
@@ -217,7 +218,7 @@ impl Call {
 
     /// Our 2xx still waits for its ACK.
     pub(super) fn still_unacknowledged(&mut self, context: &mut Context) {
-        let Some(exchange) = &mut self.exchange else { return };
+        let Some(exchange) = &mut self.exchange else { return self.resend(context) };
         let from = exchange.from;
         let Stage::Accepted { retransmitter, .. } = &mut exchange.stage else { return };
         match retransmitter.expire(context.now.mono) {

@@ -25,6 +25,7 @@ use crate::engine::time::Timestamp;
 pub(super) struct Leg {
     pub(super) name: LegName,
     pub(super) trunk: TrunkId,
+    pub(super) trunk_name: String,
     pub(super) direction: Direction,
     /// The number that the far end dialled or sees.
     pub(super) proxy: Option<ProxyNumber>,
@@ -56,7 +57,7 @@ pub(super) struct Leg {
     pub(super) sent_by: SocketAddr,
     pub(super) speech: Speech,
     /// What must never leave on this leg: the other party.
-    secrets: Option<Secrets>,
+    pub(super) secrets: Option<Secrets>,
 }
 
 /// Where a leg is in its life.
@@ -85,6 +86,8 @@ pub(super) struct Acked {
     pub(super) dialog: DialogId,
     pub(super) remote: SocketAddr,
     pub(super) bytes: Vec<u8>,
+    /// The answer in it, where the 2xx was an offer.
+    pub(super) session: Option<Vec<u8>>,
 }
 
 impl Leg {
@@ -124,9 +127,11 @@ impl Leg {
         let trunk = context.trunk(party.trunk)?;
         let (peer, listen) = (trunk.target, context.listen(trunk)?);
         let media = context.config.media.addresses.get(trunk.media)?.advertised;
+        let trunk_name = trunk.name.clone();
         Some(Self {
             name,
             trunk: party.trunk,
+            trunk_name,
             direction,
             proxy: party.proxy,
             remote: party.remote,
@@ -171,7 +176,7 @@ impl Leg {
     }
 
     /// The leg as it may be shown.
-    pub(super) fn view(&self, context: &Context) -> LegView {
+    pub(super) fn view(&self) -> LegView {
         let state = match self.state {
             LegState::Incoming(_) | LegState::Outgoing { early: false, .. } => "calling",
             LegState::Outgoing { early: true, .. } => "early",
@@ -182,7 +187,7 @@ impl Leg {
             leg: self.name,
             proxy: self.proxy,
             remote: self.remote.clone(),
-            trunk: context.trunk_name(self.trunk).to_owned(),
+            trunk: self.trunk_name.clone(),
             state: state.to_owned(),
         }
     }
@@ -200,6 +205,17 @@ impl Speech {
     /// Nothing said yet. `id` names the session towards this far end.
     pub(super) const fn new(id: u64, address: IpAddr) -> Self {
         Self { origin: Origin { id, version: 1, address }, last: String::new() }
+    }
+
+    /// What was said before a restart is forgotten: whatever is said next is a
+    /// change.
+    pub(super) const fn restored(id: u64, version: u64, address: IpAddr) -> Self {
+        Self { origin: Origin { id, version: version.saturating_add(1), address }, last: String::new() }
+    }
+
+    /// Who speaks, and which version was said last.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The other side's description in our words: an offer, or the answer to

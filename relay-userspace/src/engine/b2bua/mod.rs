@@ -13,7 +13,8 @@
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
 //! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
 //! - [`records`], [`cdr`], [`timers`], [`departed`], [`context`]: what all calls
-//!   share.
+//!   share;
+//! - [`journal`], [`restore`]: calls that outlive their process.
 
 mod answer;
 mod body;
@@ -25,10 +26,12 @@ mod dialogs;
 mod emergency;
 mod exchange;
 mod in_dialog;
+mod journal;
 mod leg;
 mod plan;
 mod records;
 mod refusal;
+mod restore;
 mod setup;
 mod timers;
 mod views;
@@ -50,9 +53,9 @@ use timers::Timer;
 use super::cdr::Cause;
 use super::counters::Counter;
 use super::event::Event;
-use super::flow::FlowStats;
+use super::flow::{FlowStats, MediaPath};
 use super::ids::{LegName, SessionId, Slot};
-use super::io::CommitId;
+use super::io::{Change, CommitId, Output, Transaction};
 use super::sip::message::Message;
 use super::sip::method::Method;
 use super::sip::name::Name;
@@ -93,12 +96,21 @@ impl Calls {
         }
         let due = context.records.due(context.now.mono);
         context.outputs.extend(due);
+        self.write_journal(context);
     }
 
     /// The next deadline and what it is for.
     pub(in crate::engine) fn poll_timeout(context: &Context) -> Option<(Instant, &'static str)> {
         let records = context.records.deadline().map(|at| (at, "records are written again"));
-        [context.timers.deadline(), records].into_iter().flatten().min()
+        let journal = context.journal.deadline().map(|at| (at, "calls are journaled"));
+        [context.timers.deadline(), records, journal].into_iter().flatten().min()
+    }
+
+    /// What carries the flows of calls from before a restart.
+    pub(in crate::engine) fn carried_by(&mut self, path: MediaPath) {
+        for call in self.calls.values_mut() {
+            call.path = call.path.and(Some(path));
+        }
     }
 
     /// The datapath has removed a flow.
@@ -131,6 +143,9 @@ impl Calls {
 
     /// Records are durable.
     pub(in crate::engine) fn committed(context: &mut Context, id: CommitId) {
+        if context.journal.committed(id) {
+            return;
+        }
         if let Some(event) = context.records.committed(id) {
             context.event(event);
         }
@@ -138,9 +153,33 @@ impl Calls {
 
     /// Records may not be durable.
     pub(in crate::engine) fn commit_failed(context: &mut Context, id: CommitId, problem: String) {
-        context.count(Counter::RecordsFailed);
-        context.records.failed(id, context.now.mono);
+        if context.journal.failed(id, context.now.mono) {
+            context.count(Counter::JournalFailed);
+        } else {
+            context.count(Counter::RecordsFailed);
+            context.records.failed(id, context.now.mono);
+        }
         context.event(Event::CommitFailed { problem });
+    }
+
+    /// Writes the calls that have changed, if it is time.
+    fn write_journal(&mut self, context: &mut Context) {
+        let Some(changed) = context.journal.take_due(context.now.mono) else { return };
+        let mut calls = Vec::with_capacity(changed.len());
+        let mut changes = Vec::with_capacity(changed.len());
+        for id in changed {
+            if let Some(call) = self.calls.get_mut(&id).filter(|call| !call.recorded) {
+                call.journaled = true;
+                changes.push(Change::PutCall(Box::new(call.record())));
+                calls.push(id);
+            }
+        }
+        if calls.is_empty() {
+            return;
+        }
+        let id = context.records.next_id();
+        context.journal.writes(id, calls);
+        context.outputs.push_back(Output::Commit(id, Transaction { changes }));
     }
 
     /// Ends all calls and takes no more.

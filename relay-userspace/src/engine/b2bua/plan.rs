@@ -83,9 +83,7 @@ impl Plan {
         let target = Uri::sip_at(Some(&user), to.target);
         let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
         let ours = [context.listen(from)?.advertised.ip(), context.listen(to)?.advertised.ip()];
-        let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| {
-            Some(Secrets::of(party, ends, &[known, &ours].concat()))
-        };
+        let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| Some(hidden(party, ends, known, ours));
         Some(Self {
             facts: Facts {
                 binding: Some(bridge.binding),
@@ -156,6 +154,12 @@ impl Invitation {
         let whole = self.whole_body.then(|| body::replaced(caller_invite, session.as_deref())).flatten();
         whole.unwrap_or_else(|| (body::SDP.to_owned(), session.unwrap_or_default()))
     }
+}
+
+/// What must never leave towards somebody who knows the addresses in `known`,
+/// and ours: `party` and its `ends`.
+pub(super) fn hidden(party: &PartyAddress, ends: &[IpAddr], known: &[IpAddr], ours: [IpAddr; 2]) -> Secrets {
+    Secrets::of(party, ends, &[known, &ours].concat())
 }
 
 /// A number as a trunk writes it.

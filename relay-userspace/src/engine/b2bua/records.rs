@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::engine::cdr::Cdr;
 use crate::engine::event::Event;
+use crate::engine::ids::SessionId;
 use crate::engine::io::{Change, CommitId, Output, Transaction};
 use crate::engine::time::Instant;
 
@@ -36,12 +37,24 @@ struct Open {
 }
 
 impl Records {
-    /// Writes the records of one call together; `then` is told once they are
-    /// durable.
-    pub(super) fn write(&mut self, cdrs: impl IntoIterator<Item = Cdr>, then: Option<Event>) -> Output {
+    /// The name of a transaction that is about calls.
+    pub(super) const fn next_id(&mut self) -> CommitId {
         let id = CommitId(self.issued);
         self.issued += 1;
-        let transaction = Transaction { changes: cdrs.into_iter().map(Change::PutCdr).collect() };
+        id
+    }
+
+    /// Writes the records of one call together, and forgets the call if it is
+    /// `journaled`; `then` is told once that is durable.
+    pub(super) fn write(
+        &mut self,
+        cdrs: impl IntoIterator<Item = Cdr>,
+        journaled: Option<SessionId>,
+        then: Option<Event>,
+    ) -> Output {
+        let id = self.next_id();
+        let over = journaled.map(Change::DeleteCall);
+        let transaction = Transaction { changes: cdrs.into_iter().map(Change::PutCdr).chain(over).collect() };
         let output = Output::Commit(id, transaction.clone());
         self.open.insert(id, Open { transaction, then, pause: FIRST_PAUSE });
         output
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn what_the_store_did_not_take_is_written_again_with_growing_pauses() {
         let mut records = Records::default();
-        let Output::Commit(id, _) = records.write([], None) else { panic!("a commit") };
+        let Output::Commit(id, _) = records.write([], None, None) else { panic!("a commit") };
         let mut now = Instant::ORIGIN;
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             records.failed(id, now);

@@ -105,6 +105,6 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
         release: Release { side: ReleaseSide::Platform, cause, sip_status: Some(status) },
         emergency,
     };
-    let output = context.records.write([record], None);
+    let output = context.records.write([record], None, None);
     context.outputs.push_back(output);
 }

@@ -157,11 +157,14 @@ fn open(
         media,
         path: None,
         exchange: Some(exchange),
+        resending: None,
         release: None,
         recorded: false,
+        journaled: false,
         unanswered: 0,
     };
     call.invite_callee(context, name.other(), &invitation);
+    call.changed(context);
     Some(call)
 }
 

@@ -4,5 +4,6 @@ mod endings;
 mod far_end;
 mod limits;
 mod refusals;
+mod restarts;
 mod setup;
 mod world;

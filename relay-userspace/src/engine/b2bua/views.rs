@@ -3,20 +3,21 @@
 use super::Calls;
 use super::call::{Call, Ending};
 use super::context::Context;
+use super::leg::Leg;
 use crate::engine::admin::{AdminReply, CallView, FlowView, Refusal, RefusalKind};
 use crate::engine::cdr::Cause;
 use crate::engine::ids::SessionId;
 
 impl Calls {
     /// Every call, in the order of session ids.
-    pub(in crate::engine) fn list(&self, context: &Context) -> AdminReply {
-        AdminReply::Calls(self.calls.values().map(|call| view(context, call)).collect())
+    pub(in crate::engine) fn list(&self) -> AdminReply {
+        AdminReply::Calls(self.calls.values().map(view).collect())
     }
 
     /// One call.
-    pub(in crate::engine) fn show(&self, context: &Context, id: SessionId) -> AdminReply {
+    pub(in crate::engine) fn show(&self, id: SessionId) -> AdminReply {
         match self.calls.get(&id) {
-            Some(call) => AdminReply::Call(view(context, call)),
+            Some(call) => AdminReply::Call(view(call)),
             None => no_such_call(id),
         }
     }
@@ -35,7 +36,7 @@ impl Calls {
     }
 }
 
-fn view(context: &Context, call: &Call) -> CallView {
+fn view(call: &Call) -> CallView {
     let state = if call.release.is_some() {
         "ending"
     } else if call.legs[call.facts.caller].answer.is_some() {
@@ -60,7 +61,7 @@ fn view(context: &Context, call: &Call) -> CallView {
         answer: call.legs[call.facts.caller].answer,
         emergency: call.facts.emergency,
         path: call.path,
-        legs: [&call.legs.a, &call.legs.b].map(|leg| leg.view(context)).into(),
+        legs: [&call.legs.a, &call.legs.b].map(Leg::view).into(),
         flows: flows.collect(),
     }
 }

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 pub(crate) use ports::{PortPair, Ports};
 
 use super::by_leg::ByLeg;
+use super::call_record::{EndRecord, Mux, StreamRecord};
 use super::cdr::Traffic;
 use super::config::{Media, MediaSource};
 use super::encoding::Encoding;
@@ -98,17 +99,6 @@ struct Agreement {
     audio: bool,
 }
 
-/// Whether RTCP shares the port of RTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mux {
-    /// It has a port of its own.
-    No,
-    /// Until the answer it may come in either way (RFC 5761 section 5.1.1).
-    Offered,
-    /// It does.
-    Agreed,
-}
-
 /// A far end as last agreed on, or as it is expected before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
@@ -117,6 +107,18 @@ struct End {
     allowed: IpNet,
     generation: u8,
     payload_types: PayloadTypes,
+}
+
+impl End {
+    fn restored(record: EndRecord) -> Self {
+        let EndRecord { far, allowed, generation, payload_types } = record;
+        Self { far: far.map(|(rtp, rtcp)| FarEnd { rtp, rtcp }), allowed, generation, payload_types }
+    }
+
+    fn record(self) -> EndRecord {
+        let Self { far, allowed, generation, payload_types } = self;
+        EndRecord { far: far.map(|far| (far.rtp, far.rtcp)), allowed, generation, payload_types }
+    }
 }
 
 /// No port pair is free on a media address.
@@ -136,6 +138,57 @@ impl MediaSession {
             received: ByLeg::default(),
             codec: None,
         }
+    }
+
+    /// A session from before a restart, and whether all of its ports could be
+    /// had again. Its flows are those that the datapath had.
+    pub(crate) fn restored(
+        session: SessionId,
+        sides: ByLeg<Side>,
+        streams: &[Option<StreamRecord>],
+        dscp: u8,
+        mut claim: impl FnMut(SocketAddr) -> Option<PortPair>,
+    ) -> (Self, bool) {
+        let mut restored = Self::new(session, sides);
+        let mut whole = true;
+        for stream in streams {
+            let ports = stream.as_ref().and_then(|stream| {
+                let [a, b] = stream.ports.map(&mut claim);
+                let ends = stream.ends.map(|end| end.map(End::restored));
+                let codec = Codec { encoding: stream.codec, clock_rate: stream.clock_rate };
+                Some(StreamPorts {
+                    pairs: ByLeg { a: a?, b: b? },
+                    ends: ByLeg { a: ends[0], b: ends[1] },
+                    agreement: Agreement { codec, mux: stream.mux, audio: stream.audio },
+                })
+            });
+            whole &= ports.is_some() == stream.is_some();
+            restored.streams.push(ports);
+        }
+        restored.flows =
+            restored.wanted(dscp).into_iter().map(|carried| (carried.spec.local, carried)).collect();
+        (restored, whole)
+    }
+
+    /// With what the far ends of A and B sent before, in the codec agreed on last.
+    pub(crate) fn with_past(mut self, received: [(Traffic, Quality); 2], codec: Option<Encoding>) -> Self {
+        let [a, b] = received.map(|(traffic, quality)| Received { traffic, quality });
+        self.received = ByLeg { a, b };
+        self.codec = codec;
+        self
+    }
+
+    /// Its streams, as the journal keeps them.
+    pub(crate) fn record(&self) -> Vec<Option<StreamRecord>> {
+        let record = |stream: &StreamPorts| StreamRecord {
+            ports: [stream.pairs.a.rtp(), stream.pairs.b.rtp()],
+            ends: [stream.ends.a, stream.ends.b].map(|end| end.map(End::record)),
+            codec: stream.agreement.codec.encoding,
+            clock_rate: stream.agreement.codec.clock_rate,
+            mux: stream.agreement.mux,
+            audio: stream.agreement.audio,
+        };
+        self.streams.iter().map(|stream| stream.as_ref().map(record)).collect()
     }
 
     /// Finds ports for every stream of an offer that has none yet.

@@ -79,6 +79,15 @@ impl Ports {
         Some(PortPair { address, local: pool.local, even })
     }
 
+    /// The pair whose RTP arrives here, for a call that had it before a restart;
+    /// `None` when it is not free or not ours.
+    pub(crate) fn claim(&mut self, rtp: SocketAddr) -> Option<PortPair> {
+        let (address, pool) = self.pools.iter_mut().enumerate().find(|(_, pool)| pool.local == rtp.ip())?;
+        let place = pool.free.iter().position(|&even| even == rtp.port())?;
+        let even = pool.free.swap_remove(place);
+        Some(PortPair { address, local: pool.local, even })
+    }
+
     /// Gives a pair back.
     pub(crate) fn release(&mut self, pair: PortPair, now: Instant) {
         if let Some(pool) = self.pools.get_mut(pair.address) {

@@ -130,6 +130,28 @@ impl fmt::Debug for DialogId {
     }
 }
 
+/// What a confirmed dialog consists of, for those who keep it elsewhere.
+/// Without `Debug`: it holds what the peer wrote.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DialogParts {
+    /// What finds it.
+    pub id: DialogId,
+    /// From in our requests.
+    pub local_uri: Uri,
+    /// To in our requests.
+    pub remote_uri: Uri,
+    /// The number of our last request.
+    pub local_cseq: u32,
+    /// The number of the peer's last request.
+    pub remote_cseq: Option<u32>,
+    /// Route values in the order in which we write them.
+    pub route_set: Vec<String>,
+    /// The peer's Contact.
+    pub remote_target: Uri,
+    /// Whether it was made over TLS to a `sips` URI.
+    pub secure: bool,
+}
+
 /// One dialog.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dialog {
@@ -184,6 +206,53 @@ impl Dialog {
             secure: is_sips && request.via()?.transport == Transport::Tls,
             confirmed: false,
         })
+    }
+
+    /// A confirmed dialog that was kept elsewhere.
+    #[must_use]
+    pub fn restored(parts: DialogParts) -> Self {
+        let DialogParts {
+            id,
+            local_uri,
+            remote_uri,
+            local_cseq,
+            remote_cseq,
+            route_set,
+            remote_target,
+            secure,
+        } = parts;
+        Self {
+            id,
+            local_uri,
+            remote_uri,
+            local_cseq,
+            remote_cseq,
+            route_set,
+            remote_target,
+            secure,
+            confirmed: true,
+        }
+    }
+
+    /// What it consists of.
+    #[must_use]
+    pub fn parts(&self) -> DialogParts {
+        DialogParts {
+            id: self.id.clone(),
+            local_uri: self.local_uri.clone(),
+            remote_uri: self.remote_uri.clone(),
+            local_cseq: self.local_cseq,
+            remote_cseq: self.remote_cseq,
+            route_set: self.route_set.clone(),
+            remote_target: self.remote_target.clone(),
+            secure: self.secure,
+        }
+    }
+
+    /// Leaves out this many numbers of requests, which may have been used by
+    /// somebody whose memory is lost: gaps are legal (section 12.2.2).
+    pub fn skip(&mut self, numbers: u32) {
+        self.local_cseq = self.local_cseq.saturating_add(numbers).min(LAST_CSEQ);
     }
 
     /// What finds it.

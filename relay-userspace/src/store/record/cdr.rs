@@ -54,17 +54,56 @@ struct MediaV2 {
 }
 
 #[derive(Serialize, Deserialize)]
-enum PathV2 {
+pub(super) enum PathV2 {
     XdpNative,
     XdpGeneric,
     Sockets,
 }
 
-#[derive(Serialize, Deserialize)]
-enum SideV1 {
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum SideV1 {
     A,
     B,
     Platform,
+}
+
+impl SideV1 {
+    pub(super) fn leg(self) -> Result<LegName, String> {
+        match self {
+            Self::A => Ok(LegName::A),
+            Self::B => Ok(LegName::B),
+            Self::Platform => Err("it belongs to no leg".into()),
+        }
+    }
+}
+
+impl From<LegName> for SideV1 {
+    fn from(leg: LegName) -> Self {
+        match leg {
+            LegName::A => Self::A,
+            LegName::B => Self::B,
+        }
+    }
+}
+
+impl From<ReleaseSide> for SideV1 {
+    fn from(side: ReleaseSide) -> Self {
+        match side {
+            ReleaseSide::A => Self::A,
+            ReleaseSide::B => Self::B,
+            ReleaseSide::Platform => Self::Platform,
+        }
+    }
+}
+
+impl From<SideV1> for ReleaseSide {
+    fn from(side: SideV1) -> Self {
+        match side {
+            SideV1::A => Self::A,
+            SideV1::B => Self::B,
+            SideV1::Platform => Self::Platform,
+        }
+    }
 }
 
 impl Stored for Cdr {
@@ -84,13 +123,29 @@ impl Stored for Cdr {
     }
 }
 
+impl From<MediaPath> for PathV2 {
+    fn from(path: MediaPath) -> Self {
+        match path {
+            MediaPath::XdpNative => Self::XdpNative,
+            MediaPath::XdpGeneric => Self::XdpGeneric,
+            MediaPath::Sockets => Self::Sockets,
+        }
+    }
+}
+
+impl From<PathV2> for MediaPath {
+    fn from(path: PathV2) -> Self {
+        match path {
+            PathV2::XdpNative => Self::XdpNative,
+            PathV2::XdpGeneric => Self::XdpGeneric,
+            PathV2::Sockets => Self::Sockets,
+        }
+    }
+}
+
 fn to_media(media: &LegMedia) -> MediaV2 {
     MediaV2 {
-        path: media.path.map(|path| match path {
-            MediaPath::XdpNative => PathV2::XdpNative,
-            MediaPath::XdpGeneric => PathV2::XdpGeneric,
-            MediaPath::Sockets => PathV2::Sockets,
-        }),
+        path: media.path.map(PathV2::from),
         codec: media.codec.map(|codec| codec.as_str().to_owned()),
         expected: media.expected,
         lost: media.lost,
@@ -104,11 +159,7 @@ fn to_media(media: &LegMedia) -> MediaV2 {
 fn from_media(record: MediaV2) -> Result<LegMedia, String> {
     let mos = |hundredths| Mos::from_hundredths(hundredths).ok_or("its score is off the scale");
     Ok(LegMedia {
-        path: record.path.map(|path| match path {
-            PathV2::XdpNative => MediaPath::XdpNative,
-            PathV2::XdpGeneric => MediaPath::XdpGeneric,
-            PathV2::Sockets => MediaPath::Sockets,
-        }),
+        path: record.path.map(MediaPath::from),
         codec: record.codec.as_deref().map(Encoding::named),
         expected: record.expected,
         lost: record.lost,
@@ -123,10 +174,7 @@ fn to_v1(cdr: &Cdr) -> CdrV1 {
     let traffic = |traffic: Traffic| (traffic.packets, traffic.bytes);
     CdrV1 {
         session: cdr.session.to_bits(),
-        leg: match cdr.leg {
-            LegName::A => SideV1::A,
-            LegName::B => SideV1::B,
-        },
+        leg: cdr.leg.into(),
         binding: cdr.binding.map(BindingId::to_bits),
         tenant: cdr.tenant.clone(),
         project: cdr.project.clone(),
@@ -140,11 +188,7 @@ fn to_v1(cdr: &Cdr) -> CdrV1 {
         billable_seconds: cdr.billable_seconds,
         received: traffic(cdr.received),
         sent: traffic(cdr.sent),
-        released_by: match cdr.release.side {
-            ReleaseSide::A => SideV1::A,
-            ReleaseSide::B => SideV1::B,
-            ReleaseSide::Platform => SideV1::Platform,
-        },
+        released_by: cdr.release.side.into(),
         cause: cdr.release.cause.as_str().to_owned(),
         sip_status: cdr.release.sip_status,
         emergency: cdr.emergency,
@@ -156,11 +200,7 @@ fn from_v1(record: CdrV1) -> Result<Cdr, String> {
     let country = |text: String| text.parse().map_err(|_| "its country is not one".to_owned());
     Ok(Cdr {
         session: SessionId::from_bits(record.session),
-        leg: match record.leg {
-            SideV1::A => LegName::A,
-            SideV1::B => LegName::B,
-            SideV1::Platform => return Err("it belongs to no leg".into()),
-        },
+        leg: record.leg.leg()?,
         binding: record.binding.map(BindingId::from_bits),
         tenant: record.tenant,
         project: record.project,
@@ -176,11 +216,7 @@ fn from_v1(record: CdrV1) -> Result<Cdr, String> {
         sent: traffic(record.sent),
         media: LegMedia::default(),
         release: Release {
-            side: match record.released_by {
-                SideV1::A => ReleaseSide::A,
-                SideV1::B => ReleaseSide::B,
-                SideV1::Platform => ReleaseSide::Platform,
-            },
+            side: record.released_by.into(),
             cause: cause(&record.cause)?,
             sip_status: record.sip_status,
         },
@@ -189,7 +225,7 @@ fn from_v1(record: CdrV1) -> Result<Cdr, String> {
 }
 
 /// The cause whose word this is.
-fn cause(word: &str) -> Result<Cause, String> {
+pub(super) fn cause(word: &str) -> Result<Cause, String> {
     let word: StrDeserializer<'_, WordError> = word.into_deserializer();
     Cause::deserialize(word).map_err(|_| "its release cause is not one".into())
 }

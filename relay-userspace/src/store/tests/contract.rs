@@ -1,6 +1,7 @@
 //! What every store does alike.
 
 use super::*;
+use crate::engine::call_record::CallRecord;
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
 use crate::store::{CdrQuery, CommitOutcome, MemoryStore, SledStore, Store};
@@ -41,10 +42,10 @@ fn what_was_written_is_read_back_the_same() {
         ];
         assert_eq!(commit(store, Transaction { changes }), Applied);
         let snapshot = store.load().unwrap();
-        assert_eq!(snapshot.numbers, [number(1)]);
-        assert_eq!(snapshot.bindings, std::slice::from_ref(&binding));
-        assert_eq!(snapshot.rests, std::slice::from_ref(&rest));
-        assert_eq!(snapshot.guard, std::slice::from_ref(&denied));
+        assert_eq!(snapshot.directory.numbers, [number(1)]);
+        assert_eq!(snapshot.directory.bindings, std::slice::from_ref(&binding));
+        assert_eq!(snapshot.directory.rests, std::slice::from_ref(&rest));
+        assert_eq!(snapshot.directory.guard, std::slice::from_ref(&denied));
         assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), [cdr(1, LegName::A, 10)]);
         let changes = vec![
             Change::DeleteNumber(number(1).number),
@@ -53,7 +54,25 @@ fn what_was_written_is_read_back_the_same() {
             Change::DeleteGuard(denied.net),
         ];
         commit(store, Transaction { changes });
-        assert_eq!(store.load().unwrap(), crate::engine::directory::Snapshot::default());
+        assert_eq!(store.load().unwrap(), crate::engine::call_record::Snapshot::default());
+    });
+}
+
+#[test]
+fn a_call_is_in_progress_or_recorded() {
+    on_each(|store| {
+        commit(store, one(Change::PutCall(Box::new(call(1)))));
+        commit(store, one(Change::PutCall(Box::new(CallRecord { emergency: true, ..call(1) }))));
+        commit(store, one(Change::PutCall(Box::new(call(2)))));
+        assert_eq!(store.load().unwrap().calls, [CallRecord { emergency: true, ..call(1) }, call(2)]);
+        let changes = vec![
+            Change::PutCdr(cdr(1, LegName::A, 10)),
+            Change::PutCdr(cdr(1, LegName::B, 10)),
+            Change::DeleteCall(SessionId::from_bits(1)),
+        ];
+        commit(store, Transaction { changes });
+        assert_eq!(store.load().unwrap().calls, [call(2)]);
+        assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }).len(), 2);
     });
 }
 
@@ -73,8 +92,8 @@ fn a_pair_has_one_holder_and_a_conflict_leaves_nothing_behind() {
             ],
         };
         assert_eq!(commit(store, foreign.clone()), Conflict);
-        assert_eq!(store.load().unwrap().bindings, std::slice::from_ref(&first));
-        assert_eq!(store.load().unwrap().numbers, []);
+        assert_eq!(store.load().unwrap().directory.bindings, std::slice::from_ref(&first));
+        assert_eq!(store.load().unwrap().directory.numbers, []);
         assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), []);
         // Only the holder frees a pair.
         commit(store, one(Change::ReleasePair(claim(&first.customer, 2))));
@@ -96,7 +115,7 @@ fn a_group_sees_what_came_before_in_it() {
             Transaction { changes: vec![Change::PutNumber(number(3)), Change::ClaimPair(claim(&pair, 1))] },
         ];
         assert_eq!(store.commit(&group).unwrap(), [Applied, Conflict, Applied, Applied, Conflict]);
-        assert_eq!(store.load().unwrap().numbers, []);
+        assert_eq!(store.load().unwrap().directory.numbers, []);
         assert_eq!(commit(store, one(Change::ClaimPair(claim(&pair, 2)))), Applied);
         assert_eq!(store.commit(&[]).unwrap(), []);
     });

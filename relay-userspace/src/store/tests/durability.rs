@@ -61,7 +61,7 @@ fn what_was_acknowledged_survives_kill_9() {
         child.wait().unwrap();
         let store = SledStore::open(directory.path()).unwrap();
         let found: BTreeSet<_> =
-            store.load().unwrap().bindings.into_iter().map(|binding| binding.id).collect();
+            store.load().unwrap().directory.bindings.into_iter().map(|binding| binding.id).collect();
         let records = store.reader().cdrs(&CdrQuery { limit: usize::MAX, ..CdrQuery::default() }).unwrap();
         let sessions: BTreeSet<_> = records.iter().map(|cdr| cdr.session).collect();
         for group in 1..=acknowledged {

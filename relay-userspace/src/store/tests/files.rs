@@ -25,7 +25,7 @@ fn everything_is_there_after_opening_again() {
     let before = store.load().unwrap();
     drop(store);
     assert_eq!(reopen(directory.path()).unwrap().load().unwrap(), before);
-    assert_eq!(before.bindings, [binding(7)]);
+    assert_eq!(before.directory.bindings, [binding(7)]);
 }
 
 #[test]

@@ -8,13 +8,19 @@ use super::world::{Msg, World, media_address};
 use crate::engine::cdr::{Cause, ReleaseSide};
 use crate::engine::ids::LegName;
 
-fn version(msg: &Msg) -> u64 {
+pub(super) fn version(msg: &Msg) -> u64 {
     let line = msg.body.lines().find(|line| line.starts_with("o=")).unwrap();
     line.split(' ').nth(2).unwrap().parse().unwrap()
 }
 
 /// A re-INVITE by `one` that `other` accepts: what each of them was sent.
-fn reinvite(world: &mut World, one: &mut FarEnd, other: &FarEnd, offer: &str, answer: &str) -> (Msg, Msg) {
+pub(super) fn reinvite(
+    world: &mut World,
+    one: &mut FarEnd,
+    other: &FarEnd,
+    offer: &str,
+    answer: &str,
+) -> (Msg, Msg) {
     one.request(world, "INVITE", offer);
     let invite = world.expect(other.leg, "INVITE ");
     other.respond(world, &invite, "200", answer);
@@ -24,7 +30,7 @@ fn reinvite(world: &mut World, one: &mut FarEnd, other: &FarEnd, offer: &str, an
     (invite, ok)
 }
 
-fn hang_up(world: &mut World, one: &mut FarEnd, other: &FarEnd) {
+pub(super) fn hang_up(world: &mut World, one: &mut FarEnd, other: &FarEnd) {
     one.request(world, "BYE", "");
     world.expect_among(one.leg, "SIP/2.0 200");
     let bye = world.expect_among(other.leg, "BYE ");

@@ -2,19 +2,20 @@
 //!
 //! Everything that leaves is searched for what must not cross, in every test.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest};
+use crate::engine::call_record::{self, CallRecord};
 use crate::engine::cdr::{Cdr, Traffic};
 use crate::engine::config::*;
 use crate::engine::directory::*;
 use crate::engine::event::Event;
 use crate::engine::flow::{FlowSpec, FlowStats};
-use crate::engine::ids::{BindingId, LegName, Slot};
+use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
 use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
 use crate::engine::time::{Now, Timestamp};
 
@@ -142,12 +143,21 @@ fn snapshot() -> Snapshot {
     }
 }
 
+fn start(config: Config, seed: [u8; 32], now: Now, calls: Vec<CallRecord>) -> Engine {
+    let snapshot = call_record::Snapshot { directory: snapshot(), calls };
+    Engine::new(Arc::new(config), Slot(3), seed, now, snapshot)
+}
+
 /// The engine, the store, the datapath, and what the far ends have received.
 pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) now: Now,
     pub(super) inbox: BTreeMap<SocketAddr, VecDeque<Msg>>,
     pub(super) flows: BTreeMap<SocketAddr, FlowSpec>,
+    /// Flows that were put since the start.
+    claimed: BTreeSet<SocketAddr>,
+    /// The journal of calls in progress.
+    pub(super) calls: BTreeMap<SessionId, CallRecord>,
     pub(super) cdrs: Vec<Cdr>,
     pub(super) events: Vec<Event>,
     pub(super) drained: bool,
@@ -169,10 +179,12 @@ impl World {
     pub(super) fn with(config: Config) -> Self {
         let now = Now::default().after(Duration::from_secs(1_000_000));
         Self {
-            engine: Engine::new(Arc::new(config), Slot(3), [9; 32], now, snapshot()),
+            engine: start(config, [9; 32], now, Vec::new()),
             now,
             inbox: BTreeMap::new(),
             flows: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+            calls: BTreeMap::new(),
             cdrs: Vec::new(),
             events: Vec::new(),
             drained: false,
@@ -182,6 +194,17 @@ impl World {
             replies: Vec::new(),
             unique: 0,
         }
+    }
+
+    /// The process is killed; the next one starts from the journal.
+    pub(super) fn restart(&mut self) {
+        self.restart_with(config());
+    }
+
+    pub(super) fn restart_with(&mut self, config: Config) {
+        self.claimed.clear();
+        self.engine = start(config, [10; 32], self.now, self.calls.values().cloned().collect());
+        self.drain();
     }
 
     pub(super) fn unique(&mut self) -> u32 {
@@ -234,7 +257,8 @@ impl World {
             match output {
                 Output::Send(datagram) => self.deliver(&datagram),
                 Output::Commit(id, transaction) => {
-                    if self.failing_commits > 0 {
+                    let is_record = |change: &Change| matches!(change, Change::PutCdr(_));
+                    if self.failing_commits > 0 && transaction.changes.iter().any(is_record) {
                         self.failing_commits -= 1;
                         self.engine.handle_input(self.now, Input::CommitFailed(id, "disk full".to_owned()));
                         continue;
@@ -245,7 +269,14 @@ impl World {
                     let refused = Input::FlowRefused(flow.local, "no route".to_owned());
                     self.engine.handle_input(self.now, refused);
                 }
+                Output::SweepFlows => {
+                    let before = self.flows.len();
+                    self.flows.retain(|local, _| self.claimed.contains(local));
+                    let swept = before - self.flows.len();
+                    self.engine.handle_input(self.now, Input::FlowsSwept(swept));
+                }
                 Output::PutFlow(flow) => {
+                    self.claimed.insert(flow.local);
                     self.flows.insert(flow.local, flow);
                 }
                 Output::RemoveFlow(local) => {
@@ -267,17 +298,20 @@ impl World {
 
     fn commit(&mut self, id: CommitId, changes: Vec<Change>) {
         for change in changes {
-            if let Change::PutCdr(cdr) = change {
-                assert!(
-                    !self.cdrs.iter().any(|known| (known.session, known.leg) == (cdr.session, cdr.leg)),
-                    "a second record for leg {} of {}",
-                    cdr.leg,
-                    cdr.session
-                );
-                self.cdrs.push(cdr);
+            match change {
+                Change::PutCall(call) => drop(self.calls.insert(call.session, *call)),
+                Change::DeleteCall(session) => drop(self.calls.remove(&session)),
+                Change::PutCdr(cdr) => self.keep(cdr),
+                other => panic!("a call commits {other:?}"),
             }
         }
         self.engine.handle_input(self.now, Input::Committed(id));
+    }
+
+    fn keep(&mut self, cdr: Cdr) {
+        let same = |known: &Cdr| (known.session, known.leg) == (cdr.session, cdr.leg);
+        assert!(!self.cdrs.iter().any(same), "a second record for leg {} of {}", cdr.leg, cdr.session);
+        self.cdrs.push(cdr);
     }
 
     fn deliver(&mut self, datagram: &Datagram) {
@@ -345,6 +379,7 @@ impl World {
         self.pass(Duration::from_mins(2));
         assert_eq!(self.engine.calls_in_progress(), 0, "calls in progress");
         assert!(self.flows.is_empty(), "flows are left");
+        assert!(self.calls.is_empty(), "the journal still holds a call");
         assert_eq!(self.engine.leftovers(), Vec::<(&str, usize)>::new());
     }
 }

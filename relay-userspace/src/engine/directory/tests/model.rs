@@ -48,7 +48,9 @@ impl Rows {
                 }
                 Stored::PutRest(rest) => drop(self.rests.insert((rest.proxy, rest.party), rest.since)),
                 Stored::DeleteRest(rest) => drop(self.rests.remove(&(rest.proxy, rest.party))),
-                Stored::PutCdr(_) => panic!("the directory writes no call detail records"),
+                Stored::PutCall(_) | Stored::DeleteCall(_) | Stored::PutCdr(_) => {
+                    panic!("the directory writes nothing about calls")
+                }
                 Stored::PutGuard(_) | Stored::DeleteGuard(_) => panic!("the directory guards nothing"),
             }
         }

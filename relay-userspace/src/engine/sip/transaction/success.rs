@@ -39,6 +39,12 @@ impl SuccessRetransmitter {
         }
     }
 
+    /// The 2xx.
+    #[must_use]
+    pub const fn response(&self) -> &Datagram {
+        &self.response
+    }
+
     /// When [`Self::expire`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Instant {

@@ -1,0 +1,240 @@
+//! The process is killed, and the next one goes on with its calls.
+
+use std::time::Duration;
+
+use super::changes::{hang_up, reinvite, version};
+use super::far_end::{FarEnd, sdp};
+use super::setup::{A, B, ringing, talking};
+use super::world::{World, config};
+use crate::engine::cdr::{Cause, ReleaseSide, Traffic};
+use crate::engine::config::TrunkId;
+use crate::engine::event::Event;
+
+/// More than the journal is ever behind.
+const JOURNALED: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_call_goes_on_after_a_restart_and_is_recorded_whole() {
+    for caller in [A, B] {
+        for hanging_up in [A, B] {
+            let mut world = World::new();
+            let (from, to) = talking(&mut world, caller);
+            world.pass(Duration::from_secs(20));
+            let flows = world.flows.clone();
+            world.restart();
+            assert_eq!(world.flows, flows, "every flow stays as it was, generation included");
+            assert!(world.events.contains(&Event::CallsRestored { restored: 1, ended: 0 }));
+            world.expect_nothing(A);
+            world.expect_nothing(B);
+            world.pass(Duration::from_millis(10_500));
+            let (mut one, other) = if from.leg == hanging_up { (from, to) } else { (to, from) };
+            hang_up(&mut world, &mut one, &other);
+            for leg in [A, B] {
+                let cdr = world.cdr(leg);
+                assert_eq!(cdr.billable_seconds, 31);
+                assert_eq!((cdr.release.side, cdr.release.cause), (hanging_up.into(), Cause::Normal));
+                assert_eq!(cdr.release.sip_status, Some(200));
+            }
+            assert_eq!(world.cdr(A).received, Traffic { packets: 20, bytes: 3440 });
+            assert_eq!(world.cdr(A).sent, world.cdr(B).received);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_rang_ends_with_its_records() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    world.pass(JOURNALED);
+    assert_eq!(world.calls.len(), 1);
+    world.restart();
+    assert!(world.flows.is_empty());
+    for leg in [A, B] {
+        let cdr = world.cdr(leg);
+        assert_eq!((cdr.release.side, cdr.release.cause), (ReleaseSide::Platform, Cause::Shutdown));
+        assert_eq!((cdr.answer, cdr.billable_seconds), (None, 0));
+    }
+    // The phone that still rings and is picked up is hung up.
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    world.expect(B, "ACK ");
+    let bye = world.expect(B, "BYE ");
+    to.respond(&mut world, &bye, "200", "");
+    from.request(&mut world, "BYE", "");
+    world.expect(A, "SIP/2.0 481");
+    world.assert_quiet();
+}
+
+#[test]
+fn a_2xx_is_sent_again_until_its_ack_comes() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    world.expect(B, "ACK ");
+    let ok = world.expect(A, "SIP/2.0 200");
+    from.learn(&ok);
+    world.pass(JOURNALED);
+    world.restart();
+    assert_eq!(world.expect(A, "SIP/2.0 200").text, ok.text, "the same bytes");
+    world.pass(Duration::from_millis(500));
+    world.expect(A, "SIP/2.0 200");
+    from.ack(&mut world, "");
+    world.pass(Duration::from_mins(1));
+    world.expect_nothing(A);
+    hang_up(&mut world, &mut from, &to);
+}
+
+#[test]
+fn a_2xx_that_is_never_acknowledged_ends_the_call() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    from.learn(&world.expect(A, "SIP/2.0 200"));
+    world.pass(JOURNALED);
+    world.restart();
+    world.pass(Duration::from_secs(33));
+    let bye = world.expect_among(A, "BYE ");
+    from.respond(&mut world, &bye, "200", "");
+    let bye = world.expect_among(B, "BYE ");
+    to.respond(&mut world, &bye, "200", "");
+    assert_eq!(world.cdr(A).release.cause, Cause::ProtocolError);
+    world.assert_quiet();
+}
+
+#[test]
+fn a_repeated_2xx_from_before_the_restart_gets_its_ack() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    let ack = world.expect(B, "ACK ");
+    from.learn(&world.expect(A, "SIP/2.0 200"));
+    from.ack(&mut world, "");
+    world.pass(JOURNALED);
+    world.restart();
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    let again = world.expect(B, "ACK ");
+    assert_eq!((again.header("CSeq"), again.tag("To")), (ack.header("CSeq"), ack.tag("To")));
+    world.expect_nothing(B);
+    hang_up(&mut world, &mut from, &to);
+}
+
+#[test]
+fn requests_go_on_with_higher_numbers_and_a_new_version() {
+    let mut world = World::new();
+    let (mut from, to, invite) = ringing(&mut world, A);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    from.learn(&world.expect(A, "SIP/2.0 200"));
+    from.ack(&mut world, "");
+    world.rest(B);
+    let (first, _) = reinvite(&mut world, &mut from, &to, &sdp(A, 6100), &sdp(B, 7000));
+    world.pass(JOURNALED);
+    let flows = world.flows.clone();
+    world.restart();
+    assert_eq!(world.flows, flows);
+    let (second, _) = reinvite(&mut world, &mut from, &to, &sdp(A, 6200), &sdp(B, 7000));
+    let cseq = |text: &str| text.split(' ').next().unwrap().parse::<u32>().unwrap();
+    assert!(cseq(second.header("CSeq")) > cseq(first.header("CSeq")));
+    assert_eq!(version(&second), version(&first) + 1);
+    assert_eq!(second.header("Call-ID"), first.header("Call-ID"));
+    hang_up(&mut world, &mut from, &to);
+}
+
+#[test]
+fn the_egress_check_knows_its_secrets_again() {
+    let mut world = World::new();
+    let (mut from, to) = talking(&mut world, A);
+    world.pass(JOURNALED);
+    world.restart();
+    let offer = sdp(A, 6100).replace("a=fmtp:101 0-16", "a=fmtp:101 203.0.113.2");
+    // What only the allow-list holds back shows that the check is armed.
+    from.request(&mut world, "INVITE", &offer.replace("203.0.113.2", "198.51.100.1"));
+    assert_eq!(world.counter("sip.leak_stopped"), 1);
+    for far_end in [&from, &to] {
+        let bye = world.expect_among(far_end.leg, "BYE ");
+        far_end.respond(&mut world, &bye, "200", "");
+    }
+    world.assert_quiet();
+}
+
+#[test]
+fn a_call_whose_trunk_is_gone_is_ended_and_recorded() {
+    let mut world = World::new();
+    let (from, to) = talking(&mut world, A);
+    world.pass(JOURNALED);
+    let mut config = config();
+    config.trunks.truncate(1);
+    config.routes.truncate(1);
+    config.emergency.trunk = Some(TrunkId(0));
+    world.restart_with(config);
+    for far_end in [&from, &to] {
+        let bye = world.expect_among(far_end.leg, "BYE ");
+        far_end.respond(&mut world, &bye, "200", "");
+    }
+    assert_eq!((world.cdr(A).release.cause, world.cdr(B).release.cause), (Cause::NoRoute, Cause::NoRoute));
+    assert_eq!((world.cdr(A).trunk.as_str(), world.cdr(B).trunk.as_str()), ("customers", "agents"));
+    assert_eq!(world.cdr(A).received, Traffic { packets: 20, bytes: 3440 });
+    world.assert_quiet();
+}
+
+#[test]
+fn what_the_journal_never_heard_of_leaves_nothing() {
+    let mut world = World::new();
+    let (mut from, _) = talking(&mut world, A);
+    assert!(world.calls.is_empty());
+    world.restart();
+    assert!(world.flows.is_empty());
+    assert_eq!(world.counter("media.flows_swept"), 4);
+    from.request(&mut world, "BYE", "");
+    world.expect(A, "SIP/2.0 481");
+    assert!(world.cdrs.is_empty());
+    world.assert_quiet();
+}
+
+#[test]
+fn the_longest_call_is_counted_from_its_answer() {
+    let mut world = World::new();
+    let (from, to) = talking(&mut world, A);
+    world.pass(Duration::from_mins(50));
+    world.restart();
+    world.pass(Duration::from_mins(9));
+    world.expect_nothing(A);
+    world.pass(Duration::from_mins(1) + Duration::from_secs(1));
+    for far_end in [&from, &to] {
+        let bye = world.expect_among(far_end.leg, "BYE ");
+        far_end.respond(&mut world, &bye, "200", "");
+    }
+    assert_eq!(world.cdr(A).release.cause, Cause::MaxDuration);
+    world.assert_quiet();
+}
+
+#[test]
+fn ports_of_calls_that_go_on_are_not_given_again() {
+    let mut world = World::new();
+    let (mut from, to) = talking(&mut world, A);
+    world.pass(JOURNALED);
+    let used: Vec<_> = world.flows.keys().copied().collect();
+    world.restart();
+    // Fifty pairs there are; two are in use.
+    let mut more: Vec<(FarEnd, FarEnd)> = Vec::new();
+    for _ in 0..24 {
+        more.push(talking(&mut world, A));
+    }
+    assert_eq!(world.flows.len(), 100);
+    assert!(used.iter().all(|local| world.flows.contains_key(local)));
+    more.push((from.clone(), to.clone()));
+    for (mut one, other) in more.drain(..24) {
+        one.request(&mut world, "BYE", "");
+        world.expect_among(A, "SIP/2.0 200");
+        let bye = world.expect_among(B, "BYE ");
+        other.respond(&mut world, &bye, "200", "");
+    }
+    hang_up_quietly(&mut world, &mut from, &to);
+}
+
+fn hang_up_quietly(world: &mut World, one: &mut FarEnd, other: &FarEnd) {
+    one.request(world, "BYE", "");
+    world.expect_among(one.leg, "SIP/2.0 200");
+    let bye = world.expect_among(other.leg, "BYE ");
+    other.respond(world, &bye, "200", "");
+    world.pass(Duration::from_mins(2));
+    assert!(world.flows.is_empty() && world.calls.is_empty());
+}

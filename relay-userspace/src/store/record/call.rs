@@ -1,0 +1,317 @@
+//! Calls in progress as they are stored.
+//!
+//! The richest record there is, and the most often written one: addresses are
+//! bytes, not text, and nothing stands here twice.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::cdr::{PathV2, SideV1, cause};
+use super::{Stored, proxy, time};
+use crate::engine::call_record::{
+    AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
+};
+use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
+use crate::engine::encoding::Encoding;
+use crate::engine::flow::{MediaPath, PayloadTypes, Quality};
+use crate::engine::ids::{BindingId, SessionId};
+use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
+use crate::engine::sip::uri::Uri;
+use crate::engine::time::Timestamp;
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct CallV1 {
+    session: u128,
+    binding: Option<u128>,
+    tenant: String,
+    project: String,
+    caller: SideV1,
+    emergency: bool,
+    legs: [LegV1; 2],
+    streams: Vec<Option<StreamV1>>,
+    codec: Option<String>,
+    path: Option<PathV2>,
+    received: [ReceivedV1; 2],
+    unacknowledged: Option<UnacknowledgedV1>,
+    /// Side, cause and status.
+    release: Option<(SideV1, String, Option<u16>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LegV1 {
+    trunk: String,
+    inbound: bool,
+    proxy: Option<String>,
+    remote: String,
+    remote_country: Option<String>,
+    start: i64,
+    answer: Option<i64>,
+    end: Option<i64>,
+    status: Option<u16>,
+    dialog: Option<DialogV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DialogV1 {
+    call_id: String,
+    local_tag: String,
+    remote_tag: String,
+    local_uri: String,
+    remote_uri: String,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+    route_set: Vec<String>,
+    remote_target: String,
+    secure: bool,
+    contact: String,
+    local: SocketAddr,
+    peer: SocketAddr,
+    sent_by: SocketAddr,
+    invite_cseq: u32,
+    /// The number of the INVITE, and the description in the ACK.
+    acked: Option<(u32, Option<Vec<u8>>)>,
+    origin: u64,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReceivedV1 {
+    packets: u64,
+    bytes: u64,
+    expected: u64,
+    lost: u64,
+    reordered: u64,
+    jitter_us: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UnacknowledgedV1 {
+    leg: SideV1,
+    cseq: u32,
+    remote: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StreamV1 {
+    ports: [SocketAddr; 2],
+    ends: [Option<EndV1>; 2],
+    codec: String,
+    clock_rate: u32,
+    mux: MuxV1,
+    audio: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum MuxV1 {
+    No,
+    Offered,
+    Agreed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndV1 {
+    far: Option<(SocketAddr, SocketAddr)>,
+    allowed: IpNet,
+    generation: u8,
+    payload_types: u128,
+}
+
+impl Stored for CallRecord {
+    type Shape = CallV1;
+
+    fn to_shape(&self) -> CallV1 {
+        CallV1 {
+            session: self.session.to_bits(),
+            binding: self.binding.map(BindingId::to_bits),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            caller: self.caller.into(),
+            emergency: self.emergency,
+            legs: self.legs.each_ref().map(to_leg),
+            streams: self.streams.iter().map(|stream| stream.as_ref().map(to_stream)).collect(),
+            codec: self.codec.map(|codec| codec.as_str().to_owned()),
+            path: self.path.map(PathV2::from),
+            received: self.received.map(|(traffic, quality)| ReceivedV1 {
+                packets: traffic.packets,
+                bytes: traffic.bytes,
+                expected: quality.expected,
+                lost: quality.lost,
+                reordered: quality.reordered,
+                jitter_us: quality.jitter_us,
+            }),
+            unacknowledged: self.unacknowledged.as_ref().map(|waits| UnacknowledgedV1 {
+                leg: waits.leg.into(),
+                cseq: waits.cseq,
+                remote: waits.remote,
+                bytes: waits.bytes.clone(),
+            }),
+            release: self
+                .release
+                .as_ref()
+                .map(|release| (release.side.into(), release.cause.as_str().to_owned(), release.sip_status)),
+        }
+    }
+
+    fn from_shape(record: CallV1) -> Result<Self, String> {
+        let [a, b] = record.legs;
+        let unacknowledged = |waits: UnacknowledgedV1| {
+            Ok::<_, String>(Unacknowledged {
+                leg: waits.leg.leg()?,
+                cseq: waits.cseq,
+                remote: waits.remote,
+                bytes: waits.bytes,
+            })
+        };
+        let release = |(side, word, sip_status): (SideV1, String, Option<u16>)| {
+            Ok::<_, String>(Release { side: ReleaseSide::from(side), cause: cause(&word)?, sip_status })
+        };
+        Ok(Self {
+            session: SessionId::from_bits(record.session),
+            binding: record.binding.map(BindingId::from_bits),
+            tenant: record.tenant,
+            project: record.project,
+            caller: record.caller.leg()?,
+            emergency: record.emergency,
+            legs: [from_leg(a)?, from_leg(b)?],
+            streams: record.streams.into_iter().map(|stream| stream.map(from_stream)).collect(),
+            codec: record.codec.as_deref().map(Encoding::named),
+            path: record.path.map(MediaPath::from),
+            received: record.received.map(|received| {
+                let ReceivedV1 { packets, bytes, expected, lost, reordered, jitter_us } = received;
+                let quality = Quality { expected, lost, reordered, jitter_us, ..Quality::default() };
+                (Traffic { packets, bytes }, quality)
+            }),
+            unacknowledged: record.unacknowledged.map(unacknowledged).transpose()?,
+            release: record.release.map(release).transpose()?,
+        })
+    }
+}
+
+fn to_leg(leg: &LegRecord) -> LegV1 {
+    LegV1 {
+        trunk: leg.trunk.clone(),
+        inbound: leg.direction == Direction::Inbound,
+        proxy: leg.proxy.map(|proxy| proxy.to_string()),
+        remote: leg.remote.clone(),
+        remote_country: leg.remote_country.map(|country| country.to_string()),
+        start: leg.start.unix_microseconds(),
+        answer: leg.answer.map(Timestamp::unix_microseconds),
+        end: leg.end.map(Timestamp::unix_microseconds),
+        status: leg.status,
+        dialog: leg.dialog.as_ref().map(to_dialog),
+    }
+}
+
+fn from_leg(leg: LegV1) -> Result<LegRecord, String> {
+    let country = |text: String| text.parse().map_err(|_| "its country is not one".to_owned());
+    Ok(LegRecord {
+        trunk: leg.trunk,
+        direction: if leg.inbound { Direction::Inbound } else { Direction::Outbound },
+        proxy: leg.proxy.as_deref().map(proxy).transpose()?,
+        remote: leg.remote,
+        remote_country: leg.remote_country.map(country).transpose()?,
+        start: time(leg.start),
+        answer: leg.answer.map(time),
+        end: leg.end.map(time),
+        status: leg.status,
+        dialog: leg.dialog.map(from_dialog).transpose()?,
+    })
+}
+
+fn to_dialog(record: &DialogRecord) -> DialogV1 {
+    let DialogParts { id, local_uri, remote_uri, local_cseq, remote_cseq, route_set, remote_target, secure } =
+        record.dialog.parts();
+    DialogV1 {
+        call_id: id.call_id,
+        local_tag: id.local_tag,
+        remote_tag: id.remote_tag,
+        local_uri: local_uri.as_str().to_owned(),
+        remote_uri: remote_uri.as_str().to_owned(),
+        local_cseq,
+        remote_cseq,
+        route_set,
+        remote_target: remote_target.as_str().to_owned(),
+        secure,
+        contact: record.contact.as_str().to_owned(),
+        local: record.local,
+        peer: record.peer,
+        sent_by: record.sent_by,
+        invite_cseq: record.invite_cseq,
+        acked: record.acked.as_ref().map(|acked| (acked.cseq, acked.session.clone())),
+        origin: record.origin,
+        version: record.version,
+    }
+}
+
+fn from_dialog(dialog: DialogV1) -> Result<DialogRecord, String> {
+    let uri = |text: &str| Uri::parse(text).map_err(|_| "one of its URIs is not one".to_owned());
+    Ok(DialogRecord {
+        dialog: Dialog::restored(DialogParts {
+            id: DialogId {
+                call_id: dialog.call_id,
+                local_tag: dialog.local_tag,
+                remote_tag: dialog.remote_tag,
+            },
+            local_uri: uri(&dialog.local_uri)?,
+            remote_uri: uri(&dialog.remote_uri)?,
+            local_cseq: dialog.local_cseq,
+            remote_cseq: dialog.remote_cseq,
+            route_set: dialog.route_set,
+            remote_target: uri(&dialog.remote_target)?,
+            secure: dialog.secure,
+        }),
+        contact: uri(&dialog.contact)?,
+        local: dialog.local,
+        peer: dialog.peer,
+        sent_by: dialog.sent_by,
+        invite_cseq: dialog.invite_cseq,
+        acked: dialog.acked.map(|(cseq, session)| AckRecord { cseq, session }),
+        origin: dialog.origin,
+        version: dialog.version,
+    })
+}
+
+fn to_stream(stream: &StreamRecord) -> StreamV1 {
+    let end = |end: EndRecord| EndV1 {
+        far: end.far,
+        allowed: end.allowed,
+        generation: end.generation,
+        payload_types: end.payload_types.bits(),
+    };
+    StreamV1 {
+        ports: stream.ports,
+        ends: stream.ends.map(|known| known.map(end)),
+        codec: stream.codec.as_str().to_owned(),
+        clock_rate: stream.clock_rate,
+        mux: match stream.mux {
+            Mux::No => MuxV1::No,
+            Mux::Offered => MuxV1::Offered,
+            Mux::Agreed => MuxV1::Agreed,
+        },
+        audio: stream.audio,
+    }
+}
+
+fn from_stream(stream: StreamV1) -> StreamRecord {
+    let end = |end: EndV1| EndRecord {
+        far: end.far,
+        allowed: end.allowed,
+        generation: end.generation,
+        payload_types: PayloadTypes::from_bits(end.payload_types),
+    };
+    StreamRecord {
+        ports: stream.ports,
+        ends: stream.ends.map(|known| known.map(end)),
+        codec: Encoding::named(&stream.codec),
+        clock_rate: stream.clock_rate,
+        mux: match stream.mux {
+            MuxV1::No => Mux::No,
+            MuxV1::Offered => Mux::Offered,
+            MuxV1::Agreed => Mux::Agreed,
+        },
+        audio: stream.audio,
+    }
+}
