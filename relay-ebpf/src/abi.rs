@@ -62,6 +62,9 @@ pub const PROGRAM: &str = "relay";
 pub const BARE_PROGRAM: &str = "bare";
 /// [`Layout`], read-only data fixed before the program is loaded.
 pub const LAYOUT: &str = "LAYOUT";
+/// Array of one [`Layout`]: a copy of [`LAYOUT`] for the process that takes the
+/// maps over, since the program's own is not to be had from outside.
+pub const KEPT_LAYOUT: &str = "KEPT_LAYOUT";
 /// Array of [`FlowSlot`], one per media address and port.
 pub const FLOWS: &str = "FLOWS";
 /// Array of [`FlowCount`], as [`FLOWS`].

@@ -24,6 +24,8 @@ const SEQ_CST: AtomicOrdering = AtomicOrdering::SeqCst;
 #[map]
 static FLOWS: Array<FlowSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
+static KEPT_LAYOUT: Array<Layout> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
 static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);

@@ -87,6 +87,8 @@ impl Bench {
             addresses: vec!["192.0.2.10".parse()?, "2001:db8::10".parse()?],
             ports: 0..=u16::MAX,
             guard: None,
+            pin: None,
+            discard_calls: false,
         };
         let layout = load::layout(&config)?;
         let mut object = load::load(&layout, false)?;

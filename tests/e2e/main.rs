@@ -14,4 +14,5 @@ mod durability;
 mod emergency;
 mod guard;
 mod refusals;
+mod restart;
 mod world;

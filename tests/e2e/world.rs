@@ -98,6 +98,8 @@ fn receive_transmitted(lab: &Lab) -> Ebpf {
         addresses: vec![lab.vizard(Place::Customer, Family::V4)],
         ports: 20_000..=20_001,
         guard: None,
+        pin: None,
+        discard_calls: false,
     };
     let namespace = Path::new("/run/netns").join(lab.namespace_of(Place::Customer).unwrap());
     let namespace = fs::File::open(namespace).unwrap();

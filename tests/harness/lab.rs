@@ -59,6 +59,8 @@ pub struct Lab {
     shape: Shape,
     folder: PathBuf,
     namespaces: Vec<String>,
+    /// Where a BPF file system is mounted for pins that outlive a process.
+    pins: Option<PathBuf>,
 }
 
 impl Lab {
@@ -66,8 +68,13 @@ impl Lab {
     /// with `folder` for everything that is written.
     pub fn new(prefix: &str, shape: Shape, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let mut lab =
-            Self { prefix: prefix.to_owned(), shape, folder: folder.to_owned(), namespaces: Vec::new() };
+        let mut lab = Self {
+            prefix: prefix.to_owned(),
+            shape,
+            folder: folder.to_owned(),
+            namespaces: Vec::new(),
+            pins: None,
+        };
         match shape {
             Shape::Loopback => {}
             Shape::TwoSides => {
@@ -84,6 +91,16 @@ impl Lab {
             }
         }
         Ok(lab)
+    }
+
+    /// Mounts a BPF file system in the lab's folder: the one that a namespace's
+    /// process mounts over /sys ends with that process, and its pins with it.
+    pub fn mount_pins(&mut self) -> Result<PathBuf> {
+        let folder = self.folder.join("bpf");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        output(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&folder))?;
+        self.pins = Some(folder.clone());
+        Ok(folder)
     }
 
     /// How Vizard is connected.
@@ -201,6 +218,11 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if let Some(pins) = &self.pins
+            && let Err(error) = output(Command::new("umount").arg("-l").arg(pins))
+        {
+            eprintln!("{} is left mounted: {error:#}", pins.display());
+        }
         for namespace in &self.namespaces {
             if let Err(error) = ip(&["netns", "delete", namespace]) {
                 eprintln!("namespace {namespace} is left: {error:#}");

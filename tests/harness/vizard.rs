@@ -55,7 +55,7 @@ impl<'lab> Vizard<'lab> {
     /// Starts it in its place of the lab; it answers on its socket when this
     /// returns.
     pub fn start(lab: &'lab Lab, binary: &Path, config: &Path) -> Result<Self> {
-        let running = launch(lab, binary, config, 1)?;
+        let running = launch(lab, binary, config, 1, &[])?;
         Ok(Self { lab, binary: binary.to_owned(), config: config.to_owned(), running, starts: 1 })
     }
 
@@ -124,9 +124,19 @@ impl<'lab> Vizard<'lab> {
 
     /// Ends it without a warning and starts it again.
     pub fn kill_and_restart(&mut self) -> Result<()> {
-        self.running.stop(Signal::KILL)?;
+        self.kill()?;
+        self.start_again(&[])
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.stop(Signal::KILL).map(drop)
+    }
+
+    /// Starts it after its end, with these variables in its environment.
+    pub fn start_again(&mut self, environment: &[(&str, &str)]) -> Result<()> {
         self.starts += 1;
-        self.running = launch(self.lab, &self.binary, &self.config, self.starts)?;
+        self.running = launch(self.lab, &self.binary, &self.config, self.starts, environment)?;
         Ok(())
     }
 
@@ -169,9 +179,17 @@ pub fn gives_up(lab: &Lab, binary: &Path, config: &Path) -> Result<(i32, String)
     Ok((status.code().context("vizard was ended by a signal")?, running.output()))
 }
 
-fn launch(lab: &Lab, binary: &Path, config: &Path, start: u32) -> Result<Running> {
+fn launch(
+    lab: &Lab,
+    binary: &Path,
+    config: &Path,
+    start: u32,
+    environment: &[(&str, &str)],
+) -> Result<Running> {
     let log = lab.folder().join(format!("vizard.{start}.log"));
-    let mut running = Running::start("vizard", run(lab, binary, config), &log)?;
+    let mut command = run(lab, binary, config);
+    command.envs(environment.iter().copied());
+    let mut running = Running::start("vizard", command, &log)?;
     let socket = socket(lab);
     let answers = || UnixStream::connect(&socket).is_ok();
     running.wait_until("listening on its socket", Duration::from_secs(20), answers)?;

@@ -89,6 +89,8 @@ fn config(mode: Mode) -> DatapathConfig {
         addresses: ["192.0.2.10", "198.51.100.10", "2001:db8:a::10", "2001:db8:b::10"].map(address).to_vec(),
         ports: 20_000..=20_099,
         guard: None,
+        pin: None,
+        discard_calls: false,
     }
 }
 

@@ -93,6 +93,8 @@ fn open(log: bool) -> Option<World> {
         addresses: vec![address(LOCAL_V4), address(LOCAL_V6)],
         ports: FIRST_PORT..=LAST_PORT,
         guard: None,
+        pin: None,
+        discard_calls: false,
     };
     let layout = load::layout(&config).expect("a layout");
     let mut program = load::load_guarding(&layout, &crate::guard::sockets(), log).expect("the program loads");

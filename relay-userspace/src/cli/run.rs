@@ -19,15 +19,20 @@ calls and stop it. configs/vizard.service runs it under systemd.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct RunArgs {}
+pub(super) struct RunArgs {
+    /// Cut calls of before that cannot go on with this version or configuration
+    #[arg(long)]
+    discard_calls: bool,
+}
 
-pub(super) fn run(RunArgs {}: &RunArgs, global: &GlobalArgs) -> Result<Report, Failure> {
+pub(super) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<Report, Failure> {
     let file = global.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
     let mut settings: Settings = settings::load(&file, &Overrides::from_environment())
         .map_err(|problems| super::check::failure(&file, &problems))?;
     if let Some(socket) = &global.socket {
         settings.control.socket.clone_from(socket);
     }
+    settings.datapath.discard_calls = args.discard_calls;
     daemon::run(settings).map_err(|error| failure(&error))?;
     Report::new(Vec::new(), serde_json::json!({ "stopped": "in order" }))
 }

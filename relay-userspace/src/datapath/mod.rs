@@ -11,6 +11,7 @@ pub mod xdp;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use relay_ebpf::media::{Class, Classes};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,12 @@ pub struct DatapathConfig {
     pub addresses: Vec<IpAddr>,
     /// The ports of media at each of them: first even, last odd.
     pub ports: RangeInclusive<u16>,
+    /// Where the kernel's side of media outlives this process; nowhere, if it is
+    /// not to.
+    pub pin: Option<PathBuf>,
+    /// Whether flows that another process has left and this one cannot go on with
+    /// may be cut.
+    pub discard_calls: bool,
     /// What guards the signalling sockets; `None` for nothing.
     pub guard: Option<GuardConfig>,
 }
@@ -71,11 +78,13 @@ fn fastest(config: &DatapathConfig) -> Result<Box<dyn Datapath>, DatapathError> 
     let reason = "the driver runs the program".to_owned();
     let native = match XdpDatapath::open(config, Hook::Native, reason) {
         Ok(native) => return Ok(Box::new(native)),
+        Err(held @ DatapathError::Held(_)) => return Err(held),
         Err(error) => error,
     };
     let reason = format!("native XDP failed: {native}");
     let generic = match XdpDatapath::open(config, Hook::Generic, reason) {
         Ok(generic) => return Ok(Box::new(generic)),
+        Err(held @ DatapathError::Held(_)) => return Err(held),
         Err(error) => error,
     };
     let (native, generic) = (native.to_string(), generic.to_string());
@@ -175,6 +184,10 @@ pub enum DatapathError {
         /// What the kernel said.
         problem: String,
     },
+    /// Another process's flows are in the way, and no slower path would do
+    /// better.
+    #[error("{0}")]
+    Held(String),
     /// A system call failed.
     #[error("{doing}: {problem}")]
     System {

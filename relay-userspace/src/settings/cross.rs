@@ -61,6 +61,8 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         interfaces: media.interfaces,
         addresses: media.addresses.iter().map(|address| address.value.local).collect(),
         ports: media.ports.value.clone(),
+        pin: media.pin,
+        discard_calls: false,
         guard: guard.enabled.then(|| GuardConfig {
             listen: sip.listen.iter().map(|listen| listen.value.local).collect(),
             rate: guard.rate,

@@ -110,6 +110,9 @@ fn product(section: &mut Section<'_>, report: &mut Report<'_>) -> String {
     text.to_owned()
 }
 
+/// Where pins are unless the configuration says otherwise.
+const DEFAULT_PIN: &str = "/sys/fs/bpf/vizard";
+
 /// `[media]`.
 pub(super) struct MediaDraft {
     pub(super) addresses: Vec<Located<MediaAddress>>,
@@ -118,6 +121,7 @@ pub(super) struct MediaDraft {
     pub(super) dscp: u8,
     pub(super) path: Located<Mode>,
     pub(super) interfaces: Vec<String>,
+    pub(super) pin: Option<PathBuf>,
 }
 
 pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaDraft {
@@ -149,9 +153,22 @@ pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaD
             .and_then(|item| item.choice(&modes, report).map(|mode| item.at(mode)))
             .unwrap_or(default_path),
         interfaces: interfaces(&mut section, report),
+        pin: pin(&mut section, report),
     };
     section.finish(report);
     draft
+}
+
+/// Where the kernel's side of media outlives the process; the empty text means
+/// nowhere.
+fn pin(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
+    let Some(item) = section.get("pin") else { return Some(DEFAULT_PIN.into()) };
+    let path = PathBuf::from(item.text(report).filter(|text| !text.is_empty())?);
+    if !path.is_absolute() {
+        let remedy = "write an absolute path in a BPF file system, or \"\" to pin nothing";
+        report.error(&item.at, &item.path, "this is no absolute path", remedy);
+    }
+    Some(path)
 }
 
 fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Located<MediaAddress>> {

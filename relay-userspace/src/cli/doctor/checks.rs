@@ -182,7 +182,7 @@ pub(super) fn bpffs(mounted: &Known<bool>, mode: Mode) -> Finding {
         if *mounted {
             return Finding::ok("bpffs", "mounted at /sys/fs/bpf");
         }
-        let remedy = "mount -t bpf bpf /sys/fs/bpf; bpftool needs it to pin what it inspects";
+        let remedy = "mount -t bpf bpf /sys/fs/bpf; media stops with the process where nothing can be pinned";
         Finding::new(without_xdp(mode).min(Verdict::Warn), "bpffs", "not mounted at /sys/fs/bpf", remedy)
     })
 }

@@ -108,6 +108,8 @@ fn datapath() -> (SocketDatapath, [u16; 2]) {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         ports: 1024..=65535,
         guard: None,
+        pin: None,
+        discard_calls: false,
     };
     let free = [Peer::new(), Peer::new()].map(|peer| peer.address().port());
     (SocketDatapath::open(&config, "a test".into()).unwrap(), free)

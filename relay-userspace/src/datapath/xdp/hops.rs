@@ -43,7 +43,9 @@ pub(super) struct Hops {
 impl Hops {
     /// Over the hop map; hops may leave on the interfaces in `devices` (index).
     pub(super) fn new(slots: Mapped<HopSlot>, devices: Vec<u32>) -> io::Result<Self> {
-        let free = (0..slots.length()).collect();
+        let known = |slot: &u32| slots.read(*slot).is_some_and(|slot| slot.state != 0);
+        let left: Vec<u32> = (0..slots.length()).filter(known).collect();
+        let free = (0..slots.length()).filter(|slot| !known(slot)).collect();
         let mut netlink = Netlink::open()?;
         let links = netlink.links()?;
         let table = Table {
@@ -53,6 +55,7 @@ impl Hops {
             devices,
             ways: Vec::new(),
             by_key: HashMap::new(),
+            left,
             free,
             idle: VecDeque::new(),
         };
@@ -70,6 +73,11 @@ impl Hops {
     /// back with [`Hops::release`].
     pub(super) fn acquire(&self, to: IpAddr, from: IpAddr) -> Result<u32, DatapathError> {
         lock(&self.table).acquire(to, from)
+    }
+
+    /// Clears the slots of a process before this one: no flow uses them any more.
+    pub(super) fn sweep(&self) {
+        lock(&self.table).sweep();
     }
 
     /// Gives back a slot.
@@ -100,6 +108,9 @@ struct Table {
     devices: Vec<u32>,
     ways: Vec<Option<Way>>,
     by_key: HashMap<Key, u32>,
+    /// Slots of a process before this one, which its flows use until this one has
+    /// put them again.
+    left: Vec<u32>,
     free: VecDeque<u32>,
     /// Slots without users, the longest unused first; some have users again.
     idle: VecDeque<u32>,
@@ -159,6 +170,13 @@ impl Table {
         self.by_key.insert(key, slot);
         self.resolve(slot, Some(route));
         Ok(slot)
+    }
+
+    fn sweep(&mut self) {
+        for slot in std::mem::take(&mut self.left) {
+            self.slots.write(slot, HopSlot::default());
+            self.free.push_back(slot);
+        }
     }
 
     fn release(&mut self, slot: u32) {

@@ -4,12 +4,14 @@ use std::io;
 use std::net::IpAddr;
 
 use aya::maps::{DevMapHash, MapError};
-use aya::programs::xdp::{XdpError, XdpMode};
+use aya::programs::links::FdLink;
+use aya::programs::xdp::{XdpError, XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use relay_ebpf::abi::{self, Address, Family, Guard, Layout};
 
 use super::netlink::{Link, Netlink};
+use super::pins::Pins;
 use crate::datapath::{DatapathConfig, DatapathError};
 
 /// The program, as `build.rs` made it; empty when the build skipped it.
@@ -71,6 +73,17 @@ pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
 
 /// As [`load`], with a guard of the signalling sockets.
 pub fn load_guarding(layout: &Layout, guard: &Guard, log: bool) -> Result<Ebpf, DatapathError> {
+    load_over(layout, guard, log, None)
+}
+
+/// As [`load_guarding`], over the pinned maps, which are made where there are
+/// none.
+pub(super) fn load_over(
+    layout: &Layout,
+    guard: &Guard,
+    log: bool,
+    pins: Option<&Pins>,
+) -> Result<Ebpf, DatapathError> {
     const DOING: &str = "loading the XDP program";
     if OBJECT.is_empty() {
         return Err(failed(
@@ -80,7 +93,14 @@ pub fn load_guarding(layout: &Layout, guard: &Guard, log: bool) -> Result<Ebpf, 
     }
     let level: u8 = if log { u8::MAX } else { 0 };
     let slots = layout.slots();
-    let mut ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if let Some(pins) = pins {
+        pins.prepare()?;
+        for name in Pins::names(layout) {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let mut ebpf = loader
         .override_global(abi::LAYOUT, layout, true)
         .override_global(abi::GUARD, guard, true)
         .override_global(aya_log::LEVEL, &level, false)
@@ -143,17 +163,31 @@ pub(super) fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Resu
         .collect()
 }
 
-/// Attaches the program to `links` and lets it send on all of them.
-pub(super) fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), DatapathError> {
+/// Lets the program send on `links` and puts it in place there: on top of what
+/// a process before this one has left, without a gap, else anew.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    links: &[Link],
+    hook: Hook,
+    pins: Option<&Pins>,
+) -> Result<(), DatapathError> {
+    let devices = ebpf.map_mut(abi::DEVICES).ok_or_else(|| missing(abi::DEVICES))?;
+    let doing = "opening interfaces for sending";
+    let mut devices = DevMapHash::try_from(devices).map_err(|error| failed(doing, error.to_string()))?;
     for link in links {
-        let doing = || format!("attaching {} to {}", hook.as_str(), link.name);
-        if let Some(id) = link.xdp_program {
-            return Err(failed(&doing(), in_use(id, &link.name)));
-        }
-        let program = program(ebpf).map_err(|error| failed(&doing(), explain_program(&error)))?;
-        program
-            .attach_to_if_index(link.index, hook.mode())
-            .map_err(|error| failed(&doing(), explain_attach(&error, link, hook)))?;
+        devices.insert(link.index, link.index, None, 0).map_err(|error| failed(doing, error.to_string()))?;
+    }
+    for link in links {
+        let doing = format!("attaching {} to {}", hook.as_str(), link.name);
+        let program = program(ebpf).map_err(|error| failed(&doing, explain_program(&error)))?;
+        let attached = match pins.and_then(|pins| pins.link(link, hook)) {
+            Some(left) => replace(program, left),
+            None => match link.xdp_program {
+                Some(id) => return Err(failed(&doing, in_use(id, &link.name))),
+                None => attach_anew(program, link, hook, pins)?,
+            },
+        };
+        attached.map_err(|error| failed(&doing, explain_attach(&error, link, hook)))?;
         if link.is_veth {
             tracing::warn!(
                 interface = %link.name,
@@ -162,13 +196,36 @@ pub(super) fn attach(ebpf: &mut Ebpf, links: &[Link], hook: Hook) -> Result<(), 
             );
         }
     }
-    let devices = ebpf.map_mut(abi::DEVICES).ok_or_else(|| missing(abi::DEVICES))?;
-    let doing = "opening interfaces for sending";
-    let mut devices = DevMapHash::try_from(devices).map_err(|error| failed(doing, error.to_string()))?;
-    for link in links {
-        devices.insert(link.index, link.index, None, 0).map_err(|error| failed(doing, error.to_string()))?;
-    }
     Ok(())
+}
+
+/// Replaces the program of a link.
+fn replace(program: &mut Xdp, link: FdLink) -> Result<(), ProgramError> {
+    let link = XdpLink::try_from(link).map_err(|_| ProgramError::UnexpectedProgramType)?;
+    program.attach_to_link(link).map(drop)
+}
+
+/// Attaches the program, and has the link outlive the process where it may.
+fn attach_anew(
+    program: &mut Xdp,
+    link: &Link,
+    hook: Hook,
+    pins: Option<&Pins>,
+) -> Result<Result<(), ProgramError>, DatapathError> {
+    let id = match program.attach_to_if_index(link.index, hook.mode()) {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error)),
+    };
+    let Some(pins) = pins else { return Ok(Ok(())) };
+    let attached = match program.take_link(id) {
+        Ok(attached) => attached,
+        Err(error) => return Ok(Err(error)),
+    };
+    let attached = FdLink::try_from(attached).map_err(|_| {
+        failed("pinning a link", "this kernel has no XDP links (5.9 has): set media.pin = \"\"".into())
+    })?;
+    let kept = pins.keep(link, hook, attached)?;
+    Ok(replace(program, kept))
 }
 
 /// An error of this module.

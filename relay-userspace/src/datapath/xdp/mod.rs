@@ -10,6 +10,7 @@ mod hops;
 pub mod load;
 mod log;
 mod netlink;
+mod pins;
 pub mod table;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -29,6 +30,7 @@ use guard::KernelGuard;
 use hops::Hops;
 use load::{Hook, failed, missing};
 use netlink::Netlink;
+use pins::Pins;
 use table::{FlowTable, Mapped, Reading};
 
 /// Relays media through the XDP program.
@@ -41,6 +43,8 @@ pub struct XdpDatapath {
     guard: KernelGuard,
     verdicts: PerCpuArray<MapData, u64>,
     _log: Option<log::Reader>,
+    /// Removed before the program goes, or nothing would detach it.
+    _pins: Option<Pins>,
     /// Last, so that packets stop before their maps go.
     _program: Ebpf,
 }
@@ -54,15 +58,24 @@ impl XdpDatapath {
         let links = load::interfaces(config, &mut netlink)?;
         let wants_log = tracing::enabled!(tracing::Level::DEBUG);
         let (guard, key) = (config.guard.as_ref(), random_key()?);
-        let mut program = load::load_guarding(&layout, &global(guard, key)?, wants_log)?;
+        let mut pins = match &config.pin {
+            Some(directory) => Pins::open(directory, &layout, config.discard_calls)?,
+            None => None,
+        };
+        let global = global(guard, key)?;
+        let mut program = load::load_over(&layout, &global, wants_log, pins.as_ref())?;
         let guard = KernelGuard::new(&mut program, guard, key)?;
         let (flows, verdicts) = take_maps(&mut program)?;
         let hop_slots = take(&mut program, abi::HOPS, Mapped::new)?;
+        take(&mut program, abi::KEPT_LAYOUT, Mapped::new)?.write(0, layout);
         let devices = links.iter().map(|link| link.index).collect();
         let hops = Hops::new(hop_slots, devices)
             .map_err(|error| failed("following routes and neighbours", load::explain(&error)))?;
         let log = if wants_log { log::Reader::start(&mut program) } else { None };
-        load::attach(&mut program, &links, hook)?;
+        load::attach(&mut program, &links, hook, pins.as_ref())?;
+        if let Some(pins) = &mut pins {
+            pins.own();
+        }
         let path = match hook {
             Hook::Native => MediaPath::XdpNative,
             Hook::Generic => MediaPath::XdpGeneric,
@@ -70,7 +83,18 @@ impl XdpDatapath {
         let interfaces = links.into_iter().map(|link| link.name).collect();
         let choice = PathChoice { path, reason, interfaces };
         let addresses = config.addresses.clone();
-        Ok(Self { choice, addresses, layout, flows, hops, guard, verdicts, _log: log, _program: program })
+        Ok(Self {
+            choice,
+            addresses,
+            layout,
+            flows,
+            hops,
+            guard,
+            verdicts,
+            _log: log,
+            _pins: pins,
+            _program: program,
+        })
     }
 
     fn slot(&self, local: SocketAddr) -> Option<u32> {
@@ -116,7 +140,9 @@ impl Datapath for XdpDatapath {
     }
 
     fn sweep(&mut self) -> usize {
-        self.flows.sweep()
+        let swept = self.flows.sweep();
+        self.hops.sweep();
+        swept
     }
 
     fn stats(&self, local: SocketAddr) -> Option<FlowStats> {

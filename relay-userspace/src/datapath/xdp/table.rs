@@ -66,6 +66,21 @@ impl<T: Pod> Mapped<T> {
         (index < self.length).then(|| unsafe { self.start.as_ptr().add(index as usize) })
     }
 
+    /// One element, when there is one at `index`.
+    #[must_use]
+    pub fn read(&self, index: u32) -> Option<T> {
+        // SAFETY: within the mapping, and every bit pattern is a value.
+        self.at(index).map(|place| unsafe { read_volatile(place) })
+    }
+
+    /// Writes one element, when there is one at `index`.
+    pub fn write(&self, index: u32, value: T) {
+        if let Some(place) = self.at(index) {
+            // SAFETY: within the mapping, and every bit pattern is a value.
+            unsafe { write_volatile(place, value) };
+        }
+    }
+
     /// How many elements there are.
     #[must_use]
     pub fn length(&self) -> u32 {
@@ -134,7 +149,8 @@ impl FlowTable {
             Some(epoch) if generation_of(epoch) == generation => epoch,
             Some(_) => following_epoch(newest, generation),
             None => {
-                zero(&self.counts, slot);
+                // Nobody counts in a slot without a flow.
+                self.counts.write(slot, FlowCount::default());
                 following_epoch(newest, generation)
             }
         };
@@ -185,7 +201,7 @@ impl FlowTable {
     }
 
     fn reading(&self, slot: u32, epoch: u32) -> Reading {
-        let count = read(&self.counts, slot);
+        let count = self.counts.read(slot).unwrap_or_default();
         let learned = self.flows.at(slot).map_or_else(LearnedSource::default, learned);
         let locked = learned.word == LearnedSource::word(epoch, Phase::Locked);
         Reading {
@@ -254,18 +270,4 @@ fn state<'a>(place: *mut FlowSlot) -> &'a AtomicU32 {
     // SAFETY: an aligned word within the mapping, which outlives this borrow's
     // uses: they are all within one call of `FlowTable`.
     unsafe { AtomicU32::from_ptr(addr_of_mut!((*place).state)) }
-}
-
-/// Reads what the program writes; each word is whole, which is all that counts.
-fn read<T: Pod + Default>(array: &Mapped<T>, slot: u32) -> T {
-    // SAFETY: within the mapping, and every bit pattern is a value.
-    array.at(slot).map_or_else(T::default, |place| unsafe { read_volatile(place) })
-}
-
-/// Zeroes what nobody counts in: the slot has no flow.
-fn zero<T: Pod + Default>(array: &Mapped<T>, slot: u32) {
-    if let Some(place) = array.at(slot) {
-        // SAFETY: within the mapping, and every bit pattern is a value.
-        unsafe { write_volatile(place, T::default()) };
-    }
 }

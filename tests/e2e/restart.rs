@@ -1,0 +1,154 @@
+//! A killed Vizard leaves its calls talking, and the next one goes on with them.
+
+use std::time::{Duration, Instant};
+
+use harness::lab::Place;
+use harness::sipp::Role;
+use harness::vizard::Vizard;
+
+use crate::world::{MediaPath, Plan, World, bind, callee_at, caller_at, leg, other, world};
+
+/// How long the calls of these tests talk.
+const TALK: Duration = Duration::from_secs(8);
+/// How long there is no process.
+const GAP: Duration = Duration::from_secs(2);
+
+/// A world whose vizard pins where the lab keeps it.
+fn pinning(plan: Plan) -> Option<(World, String)> {
+    let mut world = world(plan)?;
+    let pins = world.lab.mount_pins().unwrap().join("vizard");
+    let config = world.config().replace("[media]\n", &format!("[media]\npin = \"{}\"\n", pins.display()));
+    Some((world, config))
+}
+
+fn wait_for_answer(vizard: &Vizard<'_>) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let answered = || {
+        let calls = vizard.ask(&["calls"]).unwrap();
+        calls["calls"].as_array().is_some_and(|calls| calls.iter().any(|call| call["state"] == "answered"))
+    };
+    while !answered() {
+        assert!(Instant::now() < deadline, "the call is not answered");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Until some audio has flowed and the journal has caught up.
+    std::thread::sleep(Duration::from_millis(1500));
+}
+
+/// Calls from `from`, has `disturb` done while both talk, and holds what arrived
+/// and was recorded against what was sent.
+fn nothing_is_lost_while(plan: Plan, from: Place, disturb: impl FnOnce(&mut Vizard<'_>)) {
+    let Some((world, config)) = pinning(plan) else { return };
+    let mut vizard = world.start_with(&config);
+    assert_eq!(vizard.ask(&["status"]).unwrap()["datapath"]["path"], plan.path.word());
+    let bound = bind(&vizard);
+    let to = other(from);
+    let outcome = std::thread::scope(|scope| {
+        let (caller, callee) = (
+            caller_at(from, Role::Caller, bound.proxy_of(from)).talking(TALK),
+            callee_at(to, Role::Callee).talking(TALK),
+        );
+        let call = scope.spawn(|| world.call(caller, callee));
+        wait_for_answer(&vizard);
+        disturb(&mut vizard);
+        call.join().unwrap()
+    });
+    let records = vizard.records(2).unwrap();
+    for (sender, near, far) in [(from, &outcome.near, &outcome.far), (to, &outcome.far, &outcome.near)] {
+        let receiver = other(sender);
+        let peer = |place| world.lab.peer(place, plan.family);
+        let ours = |place| world.lab.vizard(place, plan.family);
+        let left = near.stream(peer(sender), ours(sender)).unwrap().expect("audio left the sender");
+        let arrived = far.stream(ours(receiver), peer(receiver)).unwrap().expect("audio arrived");
+        assert!(left.packets > 300, "eight seconds are about four hundred packets: {left:?}");
+        assert_eq!((arrived.packets, arrived.lost), (left.packets, 0), "{left:?} {arrived:?}");
+        let counted = |place, way: &str| leg(&records, place)[way]["packets"].as_u64().unwrap();
+        assert_eq!(counted(sender, "received"), left.packets, "{records:#?}");
+        assert_eq!(counted(receiver, "sent"), arrived.packets, "{records:#?}");
+    }
+    for record in &records {
+        assert_eq!(record["release"]["cause"], "normal", "{record:#}");
+        assert!(record["billable_seconds"].as_u64().unwrap() >= TALK.as_secs(), "{record:#}");
+    }
+    assert_eq!(vizard.counter("calls.restored").unwrap(), 1);
+    assert_eq!(vizard.ask(&["calls"]).unwrap()["calls"].as_array().map(Vec::len), Some(0));
+    let status = vizard.ask(&["status", "--all"]).unwrap();
+    let forwarded = status["verdicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["action"] != "pass" && row["action"] != "drop");
+    let forwarded: u64 = forwarded.map(|row| row["packets"].as_u64().unwrap()).sum();
+    assert!(forwarded > 700, "verdicts are counted on: {forwarded}");
+    vizard.stop().unwrap();
+    let left: Vec<_> = walk(&world.lab.folder().join("bpf/vizard"));
+    assert!(left.is_empty(), "an end in good order leaves no pins: {left:?}");
+}
+
+/// The files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
+
+#[test]
+fn a_call_survives_kill_9_whoever_placed_it() {
+    for from in [Place::Customer, Place::Agent] {
+        nothing_is_lost_while(Plan::default(), from, |vizard| {
+            vizard.kill().unwrap();
+            std::thread::sleep(GAP);
+            vizard.start_again(&[]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_call_survives_kill_9_in_the_stack() {
+    let plan = Plan { path: MediaPath::Generic, ..Plan::default() };
+    nothing_is_lost_while(plan, Place::Customer, |vizard| {
+        vizard.kill().unwrap();
+        std::thread::sleep(GAP);
+        vizard.start_again(&[]).unwrap();
+    });
+}
+
+/// The program that logs what it learns is another program.
+#[test]
+fn a_call_survives_another_program() {
+    nothing_is_lost_while(Plan::default(), Place::Customer, |vizard| {
+        vizard.kill().unwrap();
+        vizard.start_again(&[("VIZARD_LOG", "debug")]).unwrap();
+    });
+}
+
+#[test]
+fn other_ports_do_not_cut_calls_without_a_word() {
+    let Some((world, config)) = pinning(Plan::default()) else { return };
+    let mut vizard = world.start_with(&config);
+    let bound = bind(&vizard);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            world.call(
+                caller_at(Place::Customer, Role::Caller, &bound.customer_dials).talking(TALK),
+                callee_at(Place::Agent, Role::Callee).talking(TALK),
+            )
+        });
+        wait_for_answer(&vizard);
+        vizard.kill().unwrap();
+        let moved = world.write("moved.toml", &config.replace("20000-20999", "22000-22999"));
+        let (code, said) = harness::vizard::gives_up(&world.lab, crate::world::binary(), &moved).unwrap();
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("--discard-calls") && said.contains("4 flows"), "{said}");
+        vizard.start_again(&[]).unwrap();
+        call.join().unwrap();
+    });
+    // Without calls, other ports are fine.
+    vizard.kill().unwrap();
+    let moved = world.write("vizard.toml", &config.replace("20000-20999", "22000-22999"));
+    assert!(moved.exists());
+    vizard.start_again(&[]).unwrap();
+    assert_eq!(vizard.ask(&["calls"]).unwrap()["calls"].as_array().map(Vec::len), Some(0));
+    vizard.stop().unwrap();
+}
