@@ -16,7 +16,7 @@
 //! which unbundles what a peer would have bundled (RFC 8843 section 7.3.3): every
 //! section has ports of its own here.
 //!
-//! - [`line`]: the `m=` line;
+//! - [`mod@line`]: the `m=` line;
 //! - [`attribute`]: the other lines that are kept.
 
 mod attribute;
