@@ -25,6 +25,13 @@
 //! [`Phase`]; a word of an earlier epoch means that nothing was learned yet.
 //! The first packet claims the cell by compare-and-exchange, writes the source
 //! and locks it. Nobody ever clears a cell.
+//!
+//! Tapping. A flow may be marked so that its packets are copied into a ring, which
+//! the control plane reads; the mark is one bit among those that every packet reads.
+//!
+//! Guarding. The control plane writes the rules of the signalling sockets, one per
+//! network; the program writes how many packets each has decided, and the buckets
+//! of those that no rule exempts (`bucket` says how they work).
 
 mod address;
 mod flow;
@@ -32,6 +39,7 @@ mod guard;
 mod hop;
 mod layout;
 mod record;
+mod tap;
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -44,6 +52,7 @@ pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatm
 pub use hop::{Hop, HopSlot, mac_words};
 pub use layout::Layout;
 pub use record::{FlowCount, LearnedSource, Phase};
+pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
 
 /// Grows with every change to a layout, a map or the meaning of a field; part
 /// of the names of pinned maps.
@@ -84,6 +93,10 @@ pub const GUARD_V4: &str = "GUARD_V4";
 pub const GUARD_V6: &str = "GUARD_V6";
 /// Array of `u64`: packets per rule.
 pub const GUARD_HITS: &str = "GUARD_HITS";
+/// Ring of [`TapCopy`], of one of two sizes.
+pub const TAP: &str = "TAP";
+/// Array of one `u64`: copies for which the ring had no room.
+pub const TAP_LOST: &str = "TAP_LOST";
 /// Array of [`BucketSet`].
 pub const BUCKETS: &str = "BUCKETS";
 
@@ -104,6 +117,7 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
         + devices
         + log
         + guard
+        + TAP_RING as u64
         + size_of::<Guard>() as u64
         + size_of::<Layout>() as u64
 }
@@ -119,6 +133,7 @@ const _: () = {
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);
     assert!(size_of::<Guard>() == 32 + MAX_SIGNALLING * 20 && align_of::<Guard>() == 8);
     assert!(size_of::<GuardRule>() == 8);
+    assert!(size_of::<TapHeader>() == 40 && align_of::<TapCopy<TAP_LONGEST>>() == 8);
 };
 
 #[cfg(feature = "user")]

@@ -12,6 +12,7 @@ use crate::forward;
 use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
+use crate::tap::{self, Packet};
 
 /// The verdict on a datagram to a media address and port.
 #[inline(always)]
@@ -33,12 +34,27 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
     if !live.is_whole() {
         return refused(slot, Verdict::FlowChanging);
     }
+    if flow.is_tapped() {
+        tap::copy(context, &tapped(&datagram, payload));
+    }
     match forward::forward(context, datagram, from, to, class, hop) {
         Ok(verdict) => {
             maps::count_forwarded(slot, payload);
             Ok(verdict)
         }
         Err(verdict) => refused(slot, verdict),
+    }
+}
+
+/// An admitted datagram, as the tap wants it.
+#[inline(always)]
+fn tapped<N: Network>(datagram: &Datagram<N>, length: u16) -> Packet {
+    Packet {
+        slot: datagram.slot,
+        start: (size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>()) as u32,
+        length,
+        source_v6: matches!(N::FAMILY, Family::V6),
+        source: End { address: datagram.network.source(), port: datagram.udp.source() },
     }
 }
 

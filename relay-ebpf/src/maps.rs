@@ -10,10 +10,11 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
 use aya_ebpf::maps::{Array, DevMapHash, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
     Address, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot, Layout,
-    LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port,
+    LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::verdict::Verdict;
@@ -39,6 +40,10 @@ static GUARD_V4: LpmTrie<u32, GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 
 static GUARD_V6: LpmTrie<[u32; 4], GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 0);
 #[map]
 static GUARD_HITS: Array<u64> = Array::with_max_entries(MAX_RULES, BPF_F_MMAPABLE);
+#[map]
+static TAP: RingBuf = RingBuf::with_byte_size(TAP_RING, 0);
+#[map]
+static TAP_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static BUCKETS: Array<BucketSet> = Array::with_max_entries(BUCKET_SETS, 0);
 
@@ -224,6 +229,21 @@ pub(crate) fn hop(slot: u32) -> Option<Hop> {
         let way = read_volatile(addr_of!((*hop).hop));
         keep_order();
         if read_volatile(addr_of!((*hop).state)) == before { Some(way) } else { None }
+    }
+}
+
+/// Room for a copy of a packet, which must be submitted or discarded.
+#[inline(always)]
+pub(crate) fn reserve_copy<const N: usize>() -> Option<RingBufEntry<TapCopy<N>>> {
+    TAP.reserve(0)
+}
+
+/// Counts a packet that could not be copied.
+#[inline(always)]
+pub(crate) fn count_lost_copy() {
+    if let Some(lost) = TAP_LOST.get_ptr_mut(0) {
+        // SAFETY: an aligned word of a map value.
+        unsafe { atomic_xadd::<_, _, RELAXED>(lost, 1_u64) };
     }
 }
 

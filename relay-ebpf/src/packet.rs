@@ -26,8 +26,8 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn of_callee(context: &XdpContext) -> Self {
         let mut metadata = context.ctx;
-        // SAFETY: no instruction at all; the pointer stays what it is.
-        unsafe { asm!("/* {0} */", inout(reg) metadata, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: the pointer stays what it is.
+        unsafe { asm!("{0} = {0}", inout(reg) metadata, options(nomem, nostack, preserves_flags)) };
         Self::of(&XdpContext::new(metadata))
     }
 

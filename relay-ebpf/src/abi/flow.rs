@@ -49,6 +49,7 @@ const FLAG_FOLLOW: u8 = 1;
 const FLAG_EXIT_V6: u8 = 2;
 const FLAG_ENCRYPTED: u8 = 4;
 const FLAG_EXTENSIONS: u8 = 8;
+const FLAG_TAPPED: u8 = 16;
 
 /// One direction of one media stream, as the program reads it.
 #[repr(C)]
@@ -123,6 +124,13 @@ impl Flow {
         self
     }
 
+    /// With copies of its packets for the control plane, or without.
+    #[must_use]
+    pub const fn tapped(mut self, tapped: bool) -> Self {
+        self.flags = if tapped { self.flags | FLAG_TAPPED } else { self.flags & !FLAG_TAPPED };
+        self
+    }
+
     /// As body number `sequence` of its slot, in learning epoch `epoch`.
     #[must_use]
     pub const fn published_as(mut self, sequence: u32, epoch: u32) -> Self {
@@ -164,6 +172,13 @@ impl Flow {
     #[must_use]
     pub const fn passes_extensions(&self) -> bool {
         self.flags & FLAG_EXTENSIONS != 0
+    }
+
+    /// Whether the control plane wants copies of its packets.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_tapped(&self) -> bool {
+        self.flags & FLAG_TAPPED != 0
     }
 
     /// Ticks per second of RTP's timestamps; zero when unknown.
