@@ -78,6 +78,8 @@ pub struct Control {
     pub group: Option<String>,
     /// Its permission bits; `0o660` by default.
     pub mode: u32,
+    /// The group that may see real addresses, beside root: a name or a number.
+    pub unmask_group: Option<String>,
 }
 
 /// What is logged, and how.

@@ -88,13 +88,16 @@ fn level(event: &Event) -> Level {
         | Event::CallEnded { .. }
         | Event::BindingEntombed { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
-        Event::GuardChanged { .. } | Event::CallsRestored { ended: 0, .. } => Level::INFO,
+        Event::GuardChanged { .. }
+        | Event::CaptureBegan { masked: true, .. }
+        | Event::CallsRestored { ended: 0, .. } => Level::INFO,
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
             Level::INFO
         }
         Event::CallsRestored { .. }
         | Event::UnknownSource { .. }
         | Event::SourceDenied { .. }
+        | Event::CaptureBegan { masked: false, .. }
         | Event::PoolExhausted { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
@@ -145,7 +148,8 @@ impl Kind {
             | Event::BindingEntombed { .. }
             | Event::BindingForgotten { .. }
             | Event::GuardChanged { .. }
-            | Event::GuardFailed { .. } => None,
+            | Event::GuardFailed { .. }
+            | Event::CaptureBegan { .. } => None,
             Event::CallRefused { .. } => Some(Self::Refused),
             Event::Malformed { .. } => Some(Self::Malformed),
             Event::UnknownSource { .. } => Some(Self::Unknown),

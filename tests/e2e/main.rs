@@ -10,6 +10,7 @@
 mod bad_input;
 mod calls;
 mod canary;
+mod capture;
 mod durability;
 mod emergency;
 mod guard;

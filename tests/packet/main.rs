@@ -22,6 +22,7 @@ mod learning;
 mod reference;
 mod rewriting;
 mod routes;
+mod tap;
 mod verdicts;
 mod wire;
 mod world;

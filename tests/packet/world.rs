@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use aya::Ebpf;
-use aya::maps::{Array, DevMapHash, LpmTrie, Map, MapData, PerCpuArray};
+use aya::maps::{Array, DevMapHash, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun, TestRunOptions};
 use relay_ebpf::abi::{
     self, Address, End, FlowSlot, GuardRule, Hop, HopSlot, Layout, LearnedSource, Phase, Port,
@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) guard_v4: LpmTrie<MapData, [u8; 4], GuardRule>,
     pub(crate) guard_v6: LpmTrie<MapData, [u8; 16], GuardRule>,
     pub(crate) guard_hits: Array<MapData, u64>,
+    pub(crate) tap: RingBuf<MapData>,
+    pub(crate) tap_lost: Array<MapData, u64>,
     program: Ebpf,
 }
 
@@ -106,6 +108,8 @@ fn open(log: bool) -> Option<World> {
     let guard_v4 = program.take_map(abi::GUARD_V4).expect("a trie");
     let guard_v6 = program.take_map(abi::GUARD_V6).expect("a trie");
     let guard_hits = array(&mut program, abi::GUARD_HITS);
+    let tap = program.take_map(abi::TAP).expect("a ring");
+    let tap_lost = array(&mut program, abi::TAP_LOST);
     let mut world = World {
         layout,
         table,
@@ -115,6 +119,8 @@ fn open(log: bool) -> Option<World> {
         guard_v4: guard_v4.try_into().expect("a trie"),
         guard_v6: guard_v6.try_into().expect("a trie"),
         guard_hits: Map::Array(guard_hits).try_into().expect("an array"),
+        tap: tap.try_into().expect("a ring"),
+        tap_lost: Map::Array(tap_lost).try_into().expect("an array"),
         program,
     };
     world.add_hops();

@@ -46,10 +46,19 @@ impl Client {
 
     /// Asks, and waits for the answer.
     pub fn ask(&mut self, request: Request) -> Result<Response, ClientError> {
+        self.send(request)?;
+        self.more()
+    }
+
+    fn send(&mut self, request: Request) -> Result<(), ClientError> {
         self.last_id += 1;
         let call = Call { id: self.last_id, request };
         let line = frame::encode(&call, MAX_REQUEST).map_err(|problem| self.misunderstood(problem))?;
-        self.stream.get_mut().write_all(&line).map_err(|error| self.broken(error))?;
+        self.stream.get_mut().write_all(&line).map_err(|error| self.broken(error))
+    }
+
+    /// Waits for a further answer to the same request.
+    pub fn more(&mut self) -> Result<Response, ClientError> {
         let answer: Answer = self.read()?;
         // A request that could not be read is refused without its number.
         if answer.id != self.last_id && answer.id != 0 {

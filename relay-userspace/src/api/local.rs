@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal};
 use crate::engine::cdr::Cdr;
+use crate::engine::ids::{LegName, SessionId};
 use crate::engine::time::Timestamp;
 use crate::store::CdrQuery;
 
@@ -58,6 +59,8 @@ pub enum Request {
     CdrList(CdrQuery),
     /// How the daemon is.
     Status,
+    /// The packets of a call, until it ends or the asker hangs up: many answers.
+    Capture(CaptureRequest),
 }
 
 /// What is answered.
@@ -70,8 +73,48 @@ pub enum Response {
     Cdrs(Vec<Cdr>),
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Capture`]: it has begun. [`Response::Packets`] follow.
+    Capturing,
+    /// Packets since the last answer; every so often even when there are none.
+    Packets {
+        /// In the order of their arrival.
+        packets: Vec<CapturedPacket>,
+        /// Packets that there was no room for, since the capture began.
+        lost: u64,
+    },
+    /// The call is over: the last answer.
+    CaptureEnded {
+        /// Packets that there was no room for.
+        lost: u64,
+    },
     /// The daemon itself could not do it.
     Refused(Refusal),
+}
+
+/// Which packets to capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRequest {
+    /// Of which call.
+    pub session: SessionId,
+    /// With the real addresses of far ends.
+    pub unmasked: bool,
+}
+
+/// A packet that a far end sent and the media path took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedPacket {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// The leg whose far end sent it.
+    pub leg: LegName,
+    /// The far end, or what stands for it.
+    pub from: SocketAddr,
+    /// Where it arrived.
+    pub to: SocketAddr,
+    /// The bytes of payload that it had.
+    pub length: usize,
+    /// Payload, as much as there is of it.
+    pub payload: Vec<u8>,
 }
 
 /// How the daemon is.

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod frame;
+mod groups;
 pub mod local;
 pub mod server;
 

@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::frame::{self, FrameError, Lines, MAX_REQUEST, MAX_RESPONSE};
 use super::local::{Answer, Call, Hello, PROTOCOL, Request, Response};
@@ -69,9 +69,10 @@ impl Listener {
         let (stream, _) = self.accepting.accept().await?;
         let credentials = stream.peer_cred()?;
         let peer = Peer { user: credentials.uid(), group: credentials.gid(), pid: credentials.pid() };
+        let groups = super::groups::of_peer(&stream).unwrap_or_default();
         let (reader, writer) = stream.into_split();
         let (reader, lines) = (BufReader::new(reader), Lines::new(MAX_REQUEST));
-        Ok(Connection { reader, writer, lines, peer, _permit: permit })
+        Ok(Connection { reader, writer, lines, peer, groups, _permit: permit })
     }
 }
 
@@ -100,6 +101,7 @@ pub struct Connection {
     writer: OwnedWriteHalf,
     lines: Lines,
     peer: Peer,
+    groups: Vec<u32>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -110,13 +112,19 @@ impl Connection {
         self.peer
     }
 
+    /// Whether whoever asks is in a group; its own or a supplementary one.
+    #[must_use]
+    pub fn is_in_group(&self, group: u32) -> bool {
+        self.peer.group == group || self.groups.contains(&group)
+    }
+
     /// Greets, then answers requests with what `handle` says until the other
     /// end hangs up, is silent for a minute, or talks nonsense (which is
     /// answered before hanging up).
     pub async fn serve<F, Fut>(mut self, mut handle: F) -> Result<(), ServeError>
     where
         F: FnMut(Peer, Request) -> Fut,
-        Fut: Future<Output = Response>,
+        Fut: Future<Output: Into<Reply>>,
     {
         let hello = Hello {
             vizard: env!("CARGO_PKG_VERSION").to_owned(),
@@ -127,10 +135,10 @@ impl Connection {
         loop {
             match timed(self.next()).await {
                 Ok(None) => return Ok(()),
-                Ok(Some(Call { id, request })) => {
-                    let response = handle(self.peer, request).await;
-                    self.reply(id, response).await?;
-                }
+                Ok(Some(Call { id, request })) => match handle(self.peer, request).await.into() {
+                    Reply::One(response) => self.reply(id, *response).await?,
+                    Reply::Many(responses) => self.reply_with(id, responses).await?,
+                },
                 Err(ServeError::Frame(problem)) => {
                     self.reply(0, Response::Refused(nonsense(&problem))).await?;
                     return Err(problem.into());
@@ -156,6 +164,23 @@ impl Connection {
         }
     }
 
+    /// Answers until there is nothing more to say, or the other end hangs up or
+    /// says something else.
+    async fn reply_with(
+        &mut self,
+        id: u64,
+        mut responses: mpsc::Receiver<Response>,
+    ) -> Result<(), ServeError> {
+        loop {
+            let response = tokio::select! {
+                response = responses.recv() => response,
+                _ = self.reader.fill_buf() => None,
+            };
+            let Some(response) = response else { return Ok(()) };
+            self.reply(id, response).await?;
+        }
+    }
+
     async fn reply(&mut self, id: u64, response: Response) -> Result<(), ServeError> {
         let line = match frame::encode(&Answer { id, response }, MAX_RESPONSE) {
             Ok(line) => line,
@@ -173,6 +198,21 @@ impl Connection {
 
     async fn send(&mut self, line: &[u8]) -> Result<(), ServeError> {
         timed(async { Ok(self.writer.write_all(line).await?) }).await
+    }
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Reply {
+    /// Once.
+    One(Box<Response>),
+    /// Again and again, until the sender is dropped.
+    Many(mpsc::Receiver<Response>),
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self::One(Box::new(response))
     }
 }
 
@@ -296,7 +336,7 @@ fn finish_name(control: &Control, temporary: &Path) -> io::Result<()> {
 }
 
 /// A number, or a name of /etc/group.
-fn group_id(group: &str) -> io::Result<u32> {
+pub(crate) fn group_id(group: &str) -> io::Result<u32> {
     if let Ok(id) = group.parse() {
         return Ok(id);
     }

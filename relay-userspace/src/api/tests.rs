@@ -16,7 +16,7 @@ use crate::settings::Control;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn control(directory: &tempfile::TempDir) -> Control {
-    Control { socket: directory.path().join("run/v.sock"), group: None, mode: 0o660 }
+    Control { socket: directory.path().join("run/v.sock"), group: None, mode: 0o660, unmask_group: None }
 }
 
 /// A daemon on a thread of its own; dropping it is its orderly end.
@@ -50,7 +50,7 @@ fn serve(control: &Control) -> Daemon {
                 tokio::spawn(connection.serve(|_, request| async move {
                     match request {
                         Request::Status => counters(),
-                        Request::CdrList(_) | Request::Admin(_) => refusal(),
+                        Request::CdrList(_) | Request::Admin(_) | Request::Capture(_) => refusal(),
                     }
                 }));
             }

@@ -27,11 +27,13 @@ pub enum Exit {
     Exhausted = 7,
     /// The store failed; trying again may help.
     Unavailable = 8,
+    /// This user may not do it.
+    Forbidden = 9,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -41,6 +43,7 @@ impl Exit {
         Self::Conflict,
         Self::Exhausted,
         Self::Unavailable,
+        Self::Forbidden,
     ];
 
     /// The number.
@@ -62,6 +65,7 @@ impl Exit {
             Self::Conflict => "it contradicts what is there",
             Self::Exhausted => "no number is free, or a limit is reached",
             Self::Unavailable => "the store failed; trying again may help",
+            Self::Forbidden => "this user may not do it",
         }
     }
 }
@@ -74,6 +78,7 @@ impl From<RefusalKind> for Exit {
             RefusalKind::Conflict => Self::Conflict,
             RefusalKind::Exhausted => Self::Exhausted,
             RefusalKind::Unavailable => Self::Unavailable,
+            RefusalKind::Forbidden => Self::Forbidden,
         }
     }
 }

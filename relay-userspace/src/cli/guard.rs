@@ -114,7 +114,7 @@ impl FromStr for Network {
     }
 }
 
-fn lasting(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn lasting(text: &str) -> Result<Duration, &'static str> {
     duration(text)
         .filter(|duration| *duration >= Duration::from_secs(1))
         .ok_or("write a duration of a second or more, such as 90s, 10m, 2h or 7d")

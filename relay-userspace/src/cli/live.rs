@@ -6,7 +6,7 @@ use super::GlobalArgs;
 use super::exit::Exit;
 use super::output::Failure;
 use crate::api::client::{Client, PATIENCE};
-use crate::api::local::{Request, Response, Status};
+use crate::api::local::{CaptureRequest, Request, Response, Status};
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::cdr::Cdr;
 use crate::settings::{self, DEFAULT_FILE, DEFAULT_SOCKET, Overrides};
@@ -27,7 +27,11 @@ impl Daemon {
         match self.client.ask(Request::Admin(request))? {
             Response::Admin(AdminReply::Refused(refusal)) | Response::Refused(refusal) => Err(refusal.into()),
             Response::Admin(reply) => Ok(reply),
-            Response::Cdrs(_) | Response::Status(_) => Err(unexpected()),
+            Response::Cdrs(_)
+            | Response::Status(_)
+            | Response::Capturing
+            | Response::Packets { .. }
+            | Response::CaptureEnded { .. } => Err(unexpected()),
         }
     }
 
@@ -35,7 +39,11 @@ impl Daemon {
         match self.client.ask(Request::CdrList(query))? {
             Response::Cdrs(cdrs) => Ok(cdrs),
             Response::Refused(refusal) => Err(refusal.into()),
-            Response::Admin(_) | Response::Status(_) => Err(unexpected()),
+            Response::Admin(_)
+            | Response::Status(_)
+            | Response::Capturing
+            | Response::Packets { .. }
+            | Response::CaptureEnded { .. } => Err(unexpected()),
         }
     }
 
@@ -43,8 +51,32 @@ impl Daemon {
         match self.client.ask(Request::Status)? {
             Response::Status(status) => Ok(*status),
             Response::Refused(refusal) => Err(refusal.into()),
-            Response::Admin(_) | Response::Cdrs(_) => Err(unexpected()),
+            Response::Admin(_)
+            | Response::Cdrs(_)
+            | Response::Capturing
+            | Response::Packets { .. }
+            | Response::CaptureEnded { .. } => Err(unexpected()),
         }
+    }
+}
+
+impl Daemon {
+    /// Begins a capture; what it captures comes with [`Daemon::more`].
+    pub(super) fn capture(&mut self, request: CaptureRequest) -> Result<(), Failure> {
+        match self.client.ask(Request::Capture(request))? {
+            Response::Capturing => Ok(()),
+            Response::Refused(refusal) | Response::Admin(AdminReply::Refused(refusal)) => Err(refusal.into()),
+            Response::Admin(_)
+            | Response::Cdrs(_)
+            | Response::Status(_)
+            | Response::Packets { .. }
+            | Response::CaptureEnded { .. } => Err(unexpected()),
+        }
+    }
+
+    /// A further answer to the last request.
+    pub(super) fn more(&mut self) -> Result<Response, Failure> {
+        Ok(self.client.more()?)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bind;
 mod calls;
+mod capture;
 mod cdr;
 mod check;
 mod doctor;
@@ -88,6 +89,7 @@ enum Command {
     #[command(subcommand)]
     Bind(bind::BindCommand),
     Calls(calls::CallsArgs),
+    Capture(capture::CaptureArgs),
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
@@ -127,6 +129,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Pool(command) => pool::run(command, global),
         Command::Bind(command) => bind::run(command, global),
         Command::Calls(args) => calls::run(&args, global),
+        Command::Capture(args) => capture::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
         Command::Guard(command) => guard::run(command, global),
     }

@@ -183,7 +183,7 @@ fn the_help_lists_every_exit_code() {
         assert!(out.contains(&format!("  {}  {}\n", code.code(), code.meaning())), "{out}");
     }
     let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-    assert_eq!(codes, (0..9).collect::<Vec<u8>>());
+    assert_eq!(codes, (0..10).collect::<Vec<u8>>());
 }
 
 #[test]

@@ -11,19 +11,32 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::worker::{Ask, Door, refused};
-use crate::api::local::{Request, Response};
-use crate::api::server::{Connection, Listener};
+use super::capture;
+use super::worker::{Ask, Capture, Door, refused};
+use crate::api::local::{CaptureRequest, Request, Response};
+use crate::api::server::{Connection, Listener, Peer, Reply, group_id};
+use crate::datapath::tap::TapStream;
+use crate::engine::admin::{Refusal, RefusalKind};
 use crate::settings::Control;
 use crate::store::{CdrQuery, CdrReader};
 
 /// Records in one answer; more are asked for in pieces.
 const RECORDS: usize = 10_000;
+/// Answers of a capture that wait for a slow reader.
+const ANSWERS: usize = 4;
 /// Reads of the store at a time.
 const READERS: usize = 2;
+
+/// What everybody at the socket is served from.
+struct Desk {
+    door: Door,
+    reader: Arc<dyn CdrReader>,
+    /// The group that may see real addresses.
+    unmask: Option<u32>,
+}
 
 /// The thread that serves the local socket.
 pub(super) struct ControlServer {
@@ -34,13 +47,16 @@ pub(super) struct ControlServer {
 impl ControlServer {
     /// Binds the socket and serves it.
     pub(super) fn start(control: &Control, door: Door, reader: Box<dyn CdrReader>) -> anyhow::Result<Self> {
+        let unmask = control.unmask_group.as_deref().map(group_id).transpose();
+        let unmask = unmask.context("control.unmask_group")?;
+        let desk = Arc::new(Desk { door, reader: Arc::from(reader), unmask });
         let (stop, stopped) = oneshot::channel();
         let (bound, binding) = sync_channel(1);
-        let (control, reader) = (control.clone(), Arc::from(reader));
+        let control = control.clone();
         let serve = move || match bind(&control) {
             Ok((runtime, listener)) => {
                 let _the_starter_waits = bound.send(Ok(()));
-                runtime.block_on(serve(listener, door, reader, stopped));
+                runtime.block_on(serve(listener, desk, stopped));
             }
             Err(error) => {
                 let _the_starter_waits = bound.send(Err(error));
@@ -67,12 +83,7 @@ fn bind(control: &Control) -> anyhow::Result<(Runtime, Listener)> {
     Ok((runtime, listener))
 }
 
-async fn serve(
-    listener: Listener,
-    door: Door,
-    reader: Arc<dyn CdrReader>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+async fn serve(listener: Listener, desk: Arc<Desk>, mut stopped: oneshot::Receiver<()>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -80,7 +91,7 @@ async fn serve(
         };
         match accepted {
             Ok(connection) => {
-                tokio::spawn(converse(connection, door.clone(), Arc::clone(&reader)));
+                tokio::spawn(converse(connection, Arc::clone(&desk)));
             }
             Err(error) => refused_to_accept(&error).await,
         }
@@ -93,20 +104,46 @@ async fn refused_to_accept(error: &io::Error) {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 }
 
-async fn converse(connection: Connection, door: Door, reader: Arc<dyn CdrReader>) {
+async fn converse(connection: Connection, desk: Arc<Desk>) {
     let peer = connection.peer();
-    let handle = |_peer, request: Request| {
-        let (door, reader) = (door.clone(), Arc::clone(&reader));
+    let may_unmask = peer.user == 0 || desk.unmask.is_some_and(|group| connection.is_in_group(group));
+    let handle = |peer: Peer, request: Request| {
+        let desk = Arc::clone(&desk);
         async move {
-            match Ask::try_from(request) {
-                Ok(ask) => door.ask(ask).await,
-                Err(query) => records(reader, query).await,
+            match request {
+                Request::Admin(request) => desk.door.ask(Ask::Admin(request)).await.into(),
+                Request::Status => desk.door.ask(Ask::Status).await.into(),
+                Request::CdrList(query) => records(Arc::clone(&desk.reader), query).await.into(),
+                Request::Capture(request) => capture(&desk.door, peer, may_unmask, request).await,
             }
         }
     };
     if let Err(error) = connection.serve(handle).await {
         debug!("a local connection of user {} ended: {error}", peer.user);
     }
+}
+
+/// Begins a capture, whose packets then come as further answers.
+async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequest) -> Reply {
+    let CaptureRequest { session, unmasked } = request;
+    if unmasked && !may_unmask {
+        return Response::Refused(Refusal {
+            kind: RefusalKind::Forbidden,
+            what: format!("user {} may not see real addresses", peer.user),
+            remedy: "capture masked, run as root, or join the group that control.unmask_group names".into(),
+        })
+        .into();
+    }
+    let (sink, copies) = TapStream::new();
+    let wanted = Capture { session, user: peer.user, masked: !unmasked, sink };
+    let begun = door.ask(Ask::Capture(wanted)).await;
+    if begun != Response::Capturing {
+        return begun.into();
+    }
+    let (operator, answers) = mpsc::channel(ANSWERS);
+    let _there_is_room = operator.try_send(begun);
+    tokio::spawn(capture::stream(copies, !unmasked, operator, door.clone(), session));
+    Reply::Many(answers)
 }
 
 async fn records(reader: Arc<dyn CdrReader>, query: CdrQuery) -> Response {

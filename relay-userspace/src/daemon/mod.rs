@@ -11,6 +11,7 @@
 //! sockets, the local socket, then "ready". Whatever fails says what is in the
 //! way and ends the start; everything before it is released by being dropped.
 
+mod capture;
 mod clock;
 mod control;
 mod journal;

@@ -1,6 +1,7 @@
 //! A daemon in this process: real sockets on loopback, no disk.
 
 mod call;
+mod capture;
 mod guard;
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -83,6 +84,7 @@ fn configuration() -> Settings {
 fn parts(directory: &TempDir) -> Parts {
     let Settings { engine, datapath, mut control, .. } = configuration();
     control.socket = directory.path().join("socket");
+    control.unmask_group = Some(rustix::process::getgid().as_raw().to_string());
     Parts {
         config: engine,
         control,

@@ -13,17 +13,20 @@ use ipnet::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
+use super::capture::Captures;
 use super::clock::Clock;
 use super::journal::Journal;
 use super::stop::{Stop, StopFlag};
 use super::waker::Waker;
-use crate::api::local::{Request, Response, Status};
+use crate::api::local::{Response, Status};
 use crate::datapath::Datapath;
+use crate::datapath::tap::TapSink;
 use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use crate::engine::event::Event;
 use crate::engine::flow::FlowSpec;
 use crate::engine::guard::{GuardReply, Rule};
+use crate::engine::ids::SessionId;
 use crate::engine::io::{Input, Output, RequestId};
 use crate::engine::time::Instant;
 use crate::net::udp::{Drained, UdpTransport};
@@ -65,6 +68,7 @@ pub(super) struct State {
     /// Who waits for the engine's answer to which request.
     asking: BTreeMap<RequestId, Asking>,
     requests: u64,
+    captures: Captures,
     drain: Drain,
 }
 
@@ -99,6 +103,19 @@ pub(super) struct Asked {
 pub(super) enum Ask {
     Admin(AdminRequest),
     Status,
+    /// Copies of a call's packets for a user.
+    Capture(Capture),
+    /// Nobody wants them any more.
+    EndCapture(SessionId),
+}
+
+/// A capture that is asked for.
+#[derive(Debug)]
+pub(super) struct Capture {
+    pub(super) session: SessionId,
+    pub(super) user: u32,
+    pub(super) masked: bool,
+    pub(super) sink: TapSink,
 }
 
 /// How a request waits for the engine.
@@ -107,6 +124,8 @@ enum Asking {
     Reply(oneshot::Sender<Response>),
     /// The reply holds the counters that a status needs.
     Counters(oneshot::Sender<Response>),
+    /// The reply is the call whose flows are to be tapped.
+    Call(Capture, oneshot::Sender<Response>),
 }
 
 /// The way to the loop for those who serve operators.
@@ -232,6 +251,14 @@ impl Worker {
             let (asking, request) = match asked.what {
                 Ask::Admin(request) => (Asking::Reply(asked.answer), request),
                 Ask::Status => (Asking::Counters(asked.answer), AdminRequest::Counters),
+                Ask::Capture(capture) => {
+                    let request = AdminRequest::CallShow { session: capture.session };
+                    (Asking::Call(capture, asked.answer), request)
+                }
+                Ask::EndCapture(session) => {
+                    self.state.captures.end(&mut *self.datapath, session);
+                    continue;
+                }
             };
             self.state.asking.insert(id, asking);
             self.handle(Input::Admin(id, request));
@@ -266,19 +293,30 @@ impl Worker {
             Output::PutFlow(flow) => return self.put(&flow),
             Output::SweepFlows => return Some(Input::FlowsSwept(self.datapath.sweep())),
             Output::RemoveFlow(local) => {
+                self.state.captures.forget(local);
                 return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
             }
             Output::Guard(rules) => self.guard(&rules),
             Output::Reply(id, reply) => self.reply(id, reply),
-            Output::Event(event) => self.state.events.record(self.clock.instant(), &event),
+            Output::Event(event) => {
+                if let Event::CallEnded { session, .. } = event {
+                    self.state.captures.end(&mut *self.datapath, session);
+                }
+                self.state.events.record(self.clock.instant(), &event);
+            }
             Output::Drained => self.state.drain = Drain::Done,
         }
         None
     }
 
     fn put(&mut self, flow: &FlowSpec) -> Option<Input> {
-        let refused = self.datapath.put(flow).err()?;
-        Some(Input::FlowRefused(flow.local, refused.to_string()))
+        match self.datapath.put(flow) {
+            Ok(()) => {
+                self.state.captures.follow(&mut *self.datapath, flow);
+                None
+            }
+            Err(refused) => Some(Input::FlowRefused(flow.local, refused.to_string())),
+        }
     }
 
     fn guard(&mut self, rules: &[Rule]) {
@@ -295,10 +333,24 @@ impl Worker {
                 self.measure(&mut reply);
                 (answer, Response::Admin(reply))
             }
+            Asking::Call(capture, answer) => (answer, self.capture(capture, reply)),
             Asking::Counters(answer) => (answer, Response::Status(Box::new(self.status(reply)))),
         };
         // An asker that has hung up needs no answer.
         let _hung_up = answer.send(response);
+    }
+
+    fn capture(&mut self, capture: Capture, reply: AdminReply) -> Response {
+        let Capture { session, user, masked, sink } = capture;
+        let AdminReply::Call(call) = reply else { return Response::Admin(reply) };
+        match self.state.captures.begin(&mut *self.datapath, &call, sink) {
+            Ok(()) => {
+                let event = Event::CaptureBegan { session, user, masked };
+                self.state.events.record(self.clock.instant(), &event);
+                Response::Capturing
+            }
+            Err(refusal) => Response::Refused(refusal),
+        }
     }
 
     /// Fills in what only the media path knows.
@@ -385,17 +437,4 @@ impl Worker {
 /// An answer that is none.
 pub(super) fn refused(what: &str, remedy: &str) -> Response {
     Response::Refused(Refusal { kind: RefusalKind::Unavailable, what: what.into(), remedy: remedy.into() })
-}
-
-impl TryFrom<Request> for Ask {
-    type Error = crate::store::CdrQuery;
-
-    /// What the loop answers; records are read elsewhere.
-    fn try_from(request: Request) -> Result<Self, Self::Error> {
-        match request {
-            Request::Admin(request) => Ok(Self::Admin(request)),
-            Request::Status => Ok(Self::Status),
-            Request::CdrList(query) => Err(query),
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! at start and shown wherever an operator looks.
 
 pub mod guard;
+pub mod tap;
 pub mod userspace;
 pub mod xdp;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
 
 use guard::{Guard, GuardConfig};
+use tap::{TapSink, Tapped};
 use userspace::SocketDatapath;
 use xdp::XdpDatapath;
 use xdp::load::Hook;
@@ -118,6 +120,11 @@ pub trait Datapath: Send {
 
     /// Every verdict and how many packets it got, in a fixed order.
     fn verdicts(&self) -> Vec<VerdictCount>;
+
+    /// Gives copies of a flow's packets to `sink` from now on, or to nobody. A
+    /// flow that is replaced stays tapped, one that is removed does not; where
+    /// there is no flow nothing happens.
+    fn tap(&mut self, flow: Tapped, sink: Option<TapSink>);
 
     /// The guard of the signalling sockets.
     fn guard(&mut self) -> &mut dyn Guard;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::guard::{Counts, Filter, Guard, random_key};
+use super::tap::{TapSink, Tapped};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
 
@@ -76,6 +77,10 @@ impl Datapath for SocketDatapath {
         let mut verdicts = self.relay.verdicts();
         self.guard.add_to(&mut verdicts);
         verdicts
+    }
+
+    fn tap(&mut self, flow: Tapped, sink: Option<TapSink>) {
+        self.relay.tap(flow, sink);
     }
 
     fn guard(&mut self) -> &mut dyn Guard {

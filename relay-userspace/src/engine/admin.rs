@@ -294,4 +294,6 @@ pub enum RefusalKind {
     Exhausted,
     /// The store failed; try again.
     Unavailable,
+    /// This user may not.
+    Forbidden,
 }

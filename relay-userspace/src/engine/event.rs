@@ -105,6 +105,15 @@ pub enum Event {
         /// What is decided; nothing any more when absent.
         rule: Option<GuardAction>,
     },
+    /// An operator captures the packets of a call.
+    CaptureBegan {
+        /// The call.
+        session: SessionId,
+        /// The operator's user id.
+        user: u32,
+        /// Whether far ends' addresses are masked.
+        masked: bool,
+    },
     /// The media path could not put the guard's rules in force.
     GuardFailed {
         /// What it said.
@@ -197,6 +206,10 @@ impl fmt::Display for Event {
                 write!(f, "{net} is denied by an operator")
             }
             Self::GuardChanged { net, rule: None } => write!(f, "the operators' rule for {net} is gone"),
+            Self::CaptureBegan { session, user, masked } => {
+                let how = if *masked { "masked" } else { "unmasked" };
+                write!(f, "user {user} captures the packets of call {session}, {how}")
+            }
             Self::GuardFailed { problem } => write!(f, "the guard's rules are not in force: {problem}"),
             Self::Malformed { source, problem } => write!(f, "malformed SIP from {source}: {problem}"),
             Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),

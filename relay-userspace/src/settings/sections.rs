@@ -483,6 +483,7 @@ pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &
         socket: overrides.socket.clone().unwrap_or(socket),
         group: section.get("group").and_then(|item| item.text(report).map(str::to_owned)),
         mode: section.get("mode").and_then(|item| mode(&item, report)).unwrap_or(0o660),
+        unmask_group: section.get("unmask_group").and_then(|item| item.text(report).map(str::to_owned)),
     };
     section.finish(report);
     control

@@ -82,6 +82,7 @@ fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
     // Examples of values that have no default.
     expected.engine.emergency.numbers.clone_from(&spelt_out.engine.emergency.numbers);
     expected.control.group.clone_from(&spelt_out.control.group);
+    expected.control.unmask_group.clone_from(&spelt_out.control.unmask_group);
     assert_eq!(format!("{spelt_out:?}"), format!("{expected:?}"));
 }
 

@@ -10,7 +10,7 @@ use crate::engine::admin::{CallView, NewBinding, NewNumber};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Route;
 use crate::engine::directory::{BindingKind, NumberKind};
-use crate::engine::ids::LegName;
+use crate::engine::ids::{LegName, SessionId};
 use crate::engine::number::Typed;
 use crate::store::MemoryStore;
 
@@ -107,7 +107,7 @@ fn header<'a>(message: &'a str, name: &str) -> &'a str {
 }
 
 /// A daemon with a binding, and a call of the customer that the agent answers.
-struct World {
+pub(super) struct World {
     daemon: Daemon,
     client: Client,
     customer: Peer,
@@ -117,11 +117,11 @@ struct World {
     to: String,
     /// The descriptions that the two got.
     shown: (String, String),
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
-    fn in_a_call() -> Self {
+    pub(super) fn in_a_call() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (mut customer, mut agent) = (Peer::new("127.0.0.2"), Peer::new("127.0.0.3"));
         let mut parts = parts(&directory);
@@ -148,7 +148,32 @@ impl World {
         let target = header(&answer, "Contact").trim_matches(['<', '>']).to_owned();
         let to = header(&answer, "To").to_owned();
         customer.request("ACK", &target, &to, 1, "");
-        Self { daemon, client, customer, agent, target, to, shown: (answer, invite), _directory: directory }
+        Self { daemon, client, customer, agent, target, to, shown: (answer, invite), directory }
+    }
+
+    /// A packet of sound each way.
+    pub(super) fn talk(&self) {
+        self.customer.speak(&self.shown.0);
+        self.agent.hear();
+        self.agent.speak(&self.shown.1);
+        self.customer.hear();
+    }
+
+    /// The customer ends the call.
+    pub(super) fn hang_up(&self) {
+        self.customer.request("BYE", &self.target, &self.to, 2, "");
+        let bye = self.agent.expect("BYE ");
+        self.agent.accept(&bye, "");
+        self.customer.expect("SIP/2.0 200 ");
+    }
+
+    /// The call's.
+    pub(super) fn session(&mut self) -> SessionId {
+        self.calls()[0].session
+    }
+
+    pub(super) fn another_client(&self) -> Client {
+        client(&self.directory)
     }
 
     fn calls(&mut self) -> Vec<CallView> {
@@ -205,10 +230,7 @@ fn bind(client: &mut Client) -> String {
 #[test]
 fn a_call_is_carried_counted_and_recorded() {
     let mut world = World::in_a_call();
-    world.customer.speak(&world.shown.0);
-    world.agent.hear();
-    world.agent.speak(&world.shown.1);
-    world.customer.hear();
+    world.talk();
     assert!(!world.shown.1.contains(&CUSTOMER[1..]), "the agent sees a proxy: {}", world.shown.1);
 
     let calls = world.calls();
@@ -220,10 +242,7 @@ fn a_call_is_carried_counted_and_recorded() {
         .collect();
     assert_eq!(forwarded, [(LegName::A, 1), (LegName::B, 1)], "{calls:?}");
 
-    world.customer.request("BYE", &world.target, &world.to, 2, "");
-    let bye = world.agent.expect("BYE ");
-    world.agent.accept(&bye, "");
-    world.customer.expect("SIP/2.0 200 ");
+    world.hang_up();
     for record in world.records() {
         assert_eq!(
             (record.release.cause, record.received.bytes, record.sent.bytes),

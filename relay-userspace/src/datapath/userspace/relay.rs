@@ -14,6 +14,7 @@ use socket2::Socket;
 
 use super::check;
 use super::table::{PortKey, Table};
+use crate::datapath::tap::{Copied, TapSink, Tapped, wall};
 use crate::datapath::{DatapathConfig, DatapathError, VerdictCount};
 use crate::engine::flow::{FlowSpec, FlowStats};
 
@@ -61,6 +62,14 @@ impl Relay {
 
     pub(super) fn remove(&self, local: SocketAddr) -> FlowStats {
         self.table().remove(local)
+    }
+
+    pub(super) fn tap(&self, flow: Tapped, sink: Option<TapSink>) {
+        let mut table = self.table();
+        let port = table.key(flow.local).ok().and_then(|key| table.port_mut(key));
+        if let Some(tapped) = port.and_then(|port| port.flow.as_mut()) {
+            tapped.tap = sink.map(|sink| (flow, sink));
+        }
     }
 
     pub(super) fn stats(&self, local: SocketAddr) -> Option<FlowStats> {
@@ -149,6 +158,10 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) ->
         return verdict;
     }
     flow.learned = Some(source);
+    if let Some((tapped, sink)) = &flow.tap {
+        let (at, length, payload) = (wall(), payload.len(), payload.to_vec());
+        sink.give(Copied { flow: *tapped, at, source, length, payload });
+    }
     let (exit, follow, signalled) = (flow.exit, flow.spec.follow_learned, flow.spec.send_to);
     let way_out = table.port(exit);
     let learned = way_out.and_then(|port| port.flow.as_ref()).and_then(|opposite| opposite.learned);

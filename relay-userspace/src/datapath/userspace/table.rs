@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 use socket2::Socket;
 
 use crate::datapath::DatapathError;
+use crate::datapath::tap::{TapSink, Tapped};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, Quality};
 use crate::net::bind::bind_udp;
@@ -52,6 +53,8 @@ pub(super) struct Flow {
     pub(super) learned: Option<SocketAddr>,
     pub(super) forwarded: Traffic,
     pub(super) refused_packets: u64,
+    /// Who wants copies of its packets, and under which name.
+    pub(super) tap: Option<(Tapped, TapSink)>,
 }
 
 impl Flow {
@@ -118,6 +121,7 @@ impl Table {
             learned: kept.and_then(|old| old.learned),
             forwarded: before.as_ref().map_or_else(Traffic::default, |old| old.forwarded),
             refused_packets: before.as_ref().map_or(0, |old| old.refused_packets),
+            tap: before.as_ref().and_then(|old| old.tap.clone()),
         });
         if let Some(old) = before {
             self.release(entry);

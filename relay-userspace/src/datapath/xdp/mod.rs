@@ -12,6 +12,7 @@ mod log;
 mod netlink;
 mod pins;
 pub mod table;
+mod tap;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -22,6 +23,7 @@ use relay_ebpf::abi::{self, Address, Allowed, End, Exit, Family, Flow, Layout, P
 use relay_ebpf::verdict::Verdict;
 
 use super::guard::{Guard, global, random_key};
+use super::tap::{TapSink, Tapped};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, classes};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
@@ -32,6 +34,7 @@ use load::{Hook, failed, missing};
 use netlink::Netlink;
 use pins::Pins;
 use table::{FlowTable, Mapped, Reading};
+use tap::Taps;
 
 /// Relays media through the XDP program.
 pub struct XdpDatapath {
@@ -41,6 +44,7 @@ pub struct XdpDatapath {
     flows: FlowTable,
     hops: Hops,
     guard: KernelGuard,
+    taps: Taps,
     verdicts: PerCpuArray<MapData, u64>,
     _log: Option<log::Reader>,
     /// Removed before the program goes, or nothing would detach it.
@@ -65,6 +69,7 @@ impl XdpDatapath {
         let global = global(guard, key)?;
         let mut program = load::load_over(&layout, &global, wants_log, pins.as_ref())?;
         let guard = KernelGuard::new(&mut program, guard, key)?;
+        let taps = Taps::new(&mut program)?;
         let (flows, verdicts) = take_maps(&mut program)?;
         let hop_slots = take(&mut program, abi::HOPS, Mapped::new)?;
         take(&mut program, abi::KEPT_LAYOUT, Mapped::new)?.write(0, layout);
@@ -90,6 +95,7 @@ impl XdpDatapath {
             flows,
             hops,
             guard,
+            taps,
             verdicts,
             _log: log,
             _pins: pins,
@@ -117,7 +123,7 @@ impl Datapath for XdpDatapath {
             None
         };
         let hop = self.hops.acquire(flow.send_to.ip(), flow.send_from.ip())?;
-        let body = flow_body(flow, hop, opposite);
+        let body = flow_body(flow, hop, opposite).tapped(self.taps.holds(slot));
         match self.flows.put(slot, &body, flow.source.generation) {
             Some(Some(replaced)) => self.hops.release(replaced),
             Some(None) => {}
@@ -130,9 +136,9 @@ impl Datapath for XdpDatapath {
     }
 
     fn remove(&mut self, local: SocketAddr) -> FlowStats {
-        let Some(reading) = self.slot(local).and_then(|slot| self.flows.remove(slot)) else {
-            return FlowStats::default();
-        };
+        let Some(slot) = self.slot(local) else { return FlowStats::default() };
+        let Some(reading) = self.flows.remove(slot) else { return FlowStats::default() };
+        self.taps.remove(slot);
         if let Some(hop) = reading.hop {
             self.hops.release(hop);
         }
@@ -161,6 +167,22 @@ impl Datapath for XdpDatapath {
             .collect();
         self.guard.add_to(&mut verdicts);
         verdicts
+    }
+
+    fn tap(&mut self, flow: Tapped, sink: Option<TapSink>) {
+        let Some(slot) = self.slot(flow.local) else { return };
+        let tapped = match sink {
+            Some(sink) if self.flows.read(slot).is_some() => {
+                self.taps.add(slot, flow, sink);
+                true
+            }
+            Some(_) => return,
+            None => {
+                self.taps.remove(slot);
+                false
+            }
+        };
+        self.flows.tap(slot, tapped);
     }
 
     fn guard(&mut self) -> &mut dyn Guard {

@@ -158,6 +158,16 @@ impl FlowTable {
         Some(self.live.insert(slot, flow.hop()))
     }
 
+    /// Marks the flow of a slot as tapped, or no longer; all else stays as it is.
+    pub fn tap(&mut self, slot: u32, tapped: bool) {
+        let Some(place) = self.flows.at(slot) else { return };
+        let live = state(place).load(Ordering::Relaxed);
+        if live != 0 {
+            let flow = body(place, live);
+            publish(place, &flow.tapped(tapped), following(live), flow.epoch());
+        }
+    }
+
     /// Removes the flow of a slot and returns its final reading.
     pub fn remove(&mut self, slot: u32) -> Option<Reading> {
         let epoch = self.epoch(slot)?;

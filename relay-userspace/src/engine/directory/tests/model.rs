@@ -365,6 +365,7 @@ fn name_of(reply: &AdminReply) -> &'static str {
             RefusalKind::Conflict => "conflict",
             RefusalKind::Exhausted => "exhausted",
             RefusalKind::Unavailable => "unavailable",
+            RefusalKind::Forbidden => "forbidden",
         },
         AdminReply::PoolAdded { .. } => "added",
         AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
