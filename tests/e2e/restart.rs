@@ -152,3 +152,28 @@ fn other_ports_do_not_cut_calls_without_a_word() {
     assert_eq!(vizard.ask(&["calls"]).unwrap()["calls"].as_array().map(Vec::len), Some(0));
     vizard.stop().unwrap();
 }
+
+#[test]
+fn a_drain_waits_for_the_last_call() {
+    let Some(world) = world(Plan::default()) else { return };
+    let vizard = world.start();
+    let bound = bind(&vizard);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            world.call(
+                caller_at(Place::Customer, Role::Caller, &bound.customer_dials)
+                    .talking(Duration::from_secs(4)),
+                callee_at(Place::Agent, Role::Callee).talking(Duration::from_secs(4)),
+            )
+        });
+        wait_for_answer(&vizard);
+        let now = vizard.ask(&["drain"]).unwrap();
+        assert_eq!((&now["draining"], &now["calls"]), (&true.into(), &1.into()));
+        assert!(vizard.show(&["status"]).unwrap().contains("1 are left; draining"));
+        assert_eq!(vizard.ask(&["drain", "--wait"]).unwrap()["calls"], 0);
+        assert_eq!(vizard.records(2).unwrap()[0]["release"]["cause"], "normal");
+        call.join().unwrap();
+    });
+    assert_eq!(vizard.ask(&["drain", "--undo"]).unwrap()["draining"], false);
+    vizard.stop().unwrap();
+}

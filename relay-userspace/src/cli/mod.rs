@@ -11,6 +11,7 @@ mod capture;
 mod cdr;
 mod check;
 mod doctor;
+mod drain;
 pub mod exit;
 mod guard;
 mod live;
@@ -90,6 +91,7 @@ enum Command {
     Bind(bind::BindCommand),
     Calls(calls::CallsArgs),
     Capture(capture::CaptureArgs),
+    Drain(drain::DrainArgs),
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
@@ -130,6 +132,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Bind(command) => bind::run(command, global),
         Command::Calls(args) => calls::run(&args, global),
         Command::Capture(args) => capture::run(&args, global),
+        Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
         Command::Guard(command) => guard::run(command, global),
     }

@@ -37,12 +37,18 @@ pub(super) fn report(status: &Status, all: bool) -> Result<Report, Failure> {
     } else {
         status.datapath.interfaces.join(", ")
     };
+    let count = |name: &str| status.counters.iter().find(|(found, _)| found == name).map_or(0, |(_, n)| *n);
+    let calls = match (count("calls.draining"), count("calls.in_progress")) {
+        (0, calls) => format!("{calls} in progress"),
+        (_, calls) => format!("{calls} are left; draining, no new ones are taken"),
+    };
     let fields = vec![
         ("vizard", format!("{}, pid {}", status.version, status.pid)),
         ("started", format!("{}, up {}", time_short(status.started), length(up))),
         ("configuration", status.config.display().to_string()),
         ("store", status.store.display().to_string()),
         ("SIP", listen.join(", ")),
+        ("calls", calls),
         ("media path", status.datapath.to_string()),
         ("interfaces", interfaces),
     ];

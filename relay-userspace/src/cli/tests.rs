@@ -397,12 +397,27 @@ fn documents_keep_their_shape() {
         text.contains("sip.malformed") && !text.contains("calls.started") && !text.contains("no-flow"),
         "{text}"
     );
+    let draining = Status {
+        counters: vec![("calls.draining".to_owned(), 1), ("calls.in_progress".to_owned(), 3)],
+        ..status.clone()
+    };
+    let text = printed(status::report(&draining, false).unwrap(), Style::default());
+    assert!(text.contains("3 are left; draining"), "{text}");
     let status = json(status::report(&status, true).unwrap());
     assert_eq!(status["counters"]["sip.malformed"], 3);
     assert_eq!(
         (&status["uptime_seconds"], &status["started"]),
         (&90.into(), &"2026-03-04T05:06:07.25Z".into())
     );
+}
+
+#[test]
+fn a_drain_says_how_many_are_left() {
+    let report = drain::drained(true, 3).unwrap();
+    assert_eq!(printed(report, Style::default()), "no new calls are taken; 3 are left\n");
+    assert_eq!(json(drain::drained(false, 0).unwrap())["draining"], false);
+    let (_, error, exit) = vizard(&["drain", "--wait", "--undo"]);
+    assert_eq!(exit, Exit::Usage, "{error}");
 }
 
 /// A field that holds a time must be in the list of those that are spelt out:

@@ -365,6 +365,7 @@ impl Worker {
             | AdminReply::Bindings(_)
             | AdminReply::Binding(_)
             | AdminReply::HungUp(_)
+            | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
             | AdminReply::Refused(_) => return,
         };

@@ -71,6 +71,11 @@ pub enum AdminRequest {
         /// Which.
         session: SessionId,
     },
+    /// Take no new calls but emergencies, or take them again.
+    Drain {
+        /// Whether to refuse them.
+        on: bool,
+    },
     /// The engine's counters.
     Counters,
     /// Something of the guard.
@@ -147,6 +152,13 @@ pub enum AdminReply {
     Call(CallView),
     /// To [`AdminRequest::CallHangup`].
     HungUp(SessionId),
+    /// To [`AdminRequest::Drain`].
+    Drain {
+        /// Whether new calls are refused.
+        on: bool,
+        /// Calls in progress.
+        calls: usize,
+    },
     /// To [`AdminRequest::Counters`]: name and count.
     Counters(Vec<(String, u64)>),
     /// To [`AdminRequest::Guard`].

@@ -258,8 +258,9 @@ impl Engine {
             AdminRequest::CallsList => calls.list(),
             AdminRequest::CallShow { session } => calls.show(session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
+            AdminRequest::Drain { on } => calls.drain(on),
             AdminRequest::Counters => {
-                let mut counts = context.counts(calls.len());
+                let mut counts = context.counts(calls.len(), calls.is_draining());
                 counts.extend(self.guard.counters());
                 AdminReply::Counters(counts)
             }

@@ -145,13 +145,14 @@ impl Context {
     }
 
     /// Every counter and gauge of the engine, in a fixed order.
-    pub(in crate::engine) fn counts(&self, calls: usize) -> Vec<(String, u64)> {
+    pub(in crate::engine) fn counts(&self, calls: usize, draining: bool) -> Vec<(String, u64)> {
         let gauge = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let transactions = self.transactions.counts();
         let mut counts = self.counters.list();
         counts.extend(
             [
                 ("calls.in_progress", gauge(calls)),
+                ("calls.draining", u64::from(draining)),
                 ("records.pending", gauge(self.records.open())),
                 ("transactions.in_progress", gauge(self.transactions.len())),
                 ("transactions.absorbed", transactions.absorbed),

@@ -66,8 +66,18 @@ use super::time::Instant;
 #[derive(Default)]
 pub(in crate::engine) struct Calls {
     calls: BTreeMap<SessionId, Call>,
-    /// Whether the engine is about to stop.
-    closing: bool,
+    taking: Taking,
+}
+
+/// Whether new calls are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Taking {
+    #[default]
+    All,
+    /// An operator wants none but emergencies.
+    Emergencies,
+    /// The engine is about to stop.
+    None,
 }
 
 impl Calls {
@@ -184,7 +194,7 @@ impl Calls {
 
     /// Ends all calls and takes no more.
     pub(in crate::engine) fn close(&mut self, context: &mut Context) {
-        self.closing = true;
+        self.taking = Taking::None;
         let all: Vec<SessionId> = self.calls.keys().copied().collect();
         for id in all {
             self.hang_up(context, id, Ending::by_platform(Cause::Shutdown, 503));
@@ -315,12 +325,12 @@ impl Calls {
 
     fn admission(&self, context: &Context) -> Admission {
         let limits = &context.config.limits;
-        if self.closing {
-            Admission::Closed
-        } else if self.calls.len() >= limits.calls || context.records.open() >= limits.pending_commits {
-            Admission::Full
-        } else {
-            Admission::Open
+        let is_full = self.calls.len() >= limits.calls || context.records.open() >= limits.pending_commits;
+        match self.taking {
+            Taking::None => Admission::Closed,
+            Taking::Emergencies => Admission::Draining,
+            Taking::All if is_full => Admission::Full,
+            Taking::All => Admission::Open,
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Admission {
     Open,
     /// A limit is reached: only emergency calls are.
     Full,
+    /// For maintenance only emergency calls are.
+    Draining,
     /// We are about to stop.
     Closed,
 }
@@ -82,7 +84,11 @@ fn judge(
         Admission::Full if !plan.facts.emergency => {
             return Err(Refusal::full().with(Name::RetryAfter, RETRY_AFTER.to_owned()));
         }
-        Admission::Full | Admission::Open => {}
+        Admission::Draining if !plan.facts.emergency => {
+            let refusal = plan.refusal(503, Cause::Shutdown);
+            return Err(refusal.with(Name::RetryAfter, RETRY_AFTER.to_owned()));
+        }
+        Admission::Draining | Admission::Full | Admission::Open => {}
     }
     match in_dialog::offer(invite) {
         Ok(offer) => Ok((plan, dialog, offer)),

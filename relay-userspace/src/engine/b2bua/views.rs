@@ -1,9 +1,9 @@
 //! Calls as operators may see them, and what they may do to them.
 
-use super::Calls;
 use super::call::{Call, Ending};
 use super::context::Context;
 use super::leg::Leg;
+use super::{Calls, Taking};
 use crate::engine::admin::{AdminReply, CallView, FlowView, Refusal, RefusalKind};
 use crate::engine::cdr::Cause;
 use crate::engine::ids::SessionId;
@@ -20,6 +20,21 @@ impl Calls {
             Some(call) => AdminReply::Call(view(call)),
             None => no_such_call(id),
         }
+    }
+
+    /// Takes no new calls, or takes them again.
+    pub(in crate::engine) fn drain(&mut self, on: bool) -> AdminReply {
+        self.taking = match (self.taking, on) {
+            (Taking::None, _) => Taking::None,
+            (Taking::All | Taking::Emergencies, true) => Taking::Emergencies,
+            (Taking::All | Taking::Emergencies, false) => Taking::All,
+        };
+        AdminReply::Drain { on: self.taking != Taking::All, calls: self.len() }
+    }
+
+    /// Whether new calls are refused for maintenance.
+    pub(in crate::engine) fn is_draining(&self) -> bool {
+        self.taking == Taking::Emergencies
     }
 
     /// Hangs up on both sides.

@@ -250,6 +250,7 @@ impl Directory {
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
             | AdminRequest::CallHangup { .. }
+            | AdminRequest::Drain { .. }
             | AdminRequest::Counters
             | AdminRequest::Guard(_)) => return Some(other),
         }

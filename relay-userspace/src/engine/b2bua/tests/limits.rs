@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::changes::reinvite;
 use super::far_end::{FarEnd, sdp};
 use super::setup::{A, B, ringing, talking};
-use super::world::{World, config};
+use super::world::{World, carrier, config};
+use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::cdr::Cause;
 use crate::engine::event::Event;
 
@@ -20,6 +22,29 @@ fn a_full_engine_refuses_and_counts() {
     assert_eq!(world.expect(B, "SIP/2.0 503").header("Retry-After"), "10");
     assert_eq!(world.counter("calls.overload"), 1);
     assert_eq!(world.cdrs.len(), 0, "a flood does not fill the store");
+}
+
+#[test]
+fn a_draining_engine_refuses_new_calls_and_goes_on_with_the_others() {
+    let mut world = World::new();
+    let (mut from, to) = talking(&mut world, A);
+    assert_eq!(world.ask(AdminRequest::Drain { on: true }), AdminReply::Drain { on: true, calls: 1 });
+    let mut late = FarEnd::calling(&mut world, B);
+    late.request(&mut world, "INVITE", &sdp(B, 6000));
+    world.expect(B, "SIP/2.0 100");
+    assert_eq!(world.expect(B, "SIP/2.0 503").header("Retry-After"), "10");
+    late.ack_failure(&mut world);
+    assert_eq!(world.counter("calls.draining"), 1);
+    reinvite(&mut world, &mut from, &to, &sdp(A, 6100), &sdp(B, 7000));
+    world.masked = false;
+    let mut caller = FarEnd::calling(&mut world, A);
+    let text = caller.text(&mut world, "INVITE", "", &sdp(A, 6200));
+    let text = text.replace("INVITE sip:+14155550100@", "INVITE sip:911@");
+    world.send(carrier(A), &text);
+    world.expect_among(B, "INVITE sip:911@");
+    assert_eq!(world.ask(AdminRequest::Drain { on: false }), AdminReply::Drain { on: false, calls: 2 });
+    drop((world.rest(A), world.rest(B)));
+    ringing(&mut world, B);
 }
 
 #[test]

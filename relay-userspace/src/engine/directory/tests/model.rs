@@ -372,6 +372,7 @@ fn name_of(reply: &AdminReply) -> &'static str {
         AdminReply::Calls(_)
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
+        | AdminReply::Drain { .. }
         | AdminReply::Counters(_)
         | AdminReply::Guard(_) => {
             panic!("not the directory's answer")
