@@ -8,9 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::programs::XdpMode;
+use vizard::datapath::guard::GuardConfig;
+use vizard::datapath::tap::{TapStream, Tapped};
 use vizard::datapath::xdp::load;
 use vizard::datapath::{self, Datapath, DatapathConfig, DatapathError, Mode};
 use vizard::engine::flow::{FlowSpec, MediaPath};
+use vizard::engine::guard::{Rule, Treatment};
+use vizard::engine::ids::LegName;
 
 use crate::frames::rtp;
 use crate::world::{address, enter_own_namespace, flow, ip};
@@ -217,6 +221,109 @@ fn a_neighbour_that_moves_is_followed() {
     ip(&format!("-n {} link set {} address 02:00:00:00:00:99", b.name, b.inner));
     ip(&format!("neighbour replace 198.51.100.1 lladdr 02:00:00:00:00:99 dev {} nud reachable", b.outer));
     relayed(&customer, "192.0.2.10:20000", &agent);
+}
+
+/// A tap lasts through updates of its flow, on every path, and ends with it.
+fn taps(mode: Mode) {
+    if !enter_own_namespace() {
+        return;
+    }
+    let (a, b) = peers();
+    let mut datapath = datapath::open(&config(mode)).unwrap_or_else(|error| panic!("{error}"));
+    let customer = a.socket("192.0.2.1:4000");
+    let agents = [b.socket("198.51.100.1:5004"), b.socket("198.51.100.1:5006")];
+    let mut spec = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004");
+    put(&mut *datapath, &spec);
+    relayed(&customer, "192.0.2.10:20000", &agents[0]);
+    let (sink, mut stream) = TapStream::new();
+    let tapped = Tapped { leg: LegName::A, local: spec.local, control: false };
+    datapath.tap(tapped, Some(sink));
+    let mut heard = |agent| {
+        relayed(&customer, "192.0.2.10:20000", agent);
+        let give_up = Instant::now() + Duration::from_secs(5);
+        loop {
+            match stream.copies.try_recv() {
+                Ok(copy) => return copy,
+                Err(_) => assert!(Instant::now() < give_up, "no copy came"),
+            }
+        }
+    };
+    let copy = heard(&agents[0]);
+    assert_eq!((copy.flow, copy.source), (tapped, "192.0.2.1:4000".parse().unwrap()));
+    assert_eq!((copy.payload, copy.length), (rtp(0), 172));
+    spec.send_to = "198.51.100.1:5006".parse().unwrap();
+    put(&mut *datapath, &spec);
+    heard(&agents[1]);
+    spec.source.generation += 1;
+    put(&mut *datapath, &spec);
+    heard(&agents[1]);
+
+    datapath.tap(tapped, None);
+    relayed(&customer, "192.0.2.10:20000", &agents[1]);
+    let copies = std::iter::from_fn(|| stream.copies.blocking_recv()).count();
+    assert!(copies < 5, "what was under way, and then the end: {copies}");
+    let (sink, mut stream) = TapStream::new();
+    datapath.tap(tapped, Some(sink));
+    datapath.remove(spec.local);
+    assert_eq!(stream.copies.blocking_recv(), None, "a flow's end is its tap's");
+}
+
+#[test]
+fn native_xdp_taps() {
+    taps(Mode::XdpNative);
+}
+
+#[test]
+fn generic_xdp_taps() {
+    taps(Mode::XdpGeneric);
+}
+
+#[test]
+fn sockets_tap() {
+    taps(Mode::Sockets);
+}
+
+/// Rules are replaced as a whole; those that stay go on counting.
+#[test]
+fn rules_of_the_guard_are_in_force_until_they_are_replaced() {
+    if !enter_own_namespace() {
+        return;
+    }
+    let (a, _b) = peers();
+    let sip: SocketAddr = "192.0.2.10:5060".parse().unwrap();
+    let guard = GuardConfig { listen: vec![sip], rate: 0, burst: 1 };
+    let config = DatapathConfig { guard: Some(guard), ..config(Mode::XdpNative) };
+    let mut datapath = datapath::open(&config).unwrap_or_else(|error| panic!("{error}"));
+    let ours = UdpSocket::bind(sip).expect("our own address");
+    ours.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let peer = a.socket("192.0.2.1:5060");
+    let hears = || {
+        peer.send_to(b"OPTIONS", sip).expect("sending");
+        ours.recv_from(&mut [0; 64]).is_ok()
+    };
+    // The first one may wait for a neighbour to be found.
+    assert!((0..10).any(|_| hears()));
+    let rules = |list: &[(&str, Treatment)]| -> Vec<Rule> {
+        list.iter()
+            .map(|(net, treatment)| Rule { net: net.parse().unwrap(), treatment: *treatment })
+            .collect()
+    };
+    let (wide, narrow) = ("192.0.2.0/24", "192.0.2.1/32");
+    datapath.guard().set_rules(&rules(&[(wide, Treatment::Deny)])).expect("room");
+    assert!(!hears() && !hears());
+    let kept = [(wide, Treatment::Deny), (narrow, Treatment::Exempt), ("2001:db8::/32", Treatment::Deny)];
+    datapath.guard().set_rules(&rules(&kept)).expect("room");
+    assert!(hears());
+    let hits: Vec<(String, u64)> =
+        datapath.guard().hits().iter().map(|(net, hits)| (net.to_string(), *hits)).collect();
+    assert_eq!(hits, [(wide.into(), 2), (narrow.into(), 1), ("2001:db8::/32".into(), 0)]);
+    datapath.guard().set_rules(&[]).expect("none");
+    assert!(hears() && datapath.guard().hits().is_empty());
+    datapath.guard().set_rules(&rules(&[(narrow, Treatment::Deny)])).expect("room");
+    assert_eq!(datapath.guard().hits()[0].1, 0, "a new rule counts from zero");
+    assert!(!hears());
+    let denied = datapath.verdicts().into_iter().find(|count| count.verdict == "guard-denied");
+    assert_eq!(denied.map(|count| count.packets), Some(3));
 }
 
 #[test]

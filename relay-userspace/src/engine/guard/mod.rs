@@ -18,6 +18,7 @@
 //! it is what is in force.
 
 pub mod model;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use model::{
     GuardAction, GuardEntry, GuardReply, GuardRequest, GuardStatus, Rule, RuleOrigin, RuleView,
     StrangerLimit, Treatment,
 };
+use views::view;
 
 /// Networks that operators may decide about.
 pub const MAX_OPERATOR_RULES: usize = 1_024;
@@ -377,67 +379,9 @@ impl Guard {
         }
     }
 
-    /// Every rule: for one network, an operator's word counts before all others.
-    fn views(&self) -> Vec<RuleView> {
-        let trunk = |(net, _): (&IpNet, &TrunkId)| RuleView {
-            net: *net,
-            treatment: if self.config.guard.limit_trunks { Treatment::Limit } else { Treatment::Exempt },
-            by: RuleOrigin::Trunk(self.name(net).to_owned()),
-            since: None,
-            until: None,
-            reason: String::new(),
-            packets: None,
-        };
-        let mut rules: BTreeMap<IpNet, RuleView> =
-            self.automatic.values().map(|entry| (entry.net, view(entry, RuleOrigin::Automatic))).collect();
-        rules.extend(self.trunks.iter().map(trunk).map(|view| (view.net, view)));
-        rules.extend(self.operator.values().map(|entry| (entry.net, view(entry, RuleOrigin::Operator))));
-        rules.into_values().collect()
-    }
-
-    fn status(&self) -> GuardStatus {
-        let guard = &self.config.guard;
-        GuardStatus {
-            enabled: guard.enabled,
-            listen: self.config.sip.listen.iter().map(|listen| listen.local).collect(),
-            rate: guard.rate,
-            burst: guard.burst,
-            limit_trunks: guard.limit_trunks,
-            strangers: guard.strangers,
-            rules: (self.trunks.len(), self.operator.len(), self.automatic.len()),
-            denied: 0,
-            limited: 0,
-        }
-    }
-
-    fn name(&self, source: &IpNet) -> &str {
-        let trunk = self.trunks.get(source).and_then(|id| self.config.trunk(*id));
-        trunk.map_or("", |trunk| &trunk.name)
-    }
-
-    /// What an operator has decided about a network.
-    fn word(&self, net: IpNet) -> Option<GuardAction> {
-        self.operator.get(&net).map(|entry| entry.action)
-    }
-
     fn answer(&mut self, id: RequestId, answer: Result<GuardReply, Refusal>) {
         let reply = answer.map_or_else(AdminReply::Refused, AdminReply::Guard);
         self.outputs.push_back(Output::Reply(id, reply));
-    }
-}
-
-fn view(entry: &GuardEntry, by: RuleOrigin) -> RuleView {
-    RuleView {
-        net: entry.net,
-        treatment: match entry.action {
-            GuardAction::Allow => Treatment::Exempt,
-            GuardAction::Deny => Treatment::Deny,
-        },
-        by,
-        since: Some(entry.since),
-        until: entry.until,
-        reason: entry.reason.clone(),
-        packets: None,
     }
 }
 
