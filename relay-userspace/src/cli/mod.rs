@@ -16,6 +16,7 @@ pub mod exit;
 mod guard;
 mod live;
 mod output;
+mod pcapng;
 mod pool;
 mod run;
 mod secret;
