@@ -19,6 +19,7 @@ mod classes;
 mod frames;
 mod guard;
 mod learning;
+mod migration;
 mod reference;
 mod rewriting;
 mod routes;

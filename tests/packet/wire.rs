@@ -20,10 +20,10 @@ use crate::frames::rtp;
 use crate::world::{address, enter_own_namespace, flow, ip};
 
 /// A peer's namespace, removed when it is dropped.
-struct Peer {
-    name: String,
-    outer: String,
-    inner: String,
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) outer: String,
+    pub(crate) inner: String,
 }
 
 impl Peer {
@@ -71,7 +71,7 @@ impl Peer {
     }
 
     /// A socket of the peer.
-    fn socket(&self, local: &'static str) -> UdpSocket {
+    pub(crate) fn socket(&self, local: &'static str) -> UdpSocket {
         self.inside(move || {
             let socket = UdpSocket::bind(local).expect("the peer's address");
             socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
@@ -86,7 +86,7 @@ impl Drop for Peer {
     }
 }
 
-fn config(mode: Mode) -> DatapathConfig {
+pub(crate) fn config(mode: Mode) -> DatapathConfig {
     DatapathConfig {
         mode,
         interfaces: Vec::new(),
@@ -98,7 +98,7 @@ fn config(mode: Mode) -> DatapathConfig {
     }
 }
 
-fn peers() -> (Peer, Peer) {
+pub(crate) fn peers() -> (Peer, Peer) {
     (
         Peer::new("a", &["192.0.2.10/24", "2001:db8:a::10/64"], &["192.0.2.1/24", "2001:db8:a::1/64"]),
         Peer::new("b", &["198.51.100.10/24", "2001:db8:b::10/64"], &["198.51.100.1/24", "2001:db8:b::1/64"]),
@@ -107,7 +107,7 @@ fn peers() -> (Peer, Peer) {
 
 /// Sends until the far end hears it: the first packets may meet an unknown
 /// neighbour. The sender that it sees, and the payload.
-fn relayed(sender: &UdpSocket, to: &str, receiver: &UdpSocket) -> (SocketAddr, Vec<u8>) {
+pub(crate) fn relayed(sender: &UdpSocket, to: &str, receiver: &UdpSocket) -> (SocketAddr, Vec<u8>) {
     let to: SocketAddr = to.parse().expect("an address");
     let give_up = Instant::now() + Duration::from_secs(5);
     let mut buffer = [0; 2048];
@@ -120,7 +120,7 @@ fn relayed(sender: &UdpSocket, to: &str, receiver: &UdpSocket) -> (SocketAddr, V
     panic!("nothing arrived through {to}");
 }
 
-fn put(datapath: &mut dyn Datapath, flow: &FlowSpec) {
+pub(crate) fn put(datapath: &mut dyn Datapath, flow: &FlowSpec) {
     datapath.put(flow).unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -3,13 +3,15 @@
 //! `load` puts the program in place or says why it cannot; `table` publishes
 //! flows in memory shared with it; `guard` writes the rules of the signalling
 //! sockets; `hops` resolves next hops through `netlink`
-//! and keeps them true. Nothing here looks at a packet.
+//! and keeps them true; `pins` has maps and links outlive the process, and `older`
+//! reads what other layouts have left. Nothing here looks at a packet.
 
 mod guard;
 mod hops;
 pub mod load;
 mod log;
 mod netlink;
+pub mod older;
 mod pins;
 pub mod table;
 mod tap;
@@ -32,6 +34,7 @@ use guard::KernelGuard;
 use hops::Hops;
 use load::{Hook, failed, missing};
 use netlink::Netlink;
+use older::{OLDER, Older};
 use pins::Pins;
 use table::{FlowTable, Mapped, Reading};
 use tap::Taps;
@@ -57,21 +60,34 @@ impl XdpDatapath {
     /// Loads the program and attaches it to the media interfaces. `reason` says
     /// why it is this path.
     pub fn open(config: &DatapathConfig, hook: Hook, reason: String) -> Result<Self, DatapathError> {
+        Self::open_reading(config, hook, reason, OLDER)
+    }
+
+    /// As [`Self::open`], with these readers for what versions before have left.
+    pub fn open_reading(
+        config: &DatapathConfig,
+        hook: Hook,
+        reason: String,
+        readers: &[Older],
+    ) -> Result<Self, DatapathError> {
         let layout = load::layout(config)?;
         let mut netlink = Netlink::open().map_err(|error| failed("opening netlink", error.to_string()))?;
         let links = load::interfaces(config, &mut netlink)?;
         let wants_log = tracing::enabled!(tracing::Level::DEBUG);
         let (guard, key) = (config.guard.as_ref(), random_key()?);
         let mut pins = match &config.pin {
-            Some(directory) => Pins::open(directory, &layout, config.discard_calls)?,
+            Some(directory) => Pins::open(directory, &layout, config.discard_calls, readers)?,
             None => None,
         };
         let global = global(guard, key)?;
         let mut program = load::load_over(&layout, &global, wants_log, pins.as_ref())?;
         let guard = KernelGuard::new(&mut program, guard, key)?;
         let taps = Taps::new(&mut program)?;
-        let (flows, verdicts) = take_maps(&mut program)?;
+        let (mut flows, verdicts) = take_maps(&mut program)?;
         let hop_slots = take(&mut program, abi::HOPS, Mapped::new)?;
+        if let Some(pins) = &pins {
+            pins.carry_over(&mut flows, &hop_slots);
+        }
         take(&mut program, abi::KEPT_LAYOUT, Mapped::new)?.write(0, layout);
         let devices = links.iter().map(|link| link.index).collect();
         let hops = Hops::new(hop_slots, devices)
@@ -79,6 +95,7 @@ impl XdpDatapath {
         let log = if wants_log { log::Reader::start(&mut program) } else { None };
         load::attach(&mut program, &links, hook, pins.as_ref())?;
         if let Some(pins) = &mut pins {
+            pins.leave_older(&mut flows, &layout);
             pins.own();
         }
         let path = match hook {

@@ -28,6 +28,7 @@ use relay_ebpf::verdict::Verdict;
 
 use super::load::{Hook, explain, failed};
 use super::netlink::Link;
+use super::older::{Left, Older};
 use super::table::{FlowTable, Mapped};
 use crate::datapath::DatapathError;
 
@@ -45,6 +46,14 @@ pub(super) struct Pins {
     _lock: File,
     /// Whether they are this process's to remove.
     ours: bool,
+    older: Vec<OlderPins>,
+}
+
+/// What a version with another layout has left.
+struct OlderPins {
+    folder: PathBuf,
+    reader: Older,
+    left: Left,
 }
 
 /// A map that is pinned, and what it must be like.
@@ -88,6 +97,7 @@ impl Pins {
         directory: &Path,
         layout: &Layout,
         discard_calls: bool,
+        readers: &[Older],
     ) -> Result<Option<Self>, DatapathError> {
         if !is_bpffs(directory) {
             tracing::warn!(
@@ -109,8 +119,8 @@ impl Pins {
             }
             Err(TryLockError::Error(error)) => return Err(failed(DOING, error.to_string())),
         }
-        let pins = Self { directory: directory.to_owned(), _lock: lock, ours: false };
-        pins.clear_older(discard_calls)?;
+        let mut pins = Self { directory: directory.to_owned(), _lock: lock, ours: false, older: Vec::new() };
+        pins.find_older(layout, discard_calls, readers)?;
         pins.clear_unfit(layout, discard_calls)?;
         Ok(Some(pins))
     }
@@ -170,23 +180,71 @@ impl Pins {
         self.directory.join("links").join(format!("{mode}-{}", link.name.replace('.', ":")))
     }
 
-    /// Maps of other versions, which nobody here can read.
-    fn clear_older(&self, discard_calls: bool) -> Result<(), DatapathError> {
+    /// Maps of other versions: read by whoever can, else the operator decides.
+    fn find_older(
+        &mut self,
+        layout: &Layout,
+        discard_calls: bool,
+        readers: &[Older],
+    ) -> Result<(), DatapathError> {
         for folder in entries(&self.directory) {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name == "links" || folder == self.maps() {
                 continue;
             }
-            if !discard_calls {
-                return Err(DatapathError::Held(format!(
-                    "{} holds flows of another version of Vizard, which this one cannot read: start that version \
-                     and stop it in order, or start with --discard-calls to cut its calls",
-                    folder.display()
-                )));
+            let version = name.strip_prefix("abi-").and_then(|version| version.parse().ok());
+            let reader = readers.iter().find(|reader| Some(reader.version) == version);
+            let read = reader.map_or_else(
+                || Err("this version cannot read them".to_owned()),
+                |reader| match (reader.read)(&folder, layout) {
+                    Ok(left) => Ok((*reader, left)),
+                    Err(error) => Err(error.to_string()),
+                },
+            );
+            match read {
+                Ok((reader, left)) => self.older.push(OlderPins { folder, reader, left }),
+                Err(_) if discard_calls => clear(&folder),
+                Err(problem) => {
+                    return Err(DatapathError::Held(format!(
+                        "{} holds flows of another version of Vizard, and {problem}: start that version and stop it \
+                         in order, or start with --discard-calls to cut its calls",
+                        folder.display()
+                    )));
+                }
             }
-            clear(&folder);
         }
         Ok(())
+    }
+
+    /// Fills our maps from those of versions before, ahead of the program.
+    pub(super) fn carry_over(&self, flows: &mut FlowTable, hops: &Mapped<HopSlot>) {
+        for older in &self.older {
+            for (slot, hop) in &older.left.hops {
+                hops.write(*slot, *hop);
+            }
+            for flow in &older.left.flows {
+                flows.carry(flow);
+            }
+        }
+    }
+
+    /// The program is switched: what was counted meanwhile is added, and the maps
+    /// of before go.
+    pub(super) fn leave_older(&mut self, flows: &mut FlowTable, layout: &Layout) {
+        for OlderPins { folder, reader, left } in std::mem::take(&mut self.older) {
+            match (reader.read)(&folder, layout) {
+                Ok(now) => {
+                    for (since, now) in left.flows.iter().zip(&now.flows) {
+                        if since.slot == now.slot {
+                            flows.catch_up(since, now);
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!("{} cannot be read a second time: {error}", folder.display()),
+            }
+            tracing::info!("{} flows carried over from {}", left.flows.len(), folder.display());
+            clear(&folder);
+        }
     }
 
     /// Maps of our version that were made for other addresses, ports or sizes.

@@ -14,11 +14,13 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull, addr_of, addr_of_mut, read_volatile, write_volatile};
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use aya::Pod;
 use aya::maps::MapData;
 use relay_ebpf::abi::{End, Flow, FlowCount, FlowSlot, LearnedSource, Phase};
+
+use super::older::LeftFlow;
 
 /// An array map of `T`, mapped into this process.
 pub struct Mapped<T> {
@@ -175,6 +177,37 @@ impl FlowTable {
         let reading = self.reading(slot, epoch);
         self.live.remove(&slot);
         Some(reading)
+    }
+
+    /// Takes in a flow of another version. No program runs on these maps yet, so
+    /// what it learned can be written too.
+    pub fn carry(&mut self, left: &LeftFlow) {
+        let Some(place) = self.flows.at(left.slot) else { return };
+        let (sequence, newest) = newest(place);
+        let epoch = following_epoch(newest, left.generation);
+        self.counts.write(left.slot, left.count);
+        if let Some(source) = left.source {
+            let cell = LearnedSource::new(LearnedSource::word(epoch, Phase::Locked), source);
+            // SAFETY: a slot within the mapping.
+            unsafe { write_volatile(addr_of_mut!((*place).learned), cell) };
+        }
+        publish(place, &left.flow, following(sequence), epoch);
+    }
+
+    /// Adds to a flow's count what grew `since` while the program was switched.
+    pub fn catch_up(&mut self, since: &LeftFlow, now: &LeftFlow) {
+        let Some(place) = self.counts.at(now.slot) else { return };
+        let add = |field: *mut u64, now: u64, since: u64| {
+            // SAFETY: an aligned word within the mapping.
+            unsafe { AtomicU64::from_ptr(field) }.fetch_add(now.wrapping_sub(since), Ordering::Relaxed);
+        };
+        // SAFETY: fields of an element within the mapping.
+        let (packets, bytes, refused) = unsafe {
+            (addr_of_mut!((*place).packets), addr_of_mut!((*place).bytes), addr_of_mut!((*place).refused))
+        };
+        add(packets, now.count.packets, since.count.packets);
+        add(bytes, now.count.bytes, since.count.bytes);
+        add(refused, now.count.refused, since.count.refused);
     }
 
     /// Removes every flow that this process has not put; how many there were.
