@@ -114,6 +114,31 @@ fn a_call_survives_kill_9_in_the_stack() {
     });
 }
 
+/// Sockets die with their process, signalling does not.
+#[test]
+fn a_call_on_sockets_is_ended_and_recorded_whole() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let mut vizard = world.start();
+    let bound = bind(&vizard);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            world.call(
+                caller_at(Place::Customer, Role::Caller, &bound.customer_dials).talking(TALK),
+                callee_at(Place::Agent, Role::Callee).talking(TALK),
+            )
+        });
+        wait_for_answer(&vizard);
+        vizard.kill_and_restart().unwrap();
+        call.join().unwrap();
+    });
+    for record in vizard.records(2).unwrap() {
+        assert_eq!(record["release"]["cause"], "normal", "{record:#}");
+        assert!(record["billable_seconds"].as_u64().unwrap() >= TALK.as_secs(), "{record:#}");
+        assert!(record["received"]["packets"].as_u64().unwrap() > 100, "media flows again: {record:#}");
+    }
+    vizard.stop().unwrap();
+}
+
 /// The program that logs what it learns is another program.
 #[test]
 fn a_call_survives_another_program() {

@@ -6,6 +6,11 @@
 //! serves the local socket; the media path has its own, in the kernel or here.
 //! They meet in bounded channels.
 //!
+//! A process that was killed has left its calls in the store and, where it could
+//! pin them, their flows in the kernel. A start finds both: the media path takes
+//! over what is pinned before the engine says a word, then the engine claims the
+//! flows of the calls that go on, and what nobody claims is swept.
+//!
 //! A start goes from what is cheap to undo to what others see: the store (whose
 //! content becomes the engine's directory), the media path, the signalling
 //! sockets, the local socket, then "ready". Whatever fails says what is in the
