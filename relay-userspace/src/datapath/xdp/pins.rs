@@ -100,15 +100,20 @@ impl Pins {
         readers: &[Older],
     ) -> Result<Option<Self>, DatapathError> {
         if !is_bpffs(directory) {
-            tracing::warn!(
-                "{} is in no BPF file system: media stops when this process does; mount one with \
-                 `mount -t bpf bpf /sys/fs/bpf`, or name another directory in media.pin",
-                directory.display()
-            );
-            return Ok(None);
+            let remedy =
+                "mount one with `mount -t bpf bpf /sys/fs/bpf`, or name another directory in media.pin";
+            return Ok(goes_without(&format!("{} is in no BPF file system", directory.display()), remedy));
         }
         let made = fs::create_dir_all(directory.join("links")).and_then(|()| File::open(directory));
-        let lock = made.map_err(|error| failed(DOING, format!("{}: {error}", directory.display())))?;
+        let lock = match made {
+            Ok(lock) => lock,
+            // Pins are worth having, not worth a slower path.
+            Err(error) => {
+                let remedy = "make the directory and give it to the user that runs Vizard (as root: `install -d -o \
+                              USER DIRECTORY`; every directory above needs `chmod a+x`)";
+                return Ok(goes_without(&format!("{}: {error}", directory.display()), remedy));
+            }
+        };
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -309,6 +314,12 @@ impl Drop for Pins {
     }
 }
 
+/// Says that media will not outlive the process, and why.
+fn goes_without(problem: &str, remedy: &str) -> Option<Pins> {
+    tracing::warn!("{problem}: media stops when this process does; {remedy}, or set media.pin = \"\"");
+    None
+}
+
 /// Whether a directory, or the nearest one above it that exists, is in a BPF
 /// file system.
 fn is_bpffs(directory: &Path) -> bool {
@@ -341,5 +352,18 @@ fn remove(path: &Path) {
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_bpf_file_system_nothing_is_pinned() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins::open(&folder.path().join("deep/down"), &Layout::new(20_000, 20_099), false, &[]);
+        assert!(matches!(pins, Ok(None)));
+        assert!(!folder.path().join("deep").exists());
     }
 }
