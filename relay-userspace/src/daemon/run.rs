@@ -6,7 +6,8 @@ use std::thread;
 use anyhow::{Context, bail};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::stop::StopFlag;
@@ -28,6 +29,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     keep_memory_private();
     raise_descriptor_limit();
 
+    // From here on: a signal that comes while it starts is heeded once it has.
+    let signals = Signals::catch().context("cannot catch signals")?;
     let store = SledStore::open(&settings.store)?;
     let datapath = datapath::open(&settings.datapath)?;
     info!("media path: {}", datapath.choice());
@@ -40,7 +43,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         config_file: settings.file,
         store_path: settings.store,
     })?;
-    stop_on_signals(daemon.stop.clone()).context("cannot catch signals")?;
+    signals.stop(daemon.stop.clone()).context("cannot catch signals")?;
     for address in daemon.addresses() {
         info!("SIP arrives at UDP {address}");
     }
@@ -82,23 +85,38 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     if length == seed.len() { Ok(seed) } else { bail!("the kernel gave {length} random bytes, not 32") }
 }
 
-fn stop_on_signals(stop: StopFlag) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _within = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    let listen = async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+/// The signals that stop the daemon, caught.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (terminate, interrupt) = {
+            let _within = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Has them ask for a stop.
+    fn stop(self, stop: StopFlag) -> anyhow::Result<()> {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        let listen = async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                info!("stopping; calls are being ended (a second signal does not wait for that)");
+                notify::notify(notify::STOPPING);
+                stop.ask();
             }
-            info!("stopping; calls are being ended (a second signal does not wait for that)");
-            notify::notify(notify::STOPPING);
-            stop.ask();
-        }
-    };
-    thread::Builder::new().name("vizard-signals".into()).spawn(move || runtime.block_on(listen))?;
-    Ok(())
+        };
+        thread::Builder::new().name("vizard-signals".into()).spawn(move || runtime.block_on(listen))?;
+        Ok(())
+    }
 }
