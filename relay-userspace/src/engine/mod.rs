@@ -236,17 +236,18 @@ impl Engine {
     /// A message of an address that belongs to no trunk: it is counted, and who
     /// sends too many is denied for a while.
     fn knocked(&mut self, source: IpAddr) {
-        let Self { context, strangers, guard, .. } = self;
+        let Self { context, strangers, guard: rules, .. } = self;
         let limit = context.config.guard.strangers;
         let window = limit.map_or(Duration::MAX, |limit| limit.window);
-        let knock = strangers.seen(context.now.mono, source, window);
+        let known_by = guard::network_of(source).addr();
+        let knock = strangers.seen(context.now.mono, known_by, window);
         if let Some(messages) = knock.report {
             context.outputs.push_back(Output::Event(Event::UnknownSource { source, messages }));
         }
         if let Some(limit) = limit.filter(|limit| knock.lately > limit.messages) {
             let reason = format!("{} SIP messages, and no trunk", knock.lately);
-            if guard.deny_source(context.now, source, limit.deny_for, &reason) {
-                strangers.forgive(source);
+            if rules.deny_source(context.now, source, limit.deny_for, &reason) {
+                strangers.forgive(known_by);
             }
         }
     }

@@ -146,8 +146,7 @@ impl Guard {
     /// when it is a trunk's, or an operator has decided about it.
     pub(crate) fn deny_source(&mut self, now: Now, source: IpAddr, lasting: Duration, reason: &str) -> bool {
         self.clock = now;
-        let width = if source.is_ipv4() { 32 } else { 64 };
-        let Ok(net) = IpNet::new(source, width).map(|net| net.trunc()) else { return false };
+        let net = network_of(source);
         let decided = self.operator.keys().any(|decided| decided.contains(&source));
         if !self.config.guard.enabled || decided || self.config.trunk_of_source(source).is_some() {
             return false;
@@ -383,6 +382,13 @@ impl Guard {
         let reply = answer.map_or_else(AdminReply::Refused, AdminReply::Guard);
         self.outputs.push_back(Output::Reply(id, reply));
     }
+}
+
+/// What a source is known by: its address, or its IPv6 network of 64 bits, since
+/// whoever has one address of it has them all.
+pub(crate) fn network_of(source: IpAddr) -> IpNet {
+    let whole = IpNet::from(source);
+    if source.is_ipv4() { whole } else { IpNet::new(source, 64).map_or(whole, |net| net.trunc()) }
 }
 
 fn refusal(kind: RefusalKind, what: impl Into<String>, remedy: impl Into<String>) -> Refusal {

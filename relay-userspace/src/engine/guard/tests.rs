@@ -1,5 +1,8 @@
 use super::*;
+use crate::engine::Engine;
 use crate::engine::directory::tests::config;
+use crate::engine::ids::Slot;
+use crate::engine::io::{Datagram, Input};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -262,4 +265,32 @@ fn removing_what_is_not_an_operators_says_what_it_is() {
     world.ask(GuardRequest::Remove { net: net("203.0.113.9/32") });
     assert!(matches!(world.replies.pop_back(), Some(AdminReply::Guard(GuardReply::Removed(_)))));
     assert_eq!(world.treatment("203.0.113.9/32"), None);
+}
+
+/// A scanner with a network of its own gains nothing by changing its address.
+#[test]
+fn strangers_are_counted_by_network() {
+    let now = Now::default().after(Duration::from_hours(1));
+    let snapshot = crate::engine::call_record::Snapshot::default();
+    let mut engine = Engine::new(Arc::new(config()), Slot(0), [0; 32], now, snapshot);
+    let mut denied_by = None;
+    for knock in 0..=200_u128 {
+        let address = std::net::Ipv6Addr::from(0x2001_0db8_0000_0007_u128 << 64 | knock);
+        engine.handle_input(
+            now,
+            Input::Received(Datagram {
+                local: "[2001:db8::10]:5060".parse().unwrap(),
+                remote: (address, 5060).into(),
+                bytes: b"OPTIONS sip:x SIP/2.0\r\n\r\n".to_vec(),
+            }),
+        );
+        while let Some(output) = engine.poll_output() {
+            let denies =
+                |rule: &Rule| rule.treatment == Treatment::Deny && rule.net == net("2001:db8:0:7::/64");
+            if matches!(&output, Output::Guard(rules) if rules.iter().any(denies)) {
+                denied_by = denied_by.or(Some(knock));
+            }
+        }
+    }
+    assert_eq!(denied_by, Some(100), "the message that is one too many");
 }
