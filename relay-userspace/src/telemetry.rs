@@ -99,6 +99,7 @@ fn level(event: &Event) -> Level {
         | Event::SourceDenied { .. }
         | Event::CaptureBegan { masked: false, .. }
         | Event::PoolExhausted { .. }
+        | Event::OneWayAudio { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
         | Event::LeakStopped { .. }
@@ -120,10 +121,11 @@ enum Kind {
     Challenge,
     Leak,
     Denied,
+    Silence,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Refused,
         Self::Malformed,
         Self::Unknown,
@@ -133,6 +135,7 @@ impl Kind {
         Self::Challenge,
         Self::Leak,
         Self::Denied,
+        Self::Silence,
     ];
     const COUNT: usize = Self::ALL.len();
 
@@ -159,6 +162,7 @@ impl Kind {
             Event::TrunkChallenged { .. } => Some(Self::Challenge),
             Event::LeakStopped { .. } => Some(Self::Leak),
             Event::SourceDenied { .. } => Some(Self::Denied),
+            Event::OneWayAudio { .. } => Some(Self::Silence),
         }
     }
 
@@ -172,6 +176,7 @@ impl Kind {
             Self::Media => "media flows that could not be made",
             Self::Challenge => "calls for which a trunk wanted credentials",
             Self::Denied => "strangers that are denied",
+            Self::Silence => "sides of calls that were not heard",
             Self::Leak => "messages that would have shown a party to the other",
         };
         info!("{left_out} more {what} in the last second, not listed");

@@ -96,6 +96,11 @@ impl Datapath {
         self.flows.contains_key(&local)
     }
 
+    /// What a flow has counted; the engine asks for those that it made alone.
+    pub(crate) fn read(&self, local: SocketAddr) -> Result<FlowStats, String> {
+        self.flows.get(&local).map(|flow| flow.stats).ok_or_else(|| format!("{local} is read, and no flow"))
+    }
+
     /// Removes a flow.
     pub(crate) fn remove(&mut self, now: Duration, local: SocketAddr) -> FlowStats {
         let Some(flow) = self.flows.remove(&local) else { return FlowStats::default() };

@@ -55,6 +55,11 @@ impl World {
                 self.agenda.plan(self.now, Happening::Datapath(Input::FlowsSwept(swept)));
                 Ok(())
             }
+            Output::ReadFlow(local) => {
+                let stats = self.datapath.read(local)?;
+                self.agenda.plan(self.now, Happening::Datapath(Input::FlowRead(local, stats)));
+                Ok(())
+            }
             Output::Reply(id, reply) => self.answered(id, &reply),
             Output::Event(event) => self.event(&event, call),
             Output::Drained => {

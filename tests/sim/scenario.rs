@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use vizard::engine::config::Patience;
+
 use crate::atlas::{agent_digits, customer_digits, extension, proxy_digits};
 use crate::dice::Dice;
 use crate::network::Link;
@@ -48,6 +50,8 @@ pub(crate) struct Scenario {
     pub(crate) store: StoreFaults,
     /// Of a thousand flows, how many are refused.
     pub(crate) refused_flows: u32,
+    /// How long silence is borne.
+    pub(crate) patience: Patience,
     /// Everybody.
     pub(crate) parties: Vec<Party>,
     /// How many numbers the pool has.
@@ -248,6 +252,15 @@ impl Scenario {
             link: if calm { Link::PERFECT } else { link },
             store,
             refused_flows: if faulty(&mut dice, 150) { 20 } else { 0 },
+            patience: if !calm && dice.chance(300) {
+                Patience {
+                    timeout: dice.millis(2000, 12_000),
+                    one_way_after: dice.millis(500, 3000),
+                    ..Patience::default()
+                }
+            } else {
+                Patience { timeout: Duration::ZERO, ..Patience::default() }
+            },
             parties,
             pool: dice.between(4, 16).try_into().expect("small"),
             bindings,

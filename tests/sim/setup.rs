@@ -81,6 +81,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             ports: scenario.ports.start..=scenario.ports.end - 1,
             quarantine: QUARANTINE,
             dscp: 46,
+            patience: scenario.patience,
         },
         trunks,
         routes: vec![route("", 0), route("1212", agents)],

@@ -21,7 +21,8 @@ Examples:
   vizard calls --json | jq '.calls | length'
 
 MOS A and MOS B estimate how what the customer's and the agent's side says arrives
-here (1.0 to 4.5, ITU-T G.107). FROM A and FROM B, with --wide, are the RTP packets
+here (1.0 to 4.5, ITU-T G.107); `silent` is a side that sends nothing while the
+other one speaks. FROM A and FROM B, with --wide, are the RTP packets
 of each side that the media path forwarded.";
 
 /// Calls in progress: list, show, hang up
@@ -133,7 +134,8 @@ fn shown(call: &CallView, path: &PathChoice, now: Timestamp) -> Result<Report, F
     ];
     let legs = call.legs.iter().map(|leg| {
         let proxy = or_dash(leg.proxy, |proxy| proxy.to_string());
-        vec![leg.leg.to_string(), leg.state.clone(), leg.trunk.clone(), leg.remote.clone(), proxy]
+        let state = if leg.silent { format!("{} (silent)", leg.state) } else { leg.state.clone() };
+        vec![leg.leg.to_string(), state, leg.trunk.clone(), leg.remote.clone(), proxy]
     });
     let legs = Block::Table {
         header: vec!["LEG", "STATE", "TRUNK", "FAR END", "PROXY"],
@@ -188,7 +190,11 @@ fn spoken(call: &CallView, leg: LegName) -> Option<&FlowView> {
     call.flows.iter().find(|flow| flow.leg == leg && flow.codec.is_some())
 }
 
+/// The score of what a leg's far end says, or that it says nothing.
 fn score(call: &CallView, leg: LegName) -> String {
+    if call.legs.iter().any(|view| view.leg == leg && view.silent) {
+        return "silent".to_owned();
+    }
     or_dash(spoken(call, leg).and_then(|flow| flow.mos), |mos| mos.to_string())
 }
 

@@ -20,7 +20,8 @@ Examples:
 
 One record per leg, newest first. RX and TX are packets from and to the leg's far
 end, by the media path's count; MOS estimates how its audio arrived (1.0 to 4.5,
-ITU-T G.107), as LOSS and JITTER say too; BILL is in seconds.";
+ITU-T G.107), as LOSS and JITTER say too, and `one-way` is a far end that was not
+heard for long while the other one spoke; BILL is in seconds.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CdrCommand {
@@ -55,18 +56,7 @@ pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, F
 pub(super) fn listed(cdrs: &[Cdr], wide: bool) -> Result<Report, Failure> {
     let mut header = vec!["SESSION", "LEG", "PROXY", "START", "BILL", "RX", "TX", "MOS", "ENDED BY", "CAUSE"];
     if wide {
-        header.extend([
-            "SIP",
-            "DIR",
-            "CC",
-            "TRUNK",
-            "MEDIA",
-            "CODEC",
-            "LOSS",
-            "REORDERED",
-            "JITTER",
-            "ONE-WAY",
-        ]);
+        header.extend(["SIP", "DIR", "CC", "TRUNK", "MEDIA", "CODEC", "LOSS", "REORDERED", "JITTER"]);
     }
     let rows = cdrs.iter().map(|cdr| if wide { [row(cdr), more(cdr)].concat() } else { row(cdr) });
     let table = Block::Table { header, rows: rows.collect(), empty: "no record".to_owned() };
@@ -87,7 +77,7 @@ fn row(cdr: &Cdr) -> Vec<String> {
         cdr.billable_seconds.to_string(),
         cdr.received.packets.to_string(),
         cdr.sent.packets.to_string(),
-        or_dash(cdr.media.mos, |mos| mos.to_string()),
+        if cdr.media.one_way { "one-way".to_owned() } else { or_dash(cdr.media.mos, |mos| mos.to_string()) },
         side.to_owned(),
         cdr.release.cause.as_str().to_owned(),
     ]
@@ -110,6 +100,5 @@ fn more(cdr: &Cdr) -> Vec<String> {
         or_dash(media.loss_percent(), |percent| format!("{percent:.1}%")),
         media.reordered.to_string(),
         or_dash(media.mos, |_| milliseconds(media.jitter_us)),
-        if media.one_way { "yes" } else { "no" }.to_owned(),
     ]
 }

@@ -67,6 +67,7 @@ fn call() -> CallView {
         remote: remote.to_owned(),
         trunk: trunk.to_owned(),
         state: "confirmed".to_owned(),
+        silent: false,
     };
     let flow = |leg, content: &str, port, packets| {
         let mut flow = FlowView {
@@ -284,7 +285,7 @@ sess_00000000000000000000000009  B    +12125550124  2026-03-04T05:06:07Z  60    
     );
     assert_eq!(
         printed(cdr::listed(&[cdr()], true).unwrap(), style).split_whitespace().skip(10).collect::<Vec<_>>(),
-        ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms", "no"]
+        ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms"]
     );
 }
 

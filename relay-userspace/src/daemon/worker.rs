@@ -297,6 +297,9 @@ impl Worker {
                 return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
             }
             Output::Guard(rules) => self.guard(&rules),
+            Output::ReadFlow(local) => {
+                return self.datapath.stats(local).map(|stats| Input::FlowRead(local, stats));
+            }
             Output::Reply(id, reply) => self.reply(id, reply),
             Output::Event(event) => {
                 if let Event::CallEnded { session, .. } = event {

@@ -252,6 +252,8 @@ pub struct LegView {
     pub trunk: String,
     /// Where it is: `calling`, `early`, `confirmed`, `ended`.
     pub state: String,
+    /// Whether its far end is not heard while the other one is.
+    pub silent: bool,
 }
 
 /// A flow as it may be shown.

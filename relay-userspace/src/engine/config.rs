@@ -130,6 +130,30 @@ pub struct Media {
     pub quarantine: Duration,
     /// The DiffServ code point that forwarded media carries (46 is EF).
     pub dscp: u8,
+    /// How long silence is borne.
+    pub patience: Patience,
+}
+
+/// How long silence is borne; zero is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A call of which neither side was heard for so long is ended.
+    pub timeout: Duration,
+    /// A side that was not heard for so long, while the other was, is reported.
+    pub one_way_after: Duration,
+    /// How long after an answer a far end may be learned from a wider range than
+    /// the one address that it signalled.
+    pub learning_window: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_mins(5),
+            one_way_after: Duration::from_secs(10),
+            learning_window: Duration::from_secs(10),
+        }
+    }
 }
 
 /// One address on which media arrives.

@@ -43,6 +43,10 @@ counters! {
     Refused = "calls.refused",
     /// Calls that a limit of ours refused.
     Overload = "calls.overload",
+    /// Sides of calls that were not heard while the other one was.
+    OneWay = "calls.one_way_audio",
+    /// Calls that were ended because neither side was heard.
+    MediaTimeout = "calls.media_timeout",
     /// Streams for which no port pair was free.
     NoPorts = "media.no_ports",
     /// Flows that something slower than XDP in the driver carries.

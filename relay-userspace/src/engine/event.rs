@@ -35,6 +35,13 @@ pub enum Event {
         /// Those that could not and were ended.
         ended: usize,
     },
+    /// One side of a call is not heard while the other one is.
+    OneWayAudio {
+        /// The call.
+        session: SessionId,
+        /// Whose far end is silent.
+        leg: LegName,
+    },
     /// A call is over and its records are written.
     CallEnded {
         /// The call.
@@ -168,6 +175,11 @@ impl fmt::Display for Event {
             Self::CallsRestored { restored, ended } => {
                 write!(f, "{restored} calls of before the restart go on, {ended} could not and were ended")
             }
+            Self::OneWayAudio { session, leg } => write!(
+                f,
+                "call {session}: nothing is heard from side {leg} while the other side speaks; see what \
+                 its flows refuse with `vizard calls show {session}`"
+            ),
             Self::CallEnded { session, side, cause } => {
                 write!(f, "call {session} ended by {side:?}: {}", cause.as_str())
             }

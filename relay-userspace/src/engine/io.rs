@@ -38,6 +38,8 @@ pub enum Input {
     MediaPath(MediaPath),
     /// A flow is gone; its final count.
     FlowRemoved(SocketAddr, FlowStats),
+    /// The answer to [`Output::ReadFlow`].
+    FlowRead(SocketAddr, FlowStats),
     /// A flow could not be made.
     FlowRefused(SocketAddr, String),
     /// So many flows were removed because no call claimed them.
@@ -67,6 +69,9 @@ pub enum Output {
     /// Remove every flow that was not put since the start: what is left of
     /// a process before this one. Answered by [`Input::FlowsSwept`].
     SweepFlows,
+    /// Say what the flow at this local address has counted; answered by
+    /// [`Input::FlowRead`], and not at all when there is no such flow.
+    ReadFlow(SocketAddr),
     /// The answer to [`Input::Admin`].
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.

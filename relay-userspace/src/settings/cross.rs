@@ -82,6 +82,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
             ports: media.ports.value,
             quarantine: media.quarantine,
             dscp: media.dscp,
+            patience: media.patience,
         },
         trunks,
         routes: resolved_routes?,

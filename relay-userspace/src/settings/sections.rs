@@ -14,7 +14,7 @@ use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
-    Bindings, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Timers,
+    Bindings, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -119,6 +119,7 @@ pub(super) struct MediaDraft {
     pub(super) ports: Located<RangeInclusive<u16>>,
     pub(super) quarantine: Duration,
     pub(super) dscp: u8,
+    pub(super) patience: Patience,
     pub(super) path: Located<Mode>,
     pub(super) interfaces: Vec<String>,
     pub(super) pin: Option<PathBuf>,
@@ -148,6 +149,7 @@ pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaD
         ports: section.get("ports").and_then(|item| ports(&item, report)).unwrap_or(default_ports),
         quarantine: duration(&mut section, "quarantine", 2, 0..=3600, report),
         dscp: integer(&mut section, "dscp", 46, 0..=63, report).try_into().unwrap_or(46),
+        patience: patience(&mut section, report),
         path: section
             .get("path")
             .and_then(|item| item.choice(&modes, report).map(|mode| item.at(mode)))
@@ -169,6 +171,17 @@ fn pin(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
         report.error(&item.at, &item.path, "this is no absolute path", remedy);
     }
     Some(path)
+}
+
+fn patience(section: &mut Section<'_>, report: &mut Report<'_>) -> Patience {
+    let default = Patience::default();
+    let mut limit =
+        |key, default: Duration, most| duration(section, key, default.as_secs(), 0..=most, report);
+    Patience {
+        timeout: limit("timeout", default.timeout, 86_400),
+        one_way_after: limit("one_way_after", default.one_way_after, 3600),
+        learning_window: limit("learning_window", default.learning_window, 3600),
+    }
 }
 
 fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Located<MediaAddress>> {

@@ -135,6 +135,7 @@ impl Call {
         let session = self.legs[name.other()].speech.say(&said.description, &anchors, Some(offer));
         exchange.answer = Some(said);
         self.carry(context, outputs);
+        self.begin_listening(context);
         Some(session)
     }
 
@@ -214,6 +215,7 @@ impl Call {
         self.legs[caller].status = Some(200);
         context.count(Counter::Answered);
         context.event(Event::CallAnswered { session: self.id });
+        self.begin_listening(context);
     }
 
     /// A failure: of the first INVITE it ends the call, of a re-INVITE it

@@ -84,6 +84,11 @@ impl Call {
         self.recorded && self.unanswered == 0 && self.exchange.is_none()
     }
 
+    /// Whether both sides talk, or have.
+    pub(super) fn is_answered(&self) -> bool {
+        self.legs[self.facts.caller].answer.is_some()
+    }
+
     /// Ends the call; the first reason counts.
     pub(super) fn end(&mut self, context: &mut Context, ending: Ending) {
         if self.release.is_none() {
@@ -91,6 +96,7 @@ impl Call {
             self.release = Some(Release { side, cause, sip_status: None });
         }
         context.timers.disarm(self.id, Timer::Ring);
+        context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::MaxCall);
         for leg in [LegName::A, LegName::B] {
             self.bring_down(context, leg, ending);

@@ -28,7 +28,12 @@ fn of_leg(
         LegState::Ended(end) => end,
         LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => context.now.wall,
     };
-    let media = LegMedia { path: call.path, codec: call.media.codec(), ..LegMedia::default() };
+    let media = LegMedia {
+        path: call.path,
+        codec: call.media.codec(),
+        one_way: call.media.one_way()[leg.name],
+        ..LegMedia::default()
+    };
     Cdr {
         session: call.id,
         leg: leg.name,

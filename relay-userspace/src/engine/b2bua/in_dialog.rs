@@ -208,6 +208,7 @@ impl Call {
         let anchors = self.media.anchors(offerer, &context.config.media);
         let session = self.legs[offerer].speech.say(&answer.description, &anchors, Some(&offer.description));
         self.carry(context, outputs);
+        self.begin_listening(context);
         if self.leaks(context, offerer, &session) {
             self.acknowledge(context, offerer, None);
             return self.end(context, Ending::LEAK);

@@ -176,7 +176,7 @@ impl Leg {
     }
 
     /// The leg as it may be shown.
-    pub(super) fn view(&self) -> LegView {
+    pub(super) fn view(&self, silent: bool) -> LegView {
         let state = match self.state {
             LegState::Incoming(_) | LegState::Outgoing { early: false, .. } => "calling",
             LegState::Outgoing { early: true, .. } => "early",
@@ -189,6 +189,7 @@ impl Leg {
             remote: self.remote.clone(),
             trunk: self.trunk_name.clone(),
             state: state.to_owned(),
+            silent,
         }
     }
 }

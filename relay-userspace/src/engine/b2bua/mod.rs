@@ -11,6 +11,7 @@
 //! - [`answer`]: the responses to our INVITEs;
 //! - [`in_dialog`]: what far ends ask inside their dialogs;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
+//! - [`hearing`]: whether both sides are heard;
 //! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
 //! - [`records`], [`cdr`], [`timers`], [`departed`], [`context`]: what all calls
 //!   share;
@@ -25,6 +26,7 @@ mod departed;
 mod dialogs;
 mod emergency;
 mod exchange;
+mod hearing;
 mod in_dialog;
 mod journal;
 mod leg;
@@ -101,6 +103,7 @@ impl Calls {
             self.with(context, id, |call, context| match timer {
                 Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
+                Timer::Media => call.listen(context),
                 Timer::Acknowledge => call.still_unacknowledged(context),
             });
         }
@@ -132,6 +135,18 @@ impl Calls {
     ) {
         if let Some((id, _)) = context.index.flows.remove(&local) {
             self.with(context, id, |call, context| call.flow_removed(context, local, &stats));
+        }
+    }
+
+    /// The datapath says what a flow has counted.
+    pub(in crate::engine) fn flow_read(
+        &mut self,
+        context: &mut Context,
+        local: SocketAddr,
+        stats: &FlowStats,
+    ) {
+        if let Some(&(id, _)) = context.index.flows.get(&local) {
+            self.with(context, id, |call, context| call.flow_read(context, local, stats));
         }
     }
 

@@ -2,6 +2,7 @@ mod changes;
 mod emergency;
 mod endings;
 mod far_end;
+mod hearing;
 mod limits;
 mod refusals;
 mod restarts;

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Ring,
     /// A 2xx of ours is not acknowledged.
     Acknowledge,
+    /// The datapath is asked whether both sides are heard.
+    Media,
     /// The longest permitted length of a call.
     MaxCall,
 }
@@ -21,6 +23,7 @@ impl Timer {
         match self {
             Self::Ring => "the callee rings too long",
             Self::Acknowledge => "a 2xx is unacknowledged",
+            Self::Media => "both sides are listened to",
             Self::MaxCall => "the longest permitted call",
         }
     }

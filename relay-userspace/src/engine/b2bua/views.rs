@@ -2,7 +2,6 @@
 
 use super::call::{Call, Ending};
 use super::context::Context;
-use super::leg::Leg;
 use super::{Calls, Taking};
 use crate::engine::admin::{AdminReply, CallView, FlowView, Refusal, RefusalKind};
 use crate::engine::cdr::Cause;
@@ -54,7 +53,7 @@ impl Calls {
 fn view(call: &Call) -> CallView {
     let state = if call.release.is_some() {
         "ending"
-    } else if call.legs[call.facts.caller].answer.is_some() {
+    } else if call.is_answered() {
         "answered"
     } else {
         "ringing"
@@ -76,7 +75,7 @@ fn view(call: &Call) -> CallView {
         answer: call.legs[call.facts.caller].answer,
         emergency: call.facts.emergency,
         path: call.path,
-        legs: [&call.legs.a, &call.legs.b].map(Leg::view).into(),
+        legs: [&call.legs.a, &call.legs.b].map(|leg| leg.view(call.media.silent()[leg.name])).into(),
         flows: flows.collect(),
     }
 }

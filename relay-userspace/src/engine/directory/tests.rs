@@ -35,6 +35,7 @@ pub(in crate::engine) fn config() -> Config {
             ports: 30_000..=30_100,
             quarantine: Duration::ZERO,
             dscp: 46,
+            patience: config::Patience::default(),
         },
         trunks: vec![trunk("carrier"), trunk("pbx")],
         routes: vec![config::Route { prefix: String::new(), trunk: TrunkId(0) }],

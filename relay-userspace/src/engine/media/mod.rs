@@ -7,7 +7,9 @@
 //! share the port of RTP (RFC 5761). Offer and answer are agreed before
 //! any flow changes: a failed re-INVITE costs nothing.
 
+mod hearing;
 mod ports;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 pub(crate) use ports::{PortPair, Ports};
+pub(crate) use watch::Finding;
 
 use super::by_leg::ByLeg;
 use super::call_record::{EndRecord, Mux, StreamRecord};
@@ -24,8 +27,9 @@ use super::encoding::Encoding;
 use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, Quality, SourceRule};
 use super::ids::{LegName, SessionId};
 use super::io::Output;
-use super::sip::sdp::{Codec, Description, FarEnd, StreamContent};
+use super::sip::sdp::{Codec, Description, Direction, FarEnd, StreamContent};
 use super::time::Instant;
+use watch::Watch;
 
 /// The media of one call.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub(crate) struct MediaSession {
     received: ByLeg<Received>,
     /// The codec that was agreed on last.
     codec: Option<Encoding>,
+    watch: Watch,
 }
 
 /// A flow, and what it is to the call.
@@ -88,6 +93,10 @@ pub(crate) struct Word<'a> {
 struct StreamPorts {
     pairs: ByLeg<PortPair>,
     ends: ByLeg<Option<End>>,
+    /// The ranges of flows whose time to be learned is over.
+    closed: BTreeMap<SocketAddr, IpNet>,
+    /// Where their RTP was learned from, when it was last looked at.
+    learned: ByLeg<Option<IpAddr>>,
     agreement: Agreement,
 }
 
@@ -107,16 +116,18 @@ struct End {
     allowed: IpNet,
     generation: u8,
     payload_types: PayloadTypes,
+    direction: Direction,
 }
 
 impl End {
     fn restored(record: EndRecord) -> Self {
         let EndRecord { far, allowed, generation, payload_types } = record;
-        Self { far: far.map(|(rtp, rtcp)| FarEnd { rtp, rtcp }), allowed, generation, payload_types }
+        let far = far.map(|(rtp, rtcp)| FarEnd { rtp, rtcp });
+        Self { far, allowed, generation, payload_types, direction: Direction::SendRecv }
     }
 
     fn record(self) -> EndRecord {
-        let Self { far, allowed, generation, payload_types } = self;
+        let Self { far, allowed, generation, payload_types, direction: _ } = self;
         EndRecord { far: far.map(|far| (far.rtp, far.rtcp)), allowed, generation, payload_types }
     }
 }
@@ -137,6 +148,7 @@ impl MediaSession {
             closing: Vec::new(),
             received: ByLeg::default(),
             codec: None,
+            watch: Watch::default(),
         }
     }
 
@@ -159,6 +171,8 @@ impl MediaSession {
                 Some(StreamPorts {
                     pairs: ByLeg { a: a?, b: b? },
                     ends: ByLeg { a: ends[0], b: ends[1] },
+                    closed: BTreeMap::new(),
+                    learned: ByLeg::default(),
                     agreement: Agreement { codec, mux: stream.mux, audio: stream.audio },
                 })
             });
@@ -211,7 +225,13 @@ impl MediaSession {
             };
             let mux = if rtp.mux { Mux::Offered } else { Mux::No };
             let agreement = Agreement { codec: rtp.codec, mux, audio: stream.is_audio() };
-            *ports = Some(StreamPorts { pairs: ByLeg { a, b }, ends: ByLeg::default(), agreement });
+            *ports = Some(StreamPorts {
+                pairs: ByLeg { a, b },
+                ends: ByLeg::default(),
+                closed: BTreeMap::new(),
+                learned: ByLeg::default(),
+                agreement,
+            });
         }
         Ok(())
     }
@@ -242,7 +262,14 @@ impl MediaSession {
             if ports.ends[LegName::A].is_some() || ports.ends[LegName::B].is_some() {
                 continue;
             }
-            let end = |far, allowed| End { far, allowed, generation: 0, payload_types: rtp.payload_types };
+            let payload_types = rtp.payload_types;
+            let end = |far, allowed| End {
+                far,
+                allowed,
+                generation: 0,
+                payload_types,
+                direction: Direction::SendRecv,
+            };
             let from_offerer = allowed(offering, far.rtp.ip(), offer.signalled_from);
             let from_answerer = allowed(answering, answerer_at, answerer_at);
             ports.ends[offerer] = Some(end(Some(far), from_offerer));
@@ -277,7 +304,9 @@ impl MediaSession {
             ports.agreement.mux = if a.mux && b.mux { Mux::Agreed } else { Mux::No };
             for (leg, rtp) in [(LegName::A, a), (LegName::B, b)] {
                 // A far end on hold by the unspecified address keeps its place.
-                let Some(far) = rtp.far.or(ports.ends[leg].and_then(|end| end.far)) else { continue };
+                let Some(far) = rtp.far.or(ports.ends[leg].and_then(|end| end.far)) else {
+                    continue;
+                };
                 let allowed = allowed(self.sides[leg].source, far.rtp.ip(), words[leg].signalled_from);
                 let stays =
                     |end: &End| end.allowed == allowed && end.far.is_none_or(|expected| expected == far);
@@ -286,9 +315,15 @@ impl MediaSession {
                     Some(end) => end.generation.wrapping_add(1),
                     None => 0,
                 };
-                let payload_types = rtp.payload_types;
-                ports.ends[leg] = Some(End { far: Some(far), allowed, generation, payload_types });
+                ports.ends[leg] = Some(End {
+                    far: Some(far),
+                    allowed,
+                    generation,
+                    payload_types: rtp.payload_types,
+                    direction: rtp.direction,
+                });
             }
+            ports.closed.clear();
         }
         let agreed = || self.streams.iter().flatten().map(|ports| ports.agreement);
         let first = agreed().find(|agreement| agreement.audio).or_else(|| agreed().next());
@@ -319,6 +354,7 @@ impl MediaSession {
     /// Counts a flow that the datapath has removed.
     pub(crate) fn removed(&mut self, local: SocketAddr, stats: &FlowStats) {
         let Some(carried) = self.removing.remove(&local) else { return };
+        self.watch.forget(local);
         let received = &mut self.received[carried.spec.owner.leg];
         received.traffic = received.traffic.plus(stats.forwarded);
         if carried.judged {
@@ -372,6 +408,12 @@ impl MediaSession {
         outputs
     }
 
+    /// The streams that the call's quality is measured by.
+    fn judged_streams(&self) -> impl Iterator<Item = &StreamPorts> {
+        let has_audio = self.streams.iter().flatten().any(|ports| ports.agreement.audio);
+        self.streams.iter().flatten().filter(move |ports| ports.agreement.audio || !has_audio)
+    }
+
     fn wanted(&self, dscp: u8) -> Vec<Carried> {
         let has_audio = self.streams.iter().flatten().any(|ports| ports.agreement.audio);
         let mut wanted = Vec::new();
@@ -399,7 +441,10 @@ impl MediaSession {
         let flow = |content, local, send_from, send_to| FlowSpec {
             owner: FlowOwner { session: self.session, leg },
             local,
-            source: SourceRule { allowed: from.allowed, generation: from.generation },
+            source: SourceRule {
+                allowed: ports.closed.get(&local).copied().unwrap_or(from.allowed),
+                generation: from.generation,
+            },
             content,
             send_from,
             send_to,

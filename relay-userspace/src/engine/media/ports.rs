@@ -104,7 +104,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::engine::config::MediaAddress;
+    use crate::engine::config::{MediaAddress, Patience};
 
     fn media(ports: std::ops::RangeInclusive<u16>) -> Media {
         let address = |last| MediaAddress {
@@ -117,6 +117,7 @@ mod tests {
             ports,
             quarantine: Duration::from_secs(10),
             dscp: 46,
+            patience: Patience::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::engine::config::MediaAddress;
+use crate::engine::config::{MediaAddress, Patience};
 
 fn media() -> Media {
     let address = |last| MediaAddress {
@@ -19,25 +19,26 @@ fn media() -> Media {
         ports: 40_000..=40_099,
         quarantine: Duration::from_secs(1),
         dscp: 46,
+        patience: Patience::default(),
     }
 }
 
-fn describe(address: &str, ports: &[u16]) -> Description {
+pub(super) fn describe(address: &str, ports: &[u16]) -> Description {
     let sections: Vec<String> =
         ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
     let sections = sections.concat();
     Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes()).unwrap()
 }
 
-struct World {
+pub(super) struct World {
     ports: Ports,
     random: ChaCha8Rng,
     media: Media,
-    session: MediaSession,
+    pub(super) session: MediaSession,
 }
 
 impl World {
-    fn new(a: MediaSource, b: MediaSource) -> Self {
+    pub(super) fn new(a: MediaSource, b: MediaSource) -> Self {
         let media = media();
         let sides = ByLeg { a: Side { address: 0, source: a }, b: Side { address: 1, source: b } };
         Self {
@@ -48,12 +49,17 @@ impl World {
         }
     }
 
-    fn offer(&mut self, description: &Description) -> Result<(), NoPorts> {
+    pub(super) fn offer(&mut self, description: &Description) -> Result<(), NoPorts> {
         let (ports, random) = (&mut self.ports, &mut self.random);
         self.session.offered(description, Instant::ORIGIN, |address, now| ports.draw(address, now, random))
     }
 
-    fn agree(&mut self, offerer: LegName, offer: &Description, answer: &Description) -> Vec<Output> {
+    pub(super) fn agree(
+        &mut self,
+        offerer: LegName,
+        offer: &Description,
+        answer: &Description,
+    ) -> Vec<Output> {
         let word =
             |description, last| Word { description, signalled_from: IpAddr::from([203, 0, 113, last]) };
         let (from, to) = if offerer == LegName::A { (1, 2) } else { (2, 1) };
@@ -61,7 +67,7 @@ impl World {
     }
 }
 
-fn puts(outputs: &[Output]) -> Vec<&FlowSpec> {
+pub(super) fn puts(outputs: &[Output]) -> Vec<&FlowSpec> {
     outputs
         .iter()
         .filter_map(|output| match output {
@@ -121,7 +127,7 @@ fn the_way_back_is_open_before_the_answer_to_whom_was_asked() {
 }
 
 /// The same, with RTCP on the port of RTP.
-fn describe_mux(address: &str, port: u16) -> Description {
+pub(super) fn describe_mux(address: &str, port: u16) -> Description {
     let text = format!(
         "v=0\r\nc=IN IP4 {address}\r\nm=audio {port} RTP/AVP 8 101\r\na=rtcp-mux\r\na=rtpmap:101 telephone-event/8000\r\n"
     );

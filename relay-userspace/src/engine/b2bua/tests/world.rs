@@ -17,7 +17,7 @@ use crate::engine::event::Event;
 use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
 use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
-use crate::engine::time::{Now, Timestamp};
+use crate::engine::time::{Instant, Now, Timestamp};
 
 pub(super) const CUSTOMER: &str = "12125551200";
 pub(super) const AGENT: &str = "13105557788";
@@ -94,6 +94,7 @@ pub(super) fn config() -> Config {
             ports: 40_000..=40_099,
             quarantine: Duration::from_secs(1),
             dscp: 46,
+            patience: Patience::default(),
         },
         trunks: vec![trunk("customers", LegName::A, 0), trunk("agents", LegName::B, 0)],
         routes: vec![
@@ -165,6 +166,8 @@ pub(super) struct World {
     pub(super) failing_commits: usize,
     /// Whether the datapath refuses flows.
     pub(super) refuses_flows: bool,
+    /// Far ends that send no media; the others do all the time.
+    pub(super) silent: Vec<LegName>,
     /// Emergency calls show who calls.
     pub(super) masked: bool,
     replies: Vec<AdminReply>,
@@ -190,6 +193,7 @@ impl World {
             drained: false,
             failing_commits: 0,
             refuses_flows: false,
+            silent: Vec::new(),
             masked: true,
             replies: Vec::new(),
             unique: 0,
@@ -288,12 +292,25 @@ impl World {
                     let stats = FlowStats { forwarded, ..FlowStats::default() };
                     self.engine.handle_input(self.now, Input::FlowRemoved(local, stats));
                 }
+                Output::ReadFlow(local) => self.read(local),
                 Output::Reply(_, reply) => self.replies.push(reply),
                 Output::Event(event) => self.events.push(event),
                 Output::Guard(_) => {}
                 Output::Drained => self.drained = true,
             }
         }
+    }
+
+    fn read(&mut self, local: SocketAddr) {
+        let leg = self.flows[&local].owner.leg;
+        let packets = if self.silent.contains(&leg) {
+            5
+        } else {
+            self.now.mono.saturating_since(Instant::ORIGIN).as_secs()
+        };
+        let forwarded = Traffic { packets, bytes: packets * 172 };
+        let stats = FlowStats { forwarded, ..FlowStats::default() };
+        self.engine.handle_input(self.now, Input::FlowRead(local, stats));
     }
 
     fn commit(&mut self, id: CommitId, changes: Vec<Change>) {
