@@ -9,6 +9,7 @@
 pub mod audio;
 pub mod capture;
 pub mod lab;
+pub mod namespace;
 pub mod process;
 pub mod report;
 pub mod sipp;

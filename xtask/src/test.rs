@@ -33,6 +33,8 @@ enum Tier {
     Unit,
     /// The XDP program on real bytes, in the kernel.
     Packet,
+    /// One suite over native XDP, generic XDP and plain sockets, with real peers.
+    Paths,
     /// The engine in seeded worlds with virtual time.
     Simulation,
     /// Network namespaces, real SIP peers, real audio.
@@ -40,11 +42,12 @@ enum Tier {
 }
 
 impl Tier {
-    const ALL: [Self; 5] = [Self::Checks, Self::Unit, Self::Packet, Self::Simulation, Self::EndToEnd];
+    const ALL: [Self; 6] =
+        [Self::Checks, Self::Unit, Self::Packet, Self::Paths, Self::Simulation, Self::EndToEnd];
 
     const fn needs_root(self) -> bool {
         match self {
-            Self::Packet | Self::EndToEnd => true,
+            Self::Packet | Self::Paths | Self::EndToEnd => true,
             Self::Checks | Self::Unit | Self::Simulation => false,
         }
     }
@@ -56,6 +59,7 @@ impl Tier {
             Self::Unit => needs.push(Need::Tracer),
             Self::Simulation => {}
             Self::Packet => needs.push(Need::BpfFilesystem),
+            Self::Paths => needs.extend([Need::Network, Need::BpfFilesystem]),
             Self::EndToEnd => {
                 needs.extend([Need::Peers, Need::Network, Need::Tracer, Need::BpfFilesystem]);
             }
@@ -70,6 +74,7 @@ impl fmt::Display for Tier {
             Self::Checks => "checks",
             Self::Unit => "unit",
             Self::Packet => "packet",
+            Self::Paths => "paths",
             Self::Simulation => "simulation",
             Self::EndToEnd => "end to end",
         })
@@ -105,6 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Tier::Checks => checks(),
             Tier::Unit => cargo_tests(&["--workspace", "--lib", "--bins"])?,
             Tier::Packet => cargo_tests(&["-p", "vizard-tests", "--test", "packet"])?,
+            Tier::Paths => cargo_tests(&["-p", "vizard-tests", "--test", "paths"])?,
             Tier::Simulation => cargo_tests(&["-p", "vizard-tests", "--test", "sim"])?,
             Tier::EndToEnd => cargo_tests(&["-p", "vizard-tests", "--test", "e2e"])?,
         };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use rustix::net::sockopt;
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::Socket;
 
 use crate::datapath::DatapathError;
@@ -149,6 +149,10 @@ impl Table {
             doing: format!("cannot open media port {local}"),
             problem: error.problem.to_string(),
         })?;
+        whole_or_not_at_all(&socket, local).map_err(|error| DatapathError::System {
+            doing: format!("preparing media port {local}"),
+            problem: error.to_string(),
+        })?;
         watch(&socket, key)?;
         self.ports.insert(key, Port { socket, flow: None, users: 1, dscp: None });
         Ok(())
@@ -176,5 +180,16 @@ impl Table {
             Ok(false) | Err(_) => sockopt::set_ip_tos(&port.socket, field),
         };
         port.dscp = Some(dscp);
+    }
+}
+
+/// As in the kernel, a packet that is too long for the interface it leaves on is
+/// refused, not sent in fragments; and no ICMP message from outside lowers what
+/// is too long.
+fn whole_or_not_at_all(socket: &Socket, local: SocketAddr) -> rustix::io::Result<()> {
+    if local.is_ipv6() {
+        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)
+    } else {
+        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)
     }
 }

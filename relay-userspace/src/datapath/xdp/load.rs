@@ -299,8 +299,9 @@ fn explain_attach(error: &ProgramError, link: &Link, hook: Hook) -> String {
 }
 
 fn refused_by_driver(problem: &str, link: &Link) -> String {
+    let whose = if link.is_veth { " or at the pair's other end" } else { "" };
     format!(
-        "{problem}: drivers refuse XDP with an MTU over about 3500 (here {}), with large receive offload \
+        "{problem}: drivers refuse XDP with an MTU over about 3500 (here {}){whose}, with large receive offload \
          (`ethtool -K {} lro off`), or with too few queues; `dmesg` may say which",
         link.mtu, link.name
     )
