@@ -49,7 +49,7 @@ use crate::verdict::Verdict;
 pub use address::{Address, End, Family, Port};
 pub use flow::{Allowed, Content, Exit, Flow, FlowSlot};
 pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatment};
-pub use hop::{Hop, HopSlot, mac_words};
+pub use hop::{Hop, HopSlot, Tag, mac_words};
 pub use layout::Layout;
 pub use record::{FlowCount, LearnedSource, Phase};
 pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
@@ -129,7 +129,7 @@ const _: () = {
     assert!(FlowSlot::offset_of_body(0) == 8 && FlowSlot::offset_of_body(1) == 128);
     assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
     assert!(size_of::<FlowCount>() == 32);
-    assert!(size_of::<Hop>() == 20 && size_of::<HopSlot>() == 32);
+    assert!(size_of::<Hop>() == 28 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);
     assert!(size_of::<Guard>() == 32 + MAX_SIGNALLING * 20 && align_of::<Guard>() == 8);
     assert!(size_of::<GuardRule>() == 8);

@@ -1,14 +1,15 @@
 //! Holds a datagram against the flow of its port: is it whole, is it the media
 //! that signalling agreed on, does it come from where it may.
 
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase};
-use relay_ebpf::header::{Ethernet, Udp};
+use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase, Port};
+use relay_ebpf::header::Udp;
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 
-use crate::forward;
+use crate::forward::{self, Exit};
 use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
@@ -24,20 +25,21 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
         Ok(payload) => payload,
         Err(verdict) => return refused(slot, verdict),
     };
-    let (from, class) = (flow.send_from(), flow.traffic_class());
+    let family = flow.exit_family();
     let (to, hop) = match followed(flow) {
         // A followed source may live elsewhere than the far end that the hop was resolved for.
-        Some(to) if !same(N::FAMILY, &to, &flow.send_to()) => (to, None),
+        Some(to) if !same(family, &to, &flow.send_to()) => (to, None),
         Some(to) => (to, maps::hop(flow.hop())),
         None => (flow.send_to(), maps::hop(flow.hop())),
     };
+    let exit = Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), hop };
     if !live.is_whole() {
         return refused(slot, Verdict::FlowChanging);
     }
     if flow.is_tapped() {
         tap::copy(context, &tapped(&datagram, payload));
     }
-    match forward::forward(context, datagram, from, to, class, hop) {
+    match forward::forward(context, datagram, &exit) {
         Ok(verdict) => {
             maps::count_forwarded(slot, payload);
             Ok(verdict)
@@ -51,7 +53,7 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
 fn tapped<N: Network>(datagram: &Datagram<N>, length: u16) -> Packet {
     Packet {
         slot: datagram.slot,
-        start: (size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>()) as u32,
+        start: (datagram.start + size_of::<N>() + size_of::<Udp>()) as u32,
         length,
         source_v6: matches!(N::FAMILY, Family::V6),
         source: End { address: datagram.network.source(), port: datagram.udp.source() },
@@ -81,7 +83,8 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, live: LiveFlo
         return Err(Verdict::NoUdpChecksum);
     }
     let payload = length - UDP;
-    let class = content::<N>(flow, datagram.frame, payload)?;
+    let at = datagram.start + size_of::<N>() + size_of::<Udp>();
+    let class = content(flow, datagram.frame, at, payload)?;
     if datagram.network.hops_left() <= 1 {
         return Err(Verdict::TtlExpired);
     }
@@ -98,10 +101,9 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, live: LiveFlo
     Ok(payload)
 }
 
-/// The class of the datagram, when the flow takes it and its header holds.
+/// The class of the payload at `at`, when the flow takes it and its header holds.
 #[inline(always)]
-fn content<N: Network>(flow: &Flow, frame: Frame, payload: u16) -> Result<Class, Verdict> {
-    let at = size_of::<Ethernet>() + size_of::<N>() + size_of::<Udp>();
+fn content(flow: &Flow, frame: Frame, at: usize, payload: u16) -> Result<Class, Verdict> {
     let rule = flow.rule();
     let class = rule.class_of(payload, || frame.bytes(at))?;
     if matches!(class, Class::Rtp) {
@@ -143,8 +145,14 @@ fn check_source<N: Network>(
     if !cell.learn(word, epoch, source) {
         return Err(Verdict::SourceLearning);
     }
-    debug!(context, "slot {}: source port {} learned", slot, source.port.number());
+    report(context.ctx, slot, source.port);
     Ok(())
+}
+
+/// Out of line, since it happens once in a flow's life.
+#[inline(never)]
+fn report(context: *mut xdp_md, slot: u32, port: Port) {
+    debug!(&XdpContext::new(context), "slot {}: source port {} learned", slot, port.number());
 }
 
 /// Where the far end's packets come from, when the flow follows them and that

@@ -11,39 +11,35 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::bpf_fib_lookup as lookup;
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{Address, Family, Hop};
+use relay_ebpf::abi::{Family, Hop};
 use relay_ebpf::header::PROTOCOL_UDP;
 use relay_ebpf::verdict::Verdict;
 
-use crate::network::Network;
+use crate::forward::Exit;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// The way from `from` to `to` for a packet that came in on `ingress`.
+/// The way of a packet of `length` bytes that came in on `ingress`. A VLAN
+/// device that the tables name is none of ours: its tag would be missing.
 #[inline(always)]
-pub(crate) fn way<N: Network>(
-    context: &XdpContext,
-    network: &N,
-    from: &Address,
-    to: &Address,
-    ingress: u32,
-) -> Result<Hop, Verdict> {
+pub(crate) fn way(context: &XdpContext, exit: &Exit, length: u16, ingress: u32) -> Result<Hop, Verdict> {
+    let (from, to) = (exit.from.address.words(), exit.to.address.words());
     // SAFETY: a structure of integers, for which zero is a value.
     let mut query: bpf_fib_lookup = unsafe { zeroed() };
     query.l4_protocol = PROTOCOL_UDP;
     query.ifindex = ingress;
-    query.__bindgen_anon_1.tot_len = network.total_length() as u16;
-    match N::FAMILY {
+    query.__bindgen_anon_1.tot_len = length;
+    match exit.family {
         Family::V4 => {
             query.family = AF_INET;
-            query.__bindgen_anon_3.ipv4_src = from.words()[0];
-            query.__bindgen_anon_4.ipv4_dst = to.words()[0];
+            query.__bindgen_anon_3.ipv4_src = from[0];
+            query.__bindgen_anon_4.ipv4_dst = to[0];
         }
         Family::V6 => {
             query.family = AF_INET6;
-            query.__bindgen_anon_3.ipv6_src = from.words();
-            query.__bindgen_anon_4.ipv6_dst = to.words();
+            query.__bindgen_anon_3.ipv6_src = from;
+            query.__bindgen_anon_4.ipv6_dst = to;
         }
     }
     // SAFETY: the context of this invocation, and a query that the helper may

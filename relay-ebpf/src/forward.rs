@@ -1,54 +1,114 @@
 //! Rewrites an admitted datagram and sends it on its way.
+//!
+//! What arrives untagged and leaves so, in its own family, is rewritten where it
+//! stands. Other frames change their size, out of line in `reshape`.
 
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{End, Hop};
+use relay_ebpf::abi::{End, Family, Hop};
 use relay_ebpf::checksum::Update;
-use relay_ebpf::header::Udp;
+use relay_ebpf::header::{Ethernet, Ipv4, Ipv6, Udp};
 use relay_ebpf::verdict::Verdict;
 
 use crate::fib;
 use crate::maps;
-use crate::network::{Datagram, Network};
+use crate::network::{Datagram, Network, replaced};
 use crate::packet;
+use crate::reshape::{self, Shape};
 
-/// Sends the datagram from `from` to `to` over `hop`, or over the way that the
-/// kernel knows.
+/// How a datagram leaves.
+pub(crate) struct Exit {
+    /// The family of both ends.
+    pub(crate) family: Family,
+    /// Where it leaves from.
+    pub(crate) from: End,
+    /// Where it goes.
+    pub(crate) to: End,
+    /// Its traffic class.
+    pub(crate) class: u8,
+    /// The way, where the control plane knows it; the kernel's tables are asked
+    /// otherwise.
+    pub(crate) hop: Option<Hop>,
+}
+
+impl Exit {
+    /// The size of the packet that a UDP datagram of `length` becomes.
+    #[inline(always)]
+    fn packet_length(&self, length: u16) -> u32 {
+        let header = match self.family {
+            Family::V4 => size_of::<Ipv4>(),
+            Family::V6 => size_of::<Ipv6>(),
+        };
+        header as u32 + u32::from(length)
+    }
+}
+
+/// Sends the datagram.
 #[inline(always)]
 pub(crate) fn forward<N: Network>(
     context: &XdpContext,
     datagram: Datagram<N>,
-    from: End,
-    to: End,
-    class: u8,
-    hop: Option<Hop>,
+    exit: &Exit,
 ) -> Result<Verdict, Verdict> {
-    let Datagram { ethernet, network, udp, .. } = datagram;
     let ingress = packet::ingress(context);
-    let (way, known) = match hop {
+    let length = exit.packet_length(datagram.udp.length());
+    let (way, known) = match exit.hop {
         Some(way) => {
-            if network.total_length() > u32::from(way.mtu) {
+            if length > u32::from(way.mtu) {
                 return Err(Verdict::ExceedsMtu);
             }
             (way, true)
         }
-        None => (fib::way(context, network, &from.address, &to.address, ingress)?, false),
+        None => (fib::way(context, exit, length as u16, ingress)?, false),
     };
-
-    let update = Update::of(udp.checksum)
-        .word(udp.source, from.port.to_wire())
-        .word(udp.destination, to.port.to_wire());
-    let update = network.rewrite(&from.address, &to.address, class, update);
-    rewrite_udp(udp, from, to, update);
-    ethernet.destination = way.destination;
-    ethernet.source = way.source;
-
-    if way.interface == ingress {
+    let interface = way.interface;
+    rewrite(context, datagram, exit, &way)?;
+    if interface == ingress {
         return Ok(if known { Verdict::Transmitted } else { Verdict::FibTransmitted });
     }
-    if !maps::redirect(way.interface) {
+    if !maps::redirect(interface) {
         return Err(Verdict::NoDevice);
     }
     Ok(if known { Verdict::Redirected } else { Verdict::FibRedirected })
+}
+
+#[inline(always)]
+fn rewrite<N: Network>(
+    context: &XdpContext,
+    datagram: Datagram<N>,
+    exit: &Exit,
+    way: &Hop,
+) -> Result<(), Verdict> {
+    let Datagram { ethernet, network, udp, start, .. } = datagram;
+    let (from, to) = (exit.from, exit.to);
+    let update = Update::of(udp.checksum)
+        .word(udp.source, from.port.to_wire())
+        .word(udp.destination, to.port.to_wire());
+    if exit.family != N::FAMILY {
+        let update = replaced(update, &network.source(), &from.address);
+        let update = replaced(update, &network.destination(), &to.address);
+        let shape = Shape {
+            way: *way,
+            from,
+            to,
+            head: start + size_of::<N>(),
+            length: udp.length(),
+            checksum: if udp.checksum == 0 { 0 } else { update.finish_udp() },
+            hops: network.hops_left().wrapping_sub(1),
+            class: exit.class,
+        };
+        return match N::FAMILY {
+            Family::V4 => reshape::to_v6(context.ctx, &shape),
+            Family::V6 => reshape::to_v4(context.ctx, &shape),
+        };
+    }
+    let update = network.rewrite(&from.address, &to.address, exit.class, update);
+    rewrite_udp(udp, from, to, update);
+    if start != size_of::<Ethernet>() || way.tag_count() != 0 {
+        return reshape::retag(context.ctx, way, start, N::ETHERTYPE);
+    }
+    ethernet.destination = way.destination;
+    ethernet.source = way.source;
+    Ok(())
 }
 
 #[inline(always)]

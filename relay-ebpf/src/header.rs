@@ -91,6 +91,9 @@ pub struct Ipv4 {
 }
 
 impl Ipv4 {
+    /// The flag that says so, among [`fragment`](Self::fragment).
+    pub const DO_NOT_FRAGMENT: u16 = 0x4000_u16.to_be();
+
     /// The version.
     #[inline(always)]
     #[must_use]

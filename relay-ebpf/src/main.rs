@@ -4,8 +4,9 @@
 //! `packet` turns raw pointers into checked references, `network` has what IPv4
 //! and IPv6 have in common, `parse` finds the datagram and whether it is media, `admit` holds it against its flow,
 //! `forward` rewrites it and finds the way out (`fib` when the control plane
-//! did not know it), and `guard` polices what would pass to our signalling
-//! sockets. `tap` copies what a capture wants. `maps` has the statics.
+//! did not know it), `reshape` gives it another size where it needs one, and
+//! `guard` polices what would pass to our signalling sockets. `tap` copies what a
+//! capture wants. `maps` has the statics.
 
 #![no_std]
 #![no_main]
@@ -32,6 +33,7 @@ mod maps;
 mod network;
 mod packet;
 mod parse;
+mod reshape;
 mod tap;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};

@@ -4,7 +4,8 @@
 use relay_ebpf::abi::{Address, Family};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{
-    Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, address_v4, address_v6, pairs_v4, pairs_v6,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, address_v4, address_v6,
+    pairs_v4, pairs_v6,
 };
 use relay_ebpf::verdict::Verdict;
 
@@ -20,6 +21,8 @@ pub(crate) struct Datagram<N: 'static> {
     pub(crate) network: &'static mut N,
     /// Its UDP header.
     pub(crate) udp: &'static mut Udp,
+    /// Where its IP header begins.
+    pub(crate) start: usize,
     /// The slot of its address and port.
     pub(crate) slot: u32,
 }
@@ -28,6 +31,8 @@ pub(crate) struct Datagram<N: 'static> {
 pub(crate) trait Network: Plain {
     /// Its family.
     const FAMILY: Family;
+    /// What announces it, in network byte order.
+    const ETHERTYPE: u16;
     /// Whether UDP must have a checksum.
     const CHECKSUM_REQUIRED: bool;
 
@@ -41,8 +46,6 @@ pub(crate) trait Network: Plain {
     fn hops_left(&self) -> u8;
     /// The packet without its IP header, in bytes.
     fn payload_length(&self) -> u16;
-    /// The packet in bytes.
-    fn total_length(&self) -> u32;
     /// Changes addresses and traffic class and takes one hop; the header's own
     /// checksum follows, and the returned update is that of the pseudo-header.
     fn rewrite(&mut self, from: &Address, to: &Address, class: u8, udp: Update) -> Update;
@@ -50,6 +53,7 @@ pub(crate) trait Network: Plain {
 
 impl Network for Ipv4 {
     const FAMILY: Family = Family::V4;
+    const ETHERTYPE: u16 = ETHERTYPE_IPV4;
     const CHECKSUM_REQUIRED: bool = false;
 
     #[inline(always)]
@@ -96,11 +100,6 @@ impl Network for Ipv4 {
     }
 
     #[inline(always)]
-    fn total_length(&self) -> u32 {
-        u32::from(self.length())
-    }
-
-    #[inline(always)]
     fn rewrite(&mut self, from: &Address, to: &Address, class: u8, udp: Update) -> Update {
         let (old_source, old_destination) = (self.source().words()[0], self.destination().words()[0]);
         let (new_source, new_destination) = (from.words()[0], to.words()[0]);
@@ -121,6 +120,7 @@ impl Network for Ipv4 {
 
 impl Network for Ipv6 {
     const FAMILY: Family = Family::V6;
+    const ETHERTYPE: u16 = ETHERTYPE_IPV6;
     const CHECKSUM_REQUIRED: bool = true;
 
     #[inline(always)]
@@ -158,11 +158,6 @@ impl Network for Ipv6 {
     }
 
     #[inline(always)]
-    fn total_length(&self) -> u32 {
-        u32::from(self.length()) + size_of::<Self>() as u32
-    }
-
-    #[inline(always)]
     fn rewrite(&mut self, from: &Address, to: &Address, class: u8, udp: Update) -> Update {
         let udp = replaced(udp, &self.source(), from);
         let udp = replaced(udp, &self.destination(), to);
@@ -174,8 +169,10 @@ impl Network for Ipv6 {
     }
 }
 
+/// An address in the pseudo-header changes, be it to one of the other family:
+/// the words that IPv4 has not are zeros and add nothing.
 #[inline(always)]
-fn replaced(update: Update, old: &Address, new: &Address) -> Update {
+pub(crate) fn replaced(update: Update, old: &Address, new: &Address) -> Update {
     let (old, new) = (old.words(), new.words());
     update
         .double_word(old[0], new[0])

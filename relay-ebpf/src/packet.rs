@@ -17,7 +17,14 @@ impl Frame {
     /// The frame of this invocation.
     #[inline(always)]
     pub(crate) fn of(context: &XdpContext) -> Self {
-        Self { start: context.data(), end: context.data_end() }
+        Self::of_metadata(context.ctx)
+    }
+
+    /// The frame as it is now, after the program may have resized it.
+    #[inline(always)]
+    pub(crate) fn of_metadata(context: *mut xdp_md) -> Self {
+        // SAFETY: the context that the kernel passed to this invocation.
+        unsafe { Self { start: (*context).data as usize, end: (*context).data_end as usize } }
     }
 
     /// As [`Frame::of`], for a function that is not inlined: the compiler would
@@ -63,10 +70,21 @@ impl Frame {
     /// The two bytes that are `beyond` the fixed `offset`.
     #[inline(always)]
     pub(crate) fn bytes_beyond(&self, offset: usize, beyond: u16) -> Result<[u8; 2], Verdict> {
+        self.view_beyond::<[u8; 2]>(offset, beyond).copied()
+    }
+
+    /// What is `beyond` the fixed `offset`; more than one byte, since the
+    /// compiler makes a comparison of one that the verifier learns nothing from.
+    #[inline(always)]
+    pub(crate) fn view_beyond<T: Plain>(
+        &self,
+        offset: usize,
+        beyond: u16,
+    ) -> Result<&'static mut T, Verdict> {
         if beyond > REACH {
             return Err(Verdict::Truncated);
         }
-        self.bytes(offset + within_reach(beyond))
+        self.view(offset + within_reach(beyond))
     }
 }
 
@@ -103,7 +121,7 @@ unsafe impl Plain for relay_ebpf::header::Udp {}
 // SAFETY: as above.
 unsafe impl Plain for relay_ebpf::header::Ipv6Fragment {}
 // SAFETY: bytes.
-unsafe impl Plain for [u8; 2] {}
+unsafe impl<const N: usize> Plain for [u8; N] {}
 
 /// The index of the interface that the frame came in on.
 #[inline(always)]

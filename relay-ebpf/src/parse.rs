@@ -44,7 +44,7 @@ fn datagram<N: Network + 'static>(
     network.check(frame.length() - START)?;
     let udp: &mut Udp = frame.view(START + size_of::<N>())?;
     let slot = slot(network, udp)?;
-    Ok(Datagram { frame, ethernet, network, udp, slot })
+    Ok(Datagram { frame, ethernet, network, udp, start: START, slot })
 }
 
 /// The verdict on a tagged frame: media is refused by name, the rest passes.

@@ -105,7 +105,8 @@ verdicts! {
     FlowChanging = "flow-changing",
     /// The UDP length contradicts the IP length.
     BadUdpLength = "bad-udp-length",
-    /// UDP over IPv6 without a checksum (RFC 8200 section 8.1).
+    /// UDP over IPv6 without a checksum (RFC 8200 section 8.1), or UDP over IPv4
+    /// that has none, leaves as IPv6, and is too long to compute it.
     NoUdpChecksum = "no-udp-checksum",
     /// Shorter than the header of its class.
     TooShort = "too-short",
@@ -138,7 +139,8 @@ verdicts! {
     SourceLearning = "source-learning",
     /// The time-to-live or hop limit is used up.
     TtlExpired = "ttl-expired",
-    /// Larger than the interface that it leaves on can send.
+    /// Larger, as it would leave, than the interface can send or than the frame
+    /// can grow.
     ExceedsMtu = "exceeds-mtu",
     /// The way leaves on an interface that Vizard is not attached to.
     NoDevice = "no-device",

@@ -15,6 +15,9 @@ pub(crate) struct Datagram {
     pub(crate) payload: Vec<u8>,
     pub(crate) checksum: bool,
     pub(crate) padding: usize,
+    pub(crate) flow_label: u32,
+    /// Protocol and VLAN of each tag, the outer one first.
+    pub(crate) tags: Vec<(u16, u16)>,
 }
 
 pub(crate) const PEER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
@@ -31,6 +34,8 @@ pub(crate) fn datagram(from: &str, to: &str, payload: Vec<u8>) -> Datagram {
         payload,
         checksum: true,
         padding: 0,
+        flow_label: 0xabcde,
+        tags: Vec::new(),
     }
 }
 
@@ -82,7 +87,7 @@ impl Datagram {
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let ip = Ipv6Header {
                     traffic_class: self.dscp << 2,
-                    flow_label: Ipv6FlowLabel::try_new(0xabcde).expect("twenty bits"),
+                    flow_label: Ipv6FlowLabel::try_new(self.flow_label).expect("twenty bits"),
                     payload_length: udp_length,
                     next_header: IpNumber::UDP,
                     hop_limit: self.hops,
@@ -100,12 +105,15 @@ impl Datagram {
         udp.write(&mut frame).expect("memory");
         frame.extend(&self.payload);
         frame.extend(std::iter::repeat_n(0xee, self.padding));
-        frame
+        self.tags.iter().rev().fold(frame, |frame, &(protocol, vlan)| tagged_as(&frame, protocol, vlan))
     }
 }
 
-/// The frame with a VLAN tag after its MAC addresses.
+/// The frame with a customer's VLAN tag after its MAC addresses.
 pub(crate) fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
-    let [high, low] = vlan.to_be_bytes();
-    [&frame[..12], &[0x81, 0x00, high, low], &frame[12..]].concat()
+    tagged_as(frame, 0x8100, vlan)
+}
+
+fn tagged_as(frame: &[u8], protocol: u16, vlan: u16) -> Vec<u8> {
+    [&frame[..12], &protocol.to_be_bytes(), &vlan.to_be_bytes(), &frame[12..]].concat()
 }

@@ -21,6 +21,7 @@ mod guard;
 mod learning;
 mod migration;
 mod reference;
+mod reshaping;
 mod rewriting;
 mod routes;
 mod tap;

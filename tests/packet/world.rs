@@ -31,6 +31,8 @@ pub(crate) const ACROSS: u32 = 1;
 pub(crate) const UNKNOWN: u32 = 2;
 pub(crate) const FOREIGN: u32 = 3;
 pub(crate) const NARROW: u32 = 4;
+/// A hop slot for tests to write.
+pub(crate) const FREE: u32 = 5;
 pub(crate) const NARROW_MTU: u16 = 100;
 
 /// What became of a packet.
@@ -142,6 +144,11 @@ impl World {
         for interface in [1, other] {
             devices.insert(interface, interface, None, 0).expect("a device");
         }
+    }
+
+    /// Writes a hop slot.
+    pub(crate) fn set_hop(&mut self, slot: u32, hop: Hop) {
+        self.hops.set(slot, HopSlot::known(1, hop), 0).expect("a hop");
     }
 
     /// Puts a flow whose packets leave by a hop slot.

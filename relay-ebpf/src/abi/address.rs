@@ -104,7 +104,7 @@ impl Port {
     }
 }
 
-/// The address family of a flow; both of its ends have the same.
+/// The address family of one side of a flow; the two sides may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// IPv4.

@@ -11,14 +11,13 @@ pub struct HopSlot {
     pub state: u32,
     /// The way.
     pub hop: Hop,
-    reserved: u64,
 }
 
 impl HopSlot {
     /// A known way; `state` is not zero.
     #[must_use]
     pub const fn known(state: u32, hop: Hop) -> Self {
-        Self { state, hop, reserved: 0 }
+        Self { state, hop }
     }
 }
 
@@ -34,14 +33,72 @@ pub struct Hop {
     pub destination: [u16; 3],
     /// The interface's MAC address, likewise.
     pub source: [u16; 3],
+    /// The VLAN tags of what it sends, the outer one first; the first
+    /// [`Tag::NONE`] ends them.
+    pub tags: [Tag; 2],
     reserved: u16,
 }
 
 impl Hop {
-    /// A way out of `interface` (index), between these MAC addresses.
+    /// A way out of `interface` (index), between these MAC addresses, untagged.
     #[must_use]
     pub const fn new(interface: u32, mtu: u16, source: [u8; 6], destination: [u8; 6]) -> Self {
-        Self { interface, mtu, destination: mac_words(destination), source: mac_words(source), reserved: 0 }
+        Self {
+            interface,
+            mtu,
+            destination: mac_words(destination),
+            source: mac_words(source),
+            tags: [Tag::NONE; 2],
+            reserved: 0,
+        }
+    }
+
+    /// With these VLAN tags, the outer one first.
+    #[must_use]
+    pub const fn tagged(mut self, tags: [Tag; 2]) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// How many tags there are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag_count(&self) -> usize {
+        if self.tags[0].is_none() {
+            0
+        } else if self.tags[1].is_none() {
+            1
+        } else {
+            2
+        }
+    }
+}
+
+/// A VLAN tag as it stands in a frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tag {
+    /// The `EtherType` that announces it, in network byte order.
+    pub protocol: u16,
+    /// Priority and VLAN, in network byte order.
+    pub control: u16,
+}
+
+impl Tag {
+    /// No tag.
+    pub const NONE: Self = Self { protocol: 0, control: 0 };
+
+    /// A tag of this protocol (an `EtherType`) and VLAN, of the lowest priority.
+    #[must_use]
+    pub const fn new(protocol: u16, vlan: u16) -> Self {
+        Self { protocol: protocol.to_be(), control: (vlan & 0x0fff).to_be() }
+    }
+
+    /// Whether this is no tag.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.protocol == 0
     }
 }
 

@@ -36,8 +36,8 @@ fn no_type_has_a_byte_of_padding() {
     assert_eq!(size_of::<FlowSlot>(), 4 + 4 + 2 * size_of::<Flow>() + 3 * 8 + size_of::<LearnedSource>());
     assert_eq!(size_of::<LearnedSource>(), 8 + 16 + 2 + 6);
     assert_eq!(size_of::<FlowCount>(), 4 * 8);
-    assert_eq!(size_of::<HopSlot>(), 4 + size_of::<Hop>() + 8);
-    assert_eq!(size_of::<Hop>(), 4 + 2 + 6 + 6 + 2);
+    assert_eq!(size_of::<HopSlot>(), 4 + size_of::<Hop>());
+    assert_eq!(size_of::<Hop>(), 4 + 2 + 6 + 6 + 2 * 4 + 2);
 }
 
 #[test]

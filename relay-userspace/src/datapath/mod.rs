@@ -130,6 +130,17 @@ pub trait Datapath: Send {
     fn guard(&mut self) -> &mut dyn Guard;
 }
 
+/// Whether each side of a flow is of one family.
+fn check_families(flow: &FlowSpec) -> Result<(), DatapathError> {
+    let far = SocketAddr::new(flow.source.allowed.addr(), 0);
+    for (from, to) in [(far, flow.local), (flow.send_from, flow.send_to)] {
+        if from.is_ipv4() != to.is_ipv4() {
+            return Err(DatapathError::Family { from, to });
+        }
+    }
+    Ok(())
+}
+
 /// The classes of a flow's content, as packets are told apart by them.
 fn classes(content: &Content) -> Classes {
     Classes::default()
@@ -175,12 +186,13 @@ pub enum DatapathError {
     /// port is outside the range.
     #[error("{0} is outside the configured media addresses and ports")]
     OutsideRange(SocketAddr),
-    /// Both ends of a flow must be of one address family.
-    #[error("a flow from {from} to {to} would change the address family")]
+    /// A far end and our own end on its side are of one address family; the two
+    /// sides may differ.
+    #[error("no packet goes from {from} to {to}: one is IPv4 and the other IPv6")]
     Family {
-        /// The far end that sends.
+        /// Where packets would start.
         from: SocketAddr,
-        /// The far end that receives.
+        /// Where they would end.
         to: SocketAddr,
     },
     /// The route table has no way to the far end.

@@ -15,7 +15,7 @@ use socket2::Socket;
 use super::check;
 use super::table::{PortKey, Table};
 use crate::datapath::tap::{Copied, TapSink, Tapped, wall};
-use crate::datapath::{DatapathConfig, DatapathError, VerdictCount};
+use crate::datapath::{DatapathConfig, DatapathError, VerdictCount, check_families};
 use crate::engine::flow::{FlowSpec, FlowStats};
 
 /// Packets from one port before the lock is given up and others have their turn.
@@ -53,10 +53,7 @@ impl Relay {
     }
 
     pub(super) fn put(&self, spec: &FlowSpec) -> Result<(), DatapathError> {
-        let family = |a: SocketAddr, b: SocketAddr| a.is_ipv4() == b.is_ipv4();
-        if !family(spec.local, spec.send_to) || !family(spec.local, spec.send_from) {
-            return Err(DatapathError::Family { from: spec.local, to: spec.send_to });
-        }
+        check_families(spec)?;
         self.table().put(spec, &|socket, key| self.watch(socket, key))
     }
 

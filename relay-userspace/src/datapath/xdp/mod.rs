@@ -26,7 +26,7 @@ use relay_ebpf::verdict::Verdict;
 
 use super::guard::{Guard, global, random_key};
 use super::tap::{TapSink, Tapped};
-use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, classes};
+use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, check_families, classes};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
 
@@ -132,7 +132,7 @@ impl Datapath for XdpDatapath {
     }
 
     fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
-        check_family(flow)?;
+        check_families(flow)?;
         let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
         let opposite = if flow.follow_learned {
             Some(self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?)
@@ -205,16 +205,6 @@ impl Datapath for XdpDatapath {
     fn guard(&mut self) -> &mut dyn Guard {
         &mut self.guard
     }
-}
-
-/// Both ends, the local addresses and the allowed sources are of one family.
-fn check_family(flow: &FlowSpec) -> Result<(), DatapathError> {
-    let v4 = flow.local.is_ipv4();
-    let allowed = flow.source.allowed.addr();
-    if flow.send_to.is_ipv4() == v4 && flow.send_from.is_ipv4() == v4 && allowed.is_ipv4() == v4 {
-        return Ok(());
-    }
-    Err(DatapathError::Family { from: SocketAddr::new(allowed, 0), to: flow.send_to })
 }
 
 /// A flow as the program reads it.
