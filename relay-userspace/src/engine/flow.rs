@@ -78,11 +78,11 @@ pub struct Content {
     pub stun: bool,
     /// Datagrams without a class, such as UDPTL (ITU-T T.38). Excludes all others.
     pub opaque: bool,
-    /// Whether the far ends encrypt end to end (SRTP, RFC 3711): then nothing
-    /// behind a header can be changed, and neither RTCP nor header extensions
-    /// are.
+    /// Whether the far ends encrypt end to end (SRTP, RFC 3711): then what stands
+    /// behind an RTP header, its padding count too, says nothing.
     pub encrypted: bool,
-    /// Whether header extensions cross; zeroed otherwise.
+    /// Whether header extensions were agreed on. The datapaths do not look at
+    /// them: any extension crosses as it came.
     pub extensions: bool,
 }
 
@@ -162,7 +162,8 @@ pub struct FlowStats {
     pub refused_packets: u64,
     /// The source that was learned.
     pub learned: Option<SocketAddr>,
-    /// How well its RTP arrived.
+    /// How well its RTP arrived; all zero from a datapath that does not look at
+    /// sequence numbers.
     pub quality: Quality,
 }
 
