@@ -60,20 +60,7 @@ pub(crate) struct World {
 /// Gives this thread a network namespace of its own; `false` when privileged
 /// tests are to be skipped.
 pub(crate) fn enter_own_namespace() -> bool {
-    if !harness::is_root() {
-        assert!(
-            std::env::var_os("VIZARD_SKIP_PRIVILEGED").is_some_and(|value| value == "1"),
-            "loading XDP programs needs root: run as root, or set VIZARD_SKIP_PRIVILEGED=1"
-        );
-        let test = std::thread::current().name().unwrap_or("test").to_owned();
-        eprintln!("SKIPPED (needs root): {test}");
-        return false;
-    }
-    // SAFETY: changes this thread's namespace alone; each test has its own thread.
-    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    assert_eq!(unshared, 0, "a network namespace: {}", std::io::Error::last_os_error());
-    ip("link set lo up");
-    true
+    harness::namespace::enter_own().expect("a network namespace")
 }
 
 /// A world, or `None` when privileged tests are to be skipped.
