@@ -6,7 +6,7 @@ use harness::lab::Place;
 use harness::sipp::Role;
 use harness::vizard::Vizard;
 
-use crate::world::{MediaPath, Plan, World, bind, callee_at, caller_at, leg, other, world};
+use crate::world::{MediaPath, Outcome, Plan, World, bind, callee_at, caller_at, leg, other, world};
 
 /// How long the calls of these tests talk.
 const TALK: Duration = Duration::from_secs(8);
@@ -19,6 +19,25 @@ fn pinning(plan: Plan) -> Option<(World, String)> {
     let pins = world.lab.mount_pins().unwrap().join("vizard");
     let config = world.config().replace("[media]\n", &format!("[media]\npin = \"{}\"\n", pins.display()));
     Some((world, config))
+}
+
+/// Does `act` once the call of `caller`, a place and the number that it dials,
+/// is answered; returns what both ends of the call saw, when it is over.
+fn during_a_call<'a>(
+    world: &World,
+    vizard: &mut Vizard<'a>,
+    (from, dials): (Place, &str),
+    talk: Duration,
+    act: impl FnOnce(&mut Vizard<'a>),
+) -> Outcome {
+    std::thread::scope(|scope| {
+        let caller = caller_at(from, Role::Caller, dials).talking(talk);
+        let callee = callee_at(other(from), Role::Callee).talking(talk);
+        let call = scope.spawn(|| world.call(caller, callee));
+        wait_for_answer(vizard);
+        act(vizard);
+        call.join().unwrap()
+    })
 }
 
 fn wait_for_answer(vizard: &Vizard<'_>) {
@@ -43,16 +62,7 @@ fn nothing_is_lost_while(plan: Plan, from: Place, disturb: impl FnOnce(&mut Viza
     assert_eq!(vizard.ask(&["status"]).unwrap()["datapath"]["path"], plan.path.word());
     let bound = bind(&vizard);
     let to = other(from);
-    let outcome = std::thread::scope(|scope| {
-        let (caller, callee) = (
-            caller_at(from, Role::Caller, bound.proxy_of(from)).talking(TALK),
-            callee_at(to, Role::Callee).talking(TALK),
-        );
-        let call = scope.spawn(|| world.call(caller, callee));
-        wait_for_answer(&vizard);
-        disturb(&mut vizard);
-        call.join().unwrap()
-    });
+    let outcome = during_a_call(&world, &mut vizard, (from, bound.proxy_of(from)), TALK, disturb);
     let records = vizard.records(2).unwrap();
     for (sender, near, far) in [(from, &outcome.near, &outcome.far), (to, &outcome.far, &outcome.near)] {
         let receiver = other(sender);
@@ -120,17 +130,8 @@ fn a_call_on_sockets_is_ended_and_recorded_whole() {
     let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
     let mut vizard = world.start();
     let bound = bind(&vizard);
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            world.call(
-                caller_at(Place::Customer, Role::Caller, &bound.customer_dials).talking(TALK),
-                callee_at(Place::Agent, Role::Callee).talking(TALK),
-            )
-        });
-        wait_for_answer(&vizard);
-        vizard.kill_and_restart().unwrap();
-        call.join().unwrap();
-    });
+    let caller = (Place::Customer, bound.customer_dials.as_str());
+    during_a_call(&world, &mut vizard, caller, TALK, |vizard| vizard.kill_and_restart().unwrap());
     for record in vizard.records(2).unwrap() {
         assert_eq!(record["release"]["cause"], "normal", "{record:#}");
         assert!(record["billable_seconds"].as_u64().unwrap() >= TALK.as_secs(), "{record:#}");
@@ -153,21 +154,14 @@ fn other_ports_do_not_cut_calls_without_a_word() {
     let Some((world, config)) = pinning(Plan::default()) else { return };
     let mut vizard = world.start_with(&config);
     let bound = bind(&vizard);
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            world.call(
-                caller_at(Place::Customer, Role::Caller, &bound.customer_dials).talking(TALK),
-                callee_at(Place::Agent, Role::Callee).talking(TALK),
-            )
-        });
-        wait_for_answer(&vizard);
+    let caller = (Place::Customer, bound.customer_dials.as_str());
+    during_a_call(&world, &mut vizard, caller, TALK, |vizard| {
         vizard.kill().unwrap();
         let moved = world.write("moved.toml", &config.replace("20000-20999", "22000-22999"));
         let (code, said) = harness::vizard::gives_up(&world.lab, crate::world::binary(), &moved).unwrap();
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("--discard-calls") && said.contains("4 flows"), "{said}");
         vizard.start_again(&[]).unwrap();
-        call.join().unwrap();
     });
     // Without calls, other ports are fine.
     vizard.kill().unwrap();
@@ -181,23 +175,15 @@ fn other_ports_do_not_cut_calls_without_a_word() {
 #[test]
 fn a_drain_waits_for_the_last_call() {
     let Some(world) = world(Plan::default()) else { return };
-    let vizard = world.start();
+    let mut vizard = world.start();
     let bound = bind(&vizard);
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            world.call(
-                caller_at(Place::Customer, Role::Caller, &bound.customer_dials)
-                    .talking(Duration::from_secs(4)),
-                callee_at(Place::Agent, Role::Callee).talking(Duration::from_secs(4)),
-            )
-        });
-        wait_for_answer(&vizard);
+    let caller = (Place::Customer, bound.customer_dials.as_str());
+    during_a_call(&world, &mut vizard, caller, Duration::from_secs(4), |vizard| {
         let now = vizard.ask(&["drain"]).unwrap();
         assert_eq!((&now["draining"], &now["calls"]), (&true.into(), &1.into()));
         assert!(vizard.show(&["status"]).unwrap().contains("1 are left; draining"));
         assert_eq!(vizard.ask(&["drain", "--wait"]).unwrap()["calls"], 0);
         assert_eq!(vizard.records(2).unwrap()[0]["release"]["cause"], "normal");
-        call.join().unwrap();
     });
     assert_eq!(vizard.ask(&["drain", "--undo"]).unwrap()["draining"], false);
     vizard.stop().unwrap();
