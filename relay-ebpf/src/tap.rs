@@ -49,10 +49,8 @@ pub(crate) fn copy(context: &XdpContext, packet: &Packet) {
 
 #[inline(always)]
 fn into_ring<const N: usize>(context: &XdpContext, packet: &Packet) -> bool {
-    let captured = at_most::<N>(packet.length);
-    if captured == 0 {
-        return true;
-    }
+    let Some(before_last) = packet.length.checked_sub(1) else { return true };
+    let captured = at_most::<N>(before_last) + 1;
     let Some(mut entry) = maps::reserve_copy::<N>() else { return false };
     // SAFETY: takes nothing and cannot fail.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -75,12 +73,15 @@ fn into_ring<const N: usize>(context: &XdpContext, packet: &Packet) -> bool {
     }
 }
 
-/// The length, or `N` when it is more, bounded in sight of the verifier.
+/// The index, or the last of `N` when it is more, bounded in sight of the verifier.
+///
+/// An index and not a length: a helper takes no length that might be zero, and
+/// before Linux 6.8 the verifier learns nothing from a comparison with zero.
 #[inline(always)]
-fn at_most<const N: usize>(length: u16) -> u32 {
-    let mut length = u64::from(length);
-    // SAFETY: the length stays what it is; the compiler forgets what it knew, and
+fn at_most<const N: usize>(index: u16) -> u32 {
+    let mut index = u64::from(index);
+    // SAFETY: the index stays what it is; the compiler forgets what it knew, and
     // compares the register that it will pass on.
-    unsafe { asm!("{0} = {0}", inout(reg) length, options(nomem, nostack, preserves_flags)) };
-    if length > N as u64 { N as u32 } else { length as u32 }
+    unsafe { asm!("{0} = {0}", inout(reg) index, options(nomem, nostack, preserves_flags)) };
+    if index >= N as u64 { N as u32 - 1 } else { index as u32 }
 }
