@@ -100,6 +100,7 @@ fn level(event: &Event) -> Level {
         | Event::CaptureBegan { masked: false, .. }
         | Event::PoolExhausted { .. }
         | Event::OneWayAudio { .. }
+        | Event::EncryptionRefused { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
         | Event::LeakStopped { .. }
@@ -113,6 +114,7 @@ fn level(event: &Event) -> Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Refused,
+    Encrypted,
     Malformed,
     Unknown,
     Exhausted,
@@ -125,8 +127,9 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Refused,
+        Self::Encrypted,
         Self::Malformed,
         Self::Unknown,
         Self::Exhausted,
@@ -154,6 +157,7 @@ impl Kind {
             | Event::GuardFailed { .. }
             | Event::CaptureBegan { .. } => None,
             Event::CallRefused { .. } => Some(Self::Refused),
+            Event::EncryptionRefused { .. } => Some(Self::Encrypted),
             Event::Malformed { .. } => Some(Self::Malformed),
             Event::UnknownSource { .. } => Some(Self::Unknown),
             Event::PoolExhausted { .. } => Some(Self::Exhausted),
@@ -169,6 +173,7 @@ impl Kind {
     fn summarise(self, left_out: u64) {
         let what = match self {
             Self::Refused => "refused calls",
+            Self::Encrypted => "offers of encrypted media alone",
             Self::Malformed => "malformed messages",
             Self::Unknown => "messages from unknown sources",
             Self::Exhausted => "bindings without a free number",

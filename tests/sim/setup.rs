@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vizard::engine::admin::{AdminRequest, NewBinding, NewNumber};
 use vizard::engine::config::{
-    Bindings, Config, Emergency, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat, Route, Sip,
-    Timers, Trunk, TrunkId,
+    Bindings, Config, Emergency, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat, Permissions,
+    Route, Sip, Timers, Trunk, TrunkId,
 };
 use vizard::engine::directory::{BindingKind, NumberKind};
 use vizard::engine::number::{Country, Typed};
@@ -82,6 +82,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             quarantine: QUARANTINE,
             dscp: 46,
             patience: scenario.patience,
+            permissions: Permissions::default(),
         },
         trunks,
         routes: vec![route("", 0), route("1212", agents)],
@@ -132,6 +133,7 @@ pub(crate) fn bind_create(scenario: &Scenario, plan: &BindingPlan) -> AdminReque
         agent: typed(&scenario.parties[plan.agent]),
         time_to_live: plan.time_to_live,
         country: None,
+        encryption: None,
     })
 }
 

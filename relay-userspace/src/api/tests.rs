@@ -102,6 +102,7 @@ fn a_request_with_numbers_survives_the_wire_and_never_prints() {
         agent: Typed("101@pbx".to_owned()),
         time_to_live: Some(Duration::from_millis(1500)),
         country: Some("US".parse().unwrap()),
+        encryption: None,
     };
     let call = Call { id: 7, request: Request::Admin(AdminRequest::BindCreate(binding)) };
     assert!(!format!("{call:?}").contains("2125551200"));

@@ -10,6 +10,7 @@ use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
 use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding};
+use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState};
 use crate::engine::ids::BindingId;
 use crate::engine::number::{Country, Typed};
@@ -22,6 +23,7 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   vizard bind create --key order-81 --customer +13105550142 --agent +16465550107
   vizard bind create --key case-7 --kind case --ttl 7d --customer +13105550142 --agent 1001@pbx
+  vizard bind create --key web-3 --media end-to-end --customer 2001@webrtc --agent 1001@pbx
   printf '%s\\n' +13105550142 +16465550107 | vizard bind create --key order-81 --customer - --agent -
   CUSTOMER=+13105550142 vizard bind create --key order-81 --customer env:CUSTOMER --agent 1001@pbx
 
@@ -80,6 +82,9 @@ pub(super) struct CreateArgs {
     /// Only numbers of this country will do
     #[arg(long, value_name = "CC")]
     country: Option<Country>,
+    /// Whether they may encrypt their media [default: the configuration's]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    media: Option<MediaArg>,
 }
 
 /// List bindings
@@ -115,6 +120,23 @@ enum KindArg {
     Customer,
     /// A stable number of an agent
     Agent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MediaArg {
+    /// No: everything that they send beside speech can be cleaned
+    Strict,
+    /// Yes, from one to the other: names in their certificates and RTCP cross unseen
+    EndToEnd,
+}
+
+impl From<MediaArg> for Encryption {
+    fn from(policy: MediaArg) -> Self {
+        match policy {
+            MediaArg::Strict => Self::Strict,
+            MediaArg::EndToEnd => Self::EndToEnd,
+        }
+    }
 }
 
 impl From<KindArg> for BindingKind {
@@ -161,6 +183,7 @@ fn new_binding(args: CreateArgs) -> Result<NewBinding, Failure> {
         key: args.key,
         time_to_live: args.ttl,
         country: args.country,
+        encryption: args.media.map(Encryption::from),
     })
 }
 
@@ -196,7 +219,8 @@ fn rows(daemon: &mut Daemon, args: &ListArgs) -> Result<Vec<BindingView>, Failur
 pub(super) fn listed(rows: &[BindingView]) -> Result<Report, Failure> {
     let table = Block::Table {
         header: vec![
-            "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "STATE", "UNTIL", "CALLS",
+            "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "MEDIA", "STATE", "UNTIL",
+            "CALLS",
         ],
         rows: rows.iter().map(row).collect(),
         empty: "no binding; create one with `vizard bind create`".to_owned(),
@@ -222,6 +246,7 @@ fn row(binding: &BindingView) -> Vec<String> {
         binding.customer.proxy.to_string(),
         binding.agent.address.clone(),
         binding.agent.proxy.to_string(),
+        media(binding).to_owned(),
         state.to_owned(),
         time_short(until),
         binding.calls.to_string(),
@@ -242,10 +267,15 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
         ("tenant", format!("{} / {}", binding.tenant, binding.project)),
         ("customer", format!("{} dials and sees {}", binding.customer.address, binding.customer.proxy)),
         ("agent", format!("{} dials and sees {}", binding.agent.address, binding.agent.proxy)),
+        ("media", media(binding).to_owned()),
         ("created", time_short(binding.created)),
         ("state", state),
         ("calls", format!("{} in progress", binding.calls)),
     ]
+}
+
+fn media(binding: &BindingView) -> &'static str {
+    binding.encryption.map_or("default", Encryption::as_str)
 }
 
 const fn kind(kind: BindingKind) -> &'static str {

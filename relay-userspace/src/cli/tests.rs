@@ -11,6 +11,7 @@ use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView, PoolRow};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
@@ -56,6 +57,7 @@ fn binding() -> BindingView {
         agent: party("1•••@pbx", "+12125550124"),
         created: at(0),
         state: BindingState::Live { expires: at(86_400) },
+        encryption: Some(Encryption::EndToEnd),
         calls: 1,
     }
 }
@@ -349,6 +351,7 @@ kind      case
 tenant    default / default
 customer  +131•••••42 dials and sees +12125550123
 agent     1•••@pbx dials and sees +12125550124
+media     end-to-end
 created   2026-03-04T05:06:07Z
 state     live, expires 2026-03-05T05:06:07Z
 calls     1 in progress
@@ -365,6 +368,7 @@ fn documents_keep_their_shape() {
     let binding = &bindings["bindings"][0];
     assert_eq!(binding["id"], "bind_00000000000000000000000007");
     assert_eq!(binding["state"], "live");
+    assert_eq!(binding["encryption"], "end-to-end");
     assert_eq!(binding["expires"], "2026-03-05T05:06:07.25Z");
     assert_eq!(binding["customer"]["proxy"], "+12125550123");
 

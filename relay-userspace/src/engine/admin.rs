@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::config::Encryption;
 use super::directory::model::{BindingKind, BindingState, NumberKind, PoolNumber};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
@@ -120,6 +121,8 @@ pub struct NewBinding {
     pub time_to_live: Option<Duration>,
     /// Only numbers of this country will do.
     pub country: Option<Country>,
+    /// Whether its parties may encrypt their media; as configured when absent.
+    pub encryption: Option<Encryption>,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -201,6 +204,8 @@ pub struct BindingView {
     /// Where it is in its life.
     #[serde(flatten)]
     pub state: BindingState,
+    /// Whether its parties may encrypt their media; as configured when absent.
+    pub encryption: Option<Encryption>,
     /// Calls in progress.
     pub calls: usize,
 }

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use super::cdr::{Direction, Release, Traffic};
 use super::directory;
 use super::encoding::Encoding;
-use super::flow::{MediaPath, PayloadTypes, Quality};
+use super::flow::{MediaPath, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
 use super::sip::dialog::Dialog;
@@ -160,6 +160,8 @@ pub struct StreamRecord {
     pub codec: Encoding,
     /// The ticks per second of its timestamps; zero when unknown.
     pub clock_rate: u32,
+    /// How its packets travel.
+    pub transport: Transport,
     /// Whether RTCP shares the port of RTP.
     pub mux: Mux,
     /// Whether it is audio.

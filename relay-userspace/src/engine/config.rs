@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::guard::StrangerLimit;
 use super::number::Country;
@@ -132,6 +133,38 @@ pub struct Media {
     pub dscp: u8,
     /// How long silence is borne.
     pub patience: Patience,
+    /// What far ends may agree on beside plain media.
+    pub permissions: Permissions,
+}
+
+/// What far ends may agree on beside plain media.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Encryption, where a binding does not say.
+    pub encryption: Encryption,
+}
+
+/// Whether far ends may encrypt their media from one to the other. What they then
+/// say beside it (RTCP, the certificates of DTLS) is out of our sight too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encryption {
+    /// No: a call that offers nothing else is refused.
+    #[default]
+    Strict,
+    /// Yes: keys and fingerprints cross.
+    EndToEnd,
+}
+
+impl Encryption {
+    /// The word that the configuration and tables have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::EndToEnd => "end-to-end",
+        }
+    }
 }
 
 /// How long silence is borne; zero is for ever.

@@ -47,6 +47,8 @@ counters! {
     OneWay = "calls.one_way_audio",
     /// Calls that were ended because neither side was heard.
     MediaTimeout = "calls.media_timeout",
+    /// Descriptions of nothing but encrypted media, refused by the policy.
+    EncryptionRefused = "media.encryption_refused",
     /// Streams for which no port pair was free.
     NoPorts = "media.no_ports",
     /// Flows that something slower than XDP in the driver carries.

@@ -62,6 +62,13 @@ pub enum Event {
         /// The SIP status that the caller got.
         status: u16,
     },
+    /// A far end described nothing but encrypted media, and the policy is strict.
+    EncryptionRefused {
+        /// The call.
+        session: SessionId,
+        /// The far end's trunk.
+        trunk: String,
+    },
     /// A trunk asks for credentials before it takes a call.
     TrunkChallenged {
         /// The call.
@@ -186,6 +193,11 @@ impl fmt::Display for Event {
             Self::CallRefused { session, trunk, cause, status } => {
                 write!(f, "call {session} from trunk {trunk} refused with {status}: {}", cause.as_str())
             }
+            Self::EncryptionRefused { session, trunk } => write!(
+                f,
+                "call {session}: trunk {trunk} wants encrypted media only, which the strict policy refuses; \
+                 set media.encryption = \"end-to-end\", or create the binding with `--media end-to-end`"
+            ),
             Self::TrunkChallenged { session, trunk, status } => write!(
                 f,
                 "trunk {trunk} refused call {session} with {status}: it asks for credentials; \

@@ -86,6 +86,42 @@ pub struct Content {
     pub extensions: bool,
 }
 
+/// How far ends speak to each other over a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// RTP in the clear.
+    Rtp,
+    /// RTP encrypted from one far end to the other.
+    Srtp {
+        /// Whether they agree on its keys by DTLS on the same port (RFC 5764);
+        /// otherwise the keys crossed in signalling (RFC 4568).
+        dtls: bool,
+    },
+}
+
+impl Transport {
+    /// What both far ends speak, if there is anything.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Rtp, Self::Rtp) => Some(Self::Rtp),
+            (Self::Srtp { dtls }, Self::Srtp { dtls: other }) => Some(Self::Srtp { dtls: dtls && other }),
+            (Self::Rtp, Self::Srtp { .. }) | (Self::Srtp { .. }, Self::Rtp) => None,
+        }
+    }
+
+    /// What its packets on a port look like: media with these payload types, RTCP,
+    /// or both.
+    #[must_use]
+    pub fn content(self, payload_types: PayloadTypes, rtcp: bool) -> Content {
+        let (encrypted, dtls) = match self {
+            Self::Rtp => (false, false),
+            Self::Srtp { dtls } => (true, dtls),
+        };
+        Content { payload_types, rtcp, dtls, encrypted, ..Content::default() }
+    }
+}
+
 impl Content {
     /// RTP alone.
     #[must_use]
@@ -105,14 +141,20 @@ impl Content {
         self.payload_types.bits() != 0
     }
 
-    /// The word that tables show: `rtp`, `rtcp`, `rtp+rtcp` or `udptl`.
+    /// The word that tables show: `rtp`, `rtcp`, `rtp+rtcp`, the same with `srtp` and
+    /// `srtcp` where they are encrypted, or `udptl`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
-        match (self.opaque, self.has_rtp(), self.rtcp) {
-            (true, _, _) => "udptl",
+        if self.opaque {
+            return "udptl";
+        }
+        match (self.encrypted, self.has_rtp(), self.rtcp) {
             (false, true, true) => "rtp+rtcp",
             (false, false, true) => "rtcp",
             (false, _, false) => "rtp",
+            (true, true, true) => "srtp+srtcp",
+            (true, false, true) => "srtcp",
+            (true, _, false) => "srtp",
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
             quarantine: media.quarantine,
             dscp: media.dscp,
             patience: media.patience,
+            permissions: media.permissions,
         },
         trunks,
         routes: resolved_routes?,

@@ -14,7 +14,8 @@ use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
-    Bindings, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Timers,
+    Bindings, Encryption, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience,
+    Permissions, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -120,6 +121,7 @@ pub(super) struct MediaDraft {
     pub(super) quarantine: Duration,
     pub(super) dscp: u8,
     pub(super) patience: Patience,
+    pub(super) permissions: Permissions,
     pub(super) path: Located<Mode>,
     pub(super) interfaces: Vec<String>,
     pub(super) pin: Option<PathBuf>,
@@ -150,6 +152,7 @@ pub(super) fn media(mut section: Section<'_>, report: &mut Report<'_>) -> MediaD
         quarantine: duration(&mut section, "quarantine", 2, 0..=3600, report),
         dscp: integer(&mut section, "dscp", 46, 0..=63, report).try_into().unwrap_or(46),
         patience: patience(&mut section, report),
+        permissions: permissions(&mut section, report),
         path: section
             .get("path")
             .and_then(|item| item.choice(&modes, report).map(|mode| item.at(mode)))
@@ -182,6 +185,12 @@ fn patience(section: &mut Section<'_>, report: &mut Report<'_>) -> Patience {
         one_way_after: limit("one_way_after", default.one_way_after, 3600),
         learning_window: limit("learning_window", default.learning_window, 3600),
     }
+}
+
+fn permissions(section: &mut Section<'_>, report: &mut Report<'_>) -> Permissions {
+    let policies = [Encryption::Strict, Encryption::EndToEnd].map(|policy| (policy.as_str(), policy));
+    let encryption = section.get("encryption").and_then(|item| item.choice(&policies, report));
+    Permissions { encryption: encryption.unwrap_or_default() }
 }
 
 fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Located<MediaAddress>> {

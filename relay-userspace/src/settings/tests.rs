@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::engine::config::{MediaSource, NumberFormat, TrunkId};
+use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
 
 /// The least that loads without a warning.
 const MINIMAL: &str = r#"
@@ -104,6 +104,15 @@ fn a_minimal_file_gets_every_default() {
         (false, NumberFormat::E164, MediaSource::Signalled)
     );
     assert_eq!(settings.engine.route("4930123456"), Some(TrunkId(0)));
+}
+
+#[test]
+fn media_may_be_encrypted_where_the_file_says_so() {
+    let encrypting = |policy: &str| format!("{MINIMAL}[media]\nencryption = \"{policy}\"\n");
+    let policy = |text: &str| check(text).unwrap().engine.media.permissions.encryption;
+    assert_eq!(policy(MINIMAL), Encryption::Strict);
+    assert_eq!(policy(&encrypting("end-to-end")), Encryption::EndToEnd);
+    assert!(problems(&encrypting("yes"))[0].contains("media.encryption"));
 }
 
 #[test]

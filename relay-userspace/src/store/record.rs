@@ -11,6 +11,7 @@ mod cdr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::engine::config::Encryption;
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairRest, Party, PartyAddress, PoolNumber,
 };
@@ -155,6 +156,34 @@ pub(super) struct BindingV1 {
     state: StateV1,
 }
 
+/// What came before, and whether the parties may encrypt.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BindingV2(BindingV1, Option<EncryptionV2>);
+
+#[derive(Serialize, Deserialize)]
+enum EncryptionV2 {
+    Strict,
+    EndToEnd,
+}
+
+impl From<Encryption> for EncryptionV2 {
+    fn from(policy: Encryption) -> Self {
+        match policy {
+            Encryption::Strict => Self::Strict,
+            Encryption::EndToEnd => Self::EndToEnd,
+        }
+    }
+}
+
+impl From<EncryptionV2> for Encryption {
+    fn from(policy: EncryptionV2) -> Self {
+        match policy {
+            EncryptionV2::Strict => Self::Strict,
+            EncryptionV2::EndToEnd => Self::EndToEnd,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 enum StateV1 {
     Live { expires: i64 },
@@ -162,60 +191,74 @@ enum StateV1 {
 }
 
 impl Stored for Binding {
-    type Shape = BindingV1;
+    const VERSION: u8 = 2;
+    type Shape = BindingV2;
 
-    fn to_shape(&self) -> BindingV1 {
-        let party = |party: &Party| (to_address(&party.address), party.proxy.to_string());
-        BindingV1 {
-            id: self.id.to_bits(),
-            tenant: self.tenant.clone(),
-            project: self.project.clone(),
-            kind: match self.kind {
-                BindingKind::Session => 0,
-                BindingKind::Case => 1,
-                BindingKind::Customer => 2,
-                BindingKind::Agent => 3,
-            },
-            key: self.key.clone(),
-            customer: party(&self.customer),
-            agent: party(&self.agent),
-            created: self.created.unix_microseconds(),
-            state: match self.state {
-                BindingState::Live { expires } => StateV1::Live { expires: expires.unix_microseconds() },
-                BindingState::Entombed { since, until } => {
-                    StateV1::Entombed { since: since.unix_microseconds(), until: until.unix_microseconds() }
-                }
-            },
-        }
+    fn to_shape(&self) -> BindingV2 {
+        BindingV2(to_binding(self), self.encryption.map(EncryptionV2::from))
     }
 
-    fn from_shape(record: BindingV1) -> Result<Self, String> {
-        let party = |(address, number): (AddressV1, String)| {
-            Ok::<_, String>(Party { address: from_address(address)?, proxy: proxy(&number)? })
-        };
-        Ok(Self {
-            id: BindingId::from_bits(record.id),
-            tenant: record.tenant,
-            project: record.project,
-            kind: match record.kind {
-                0 => BindingKind::Session,
-                1 => BindingKind::Case,
-                2 => BindingKind::Customer,
-                3 => BindingKind::Agent,
-                other => return Err(format!("{other} is no kind of binding")),
-            },
-            key: record.key,
-            customer: party(record.customer)?,
-            agent: party(record.agent)?,
-            created: time(record.created),
-            state: match record.state {
-                StateV1::Live { expires } => BindingState::Live { expires: time(expires) },
-                StateV1::Entombed { since, until } => {
-                    BindingState::Entombed { since: time(since), until: time(until) }
-                }
-            },
-        })
+    fn from_shape(BindingV2(record, encryption): BindingV2) -> Result<Self, String> {
+        Ok(Self { encryption: encryption.map(Encryption::from), ..from_binding(record)? })
     }
+
+    fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
+        (version == 1).then(|| from_binding(read(record)?))
+    }
+}
+
+fn to_binding(binding: &Binding) -> BindingV1 {
+    let party = |party: &Party| (to_address(&party.address), party.proxy.to_string());
+    BindingV1 {
+        id: binding.id.to_bits(),
+        tenant: binding.tenant.clone(),
+        project: binding.project.clone(),
+        kind: match binding.kind {
+            BindingKind::Session => 0,
+            BindingKind::Case => 1,
+            BindingKind::Customer => 2,
+            BindingKind::Agent => 3,
+        },
+        key: binding.key.clone(),
+        customer: party(&binding.customer),
+        agent: party(&binding.agent),
+        created: binding.created.unix_microseconds(),
+        state: match binding.state {
+            BindingState::Live { expires } => StateV1::Live { expires: expires.unix_microseconds() },
+            BindingState::Entombed { since, until } => {
+                StateV1::Entombed { since: since.unix_microseconds(), until: until.unix_microseconds() }
+            }
+        },
+    }
+}
+
+fn from_binding(record: BindingV1) -> Result<Binding, String> {
+    let party = |(address, number): (AddressV1, String)| {
+        Ok::<_, String>(Party { address: from_address(address)?, proxy: proxy(&number)? })
+    };
+    Ok(Binding {
+        id: BindingId::from_bits(record.id),
+        tenant: record.tenant,
+        project: record.project,
+        kind: match record.kind {
+            0 => BindingKind::Session,
+            1 => BindingKind::Case,
+            2 => BindingKind::Customer,
+            3 => BindingKind::Agent,
+            other => return Err(format!("{other} is no kind of binding")),
+        },
+        key: record.key,
+        customer: party(record.customer)?,
+        agent: party(record.agent)?,
+        created: time(record.created),
+        state: match record.state {
+            StateV1::Live { expires } => BindingState::Live { expires: time(expires) },
+            StateV1::Entombed { since, until } => {
+                BindingState::Entombed { since: time(since), until: time(until) }
+            }
+        },
+        encryption: None,
+    })
 }
 
 /// The binding that holds a pair.
@@ -315,6 +358,29 @@ mod tests {
         assert!(problem.contains("version is 77"), "{problem}");
         assert!(decode::<Holder>(&[]).is_err());
         assert!(decode::<Binding>(&[Binding::VERSION, 1, 2, 3]).is_err());
+    }
+
+    #[test]
+    fn a_binding_of_the_first_version_has_the_configured_policy() {
+        let party = |digits: &str| Party {
+            address: PartyAddress::Number(digits.parse().unwrap()),
+            proxy: "+14155550100".parse().unwrap(),
+        };
+        let binding = Binding {
+            id: BindingId::from_bits(9),
+            tenant: "acme".into(),
+            project: "main".into(),
+            kind: BindingKind::Case,
+            key: "case-9".into(),
+            customer: party("+12125551200"),
+            agent: party("+12125551201"),
+            created: time(5),
+            state: BindingState::Live { expires: time(7) },
+            encryption: Some(Encryption::EndToEnd),
+        };
+        let first = postcard::to_extend(&to_binding(&binding), vec![1]).unwrap();
+        assert_eq!(decode::<Binding>(&first).unwrap(), Binding { encryption: None, ..binding.clone() });
+        assert_eq!(decode::<Binding>(&encode(&binding).unwrap()).unwrap(), binding);
     }
 
     /// The first shape never changes: these bytes are in files out there.

@@ -10,12 +10,13 @@ use crate::engine::call_record::{
     AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
 };
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::config::Encryption;
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
     PoolNumber,
 };
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{MediaPath, PayloadTypes, Quality};
+use crate::engine::flow::{MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
@@ -57,6 +58,7 @@ fn binding(id: u128) -> Binding {
         agent: Party { address: agent, proxy },
         created: time(5),
         state: BindingState::Entombed { since: time(7), until: time(9) },
+        encryption: Some(Encryption::EndToEnd),
     }
 }
 
@@ -155,6 +157,7 @@ fn call(session: u128) -> CallRecord {
                 ends: [None, Some(end)],
                 codec: Encoding::named("opus"),
                 clock_rate: 48_000,
+                transport: Transport::Srtp { dtls: true },
                 mux: Mux::Agreed,
                 audio: true,
             }),

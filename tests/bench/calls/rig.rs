@@ -334,5 +334,6 @@ fn new_binding(n: u32, customer: &str) -> NewBinding {
         agent: Typed(format!("+1646555{n:04}")),
         time_to_live: None,
         country: None,
+        encryption: None,
     }
 }

@@ -220,6 +220,7 @@ fn bind(client: &mut Client) -> String {
         agent: Typed(AGENT.into()),
         time_to_live: None,
         country: None,
+        encryption: None,
     };
     match client.ask(Request::Admin(AdminRequest::BindCreate(binding))).unwrap() {
         Response::Admin(AdminReply::Bound { binding, .. }) => binding.customer.proxy.to_string(),

@@ -55,7 +55,7 @@ impl Call {
         }
         let LegState::Outgoing { early, .. } = &mut self.legs[name].state else { return };
         *early = true;
-        let said = match body::read(response) {
+        let said = match body::read(response, self.facts.rules()) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             Content::Nothing | Content::Unsupported | Content::Unusable(_) => None,
         };
@@ -102,7 +102,7 @@ impl Call {
             self.bye(context, name);
             return self.settle(context);
         }
-        let said = match body::read(response) {
+        let said = match body::read(response, self.facts.rules()) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             // An answer in a provisional response is repeated in the 2xx, or ought to be.
             Content::Nothing => self.exchange.as_mut().and_then(|exchange| exchange.answer.take()),
@@ -143,6 +143,7 @@ impl Call {
     /// for it. `None` when it cannot be relayed: the call has ended.
     fn offer_late(&mut self, context: &mut Context, name: LegName, said: &Said) -> Option<Vec<u8>> {
         let ending = if !said.description.is_relayable() {
+            context.refused_media(self.id, &self.legs[name].trunk_name, &said.description);
             Ending::by_platform(Cause::NotAcceptable, 488)
         } else if self.find_ports(context, &said.description) {
             let anchors = self.media.anchors(name.other(), &context.config.media);

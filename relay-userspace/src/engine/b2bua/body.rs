@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
-use crate::engine::sip::sdp::{Description, SdpError};
+use crate::engine::sip::sdp::{Description, Rules, SdpError};
 
 /// The content type of a session description.
 pub(super) const SDP: &str = "application/sdp";
@@ -27,8 +27,8 @@ pub(super) enum Content {
     Unusable(SdpError),
 }
 
-/// Reads the session description of a message.
-pub(super) fn read(message: &Message) -> Content {
+/// Reads the session description of a message, and of it what the rules let cross.
+pub(super) fn read(message: &Message, rules: Rules) -> Content {
     if message.body().is_empty() {
         return Content::Nothing;
     }
@@ -42,7 +42,7 @@ pub(super) fn read(message: &Message) -> Content {
         .content_type()
         .is_some_and(|kind| kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")));
     match session_range(message) {
-        Some(range) if !encoded => match Description::parse(&message.body()[range]) {
+        Some(range) if !encoded => match Description::parse(&message.body()[range], rules) {
             Ok(description) => Content::Session(description),
             Err(error) => Content::Unusable(error),
         },

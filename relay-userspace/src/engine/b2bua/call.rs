@@ -17,6 +17,7 @@ use super::restore::Resending;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
+use crate::engine::config::Encryption;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::flow::{FlowStats, MediaPath};
@@ -25,6 +26,7 @@ use crate::engine::io::Output;
 use crate::engine::media::MediaSession;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::sdp::Rules;
 
 /// One call.
 #[derive(Debug)]
@@ -57,6 +59,15 @@ pub(super) struct Facts {
     pub(super) project: String,
     pub(super) caller: LegName,
     pub(super) emergency: bool,
+    /// Whether its far ends may encrypt.
+    pub(super) encryption: Encryption,
+}
+
+impl Facts {
+    /// What may cross in descriptions of its media.
+    pub(super) const fn rules(&self) -> Rules {
+        Rules { encryption: self.encryption }
+    }
 }
 
 /// How a call that was never answered is refused to its caller.

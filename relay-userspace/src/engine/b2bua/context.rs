@@ -12,9 +12,9 @@ use super::exchange::Arrival;
 use super::journal::Journal;
 use super::records::Records;
 use super::timers::Timers;
-use crate::engine::config::{Config, Listen, Trunk, TrunkId};
+use crate::engine::config::{Config, Encryption, Listen, Trunk, TrunkId};
 use crate::engine::counters::{Counter, Counters};
-use crate::engine::directory::Directory;
+use crate::engine::directory::{Binding, Directory};
 use crate::engine::event::Event;
 use crate::engine::flow::MediaPath;
 use crate::engine::ids::{LegName, SessionId, Slot};
@@ -24,6 +24,7 @@ use crate::engine::sip::build::{BuildError, Request, ResponseBuilder};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ClientKey, ServerKey, Transactions};
 use crate::engine::time::Now;
 
@@ -217,6 +218,22 @@ impl Context {
 
     pub(super) fn count(&mut self, counter: Counter) {
         self.counters.add(counter);
+    }
+
+    /// Whether the parties of a binding may encrypt. Nothing is hidden in an
+    /// emergency call, which has none, so nothing of it must be seen.
+    pub(super) fn encryption(&self, binding: Option<&Binding>) -> Encryption {
+        let configured = self.config.media.permissions.encryption;
+        binding.map_or(Encryption::EndToEnd, |binding| binding.encryption.unwrap_or(configured))
+    }
+
+    /// Tells why nothing of a description can be relayed, where the operator can
+    /// decide otherwise.
+    pub(super) fn refused_media(&mut self, session: SessionId, trunk: &str, description: &Description) {
+        if description.encryption_refused {
+            self.count(Counter::EncryptionRefused);
+            self.event(Event::EncryptionRefused { session, trunk: trunk.to_owned() });
+        }
     }
 
     /// Sends what needs no transaction: the ACK of a 2xx.

@@ -8,12 +8,12 @@ use super::exchange::{Arrival, Exchange, Said, Stage};
 use super::leg::LegState;
 use super::timers::Timer;
 use crate::engine::cdr::Cause;
-use crate::engine::ids::LegName;
+use crate::engine::ids::{LegName, SessionId};
 use crate::engine::media::Word;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
-use crate::engine::sip::sdp::{Description, SdpError};
+use crate::engine::sip::sdp::{Description, Rules, SdpError};
 use crate::engine::sip::transaction::SuccessDue;
 
 /// The body types that we take, for 415.
@@ -113,7 +113,7 @@ impl Call {
             Some(status) => return context.answer(&arrival, status, None, &[]),
             None => {}
         }
-        let offer = match offer(&arrival.request) {
+        let offer = match offer(context, self.id, &arrival, self.facts.rules()) {
             Ok(offer) => offer,
             Err(415) => return context.answer(&arrival, 415, None, &[(Name::Accept, ACCEPT)]),
             Err(status) => return context.answer(&arrival, status, None, &[]),
@@ -185,7 +185,7 @@ impl Call {
             Stage::Relayed => None,
         };
         let Some(offer) = late_offer else { return };
-        match body::read(ack) {
+        match body::read(ack, self.facts.rules()) {
             Content::Session(description) => {
                 self.answer_late(context, name, &offer, &Said { description, from: source.ip() });
             }
@@ -252,12 +252,22 @@ impl Call {
 }
 
 /// The offer of an INVITE that may have none, or the status that refuses it.
-pub(super) fn offer(invite: &Message) -> Result<Option<Description>, u16> {
-    match body::read(invite) {
+pub(super) fn offer(
+    context: &mut Context,
+    call: SessionId,
+    arrival: &Arrival,
+    rules: Rules,
+) -> Result<Option<Description>, u16> {
+    match body::read(&arrival.request, rules) {
         Content::Nothing => Ok(None),
         Content::Session(description) if description.is_relayable() => Ok(Some(description)),
+        Content::Session(description) => {
+            let trunk = context.trunk_name(arrival.trunk).to_owned();
+            context.refused_media(call, &trunk, &description);
+            Err(488)
+        }
         // A host name for an address is sound, but we do not resolve it.
-        Content::Session(_) | Content::Unusable(SdpError::TooMany | SdpError::Malformed('c')) => Err(488),
+        Content::Unusable(SdpError::TooMany | SdpError::Malformed('c')) => Err(488),
         Content::Unusable(SdpError::Malformed(_)) => Err(400),
         Content::Unsupported => Err(415),
     }

@@ -66,6 +66,7 @@ impl Plan {
     /// not what the configuration says.
     pub(super) fn masked(context: &Context, arrival: &Arrival, bridge: &Bridge) -> Option<Self> {
         let binding = context.directory.binding(bridge.binding)?;
+        let encryption = context.encryption(Some(&binding));
         let caller_address = match bridge.caller {
             crate::engine::ids::LegName::A => &binding.customer.address,
             crate::engine::ids::LegName::B => &binding.agent.address,
@@ -91,6 +92,7 @@ impl Plan {
                 project: binding.project,
                 caller: bridge.caller,
                 emergency: false,
+                encryption,
             },
             caller: Party {
                 trunk: arrival.trunk,

@@ -102,6 +102,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         project: record.project,
         caller: record.caller,
         emergency: record.emergency,
+        encryption: context.encryption(binding.as_ref()),
     };
     let mut call = Call {
         id: session,

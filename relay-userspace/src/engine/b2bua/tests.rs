@@ -1,5 +1,6 @@
 mod changes;
 mod emergency;
+mod encryption;
 mod endings;
 mod far_end;
 mod hearing;

@@ -9,6 +9,7 @@ use super::{Binding, BindingId, Directory, Party, PartyAddress, parse, refusal};
 use crate::engine::admin::{
     AdminReply, AdminRequest, BindingView, NewBinding, PartyView, Refusal, RefusalKind,
 };
+use crate::engine::config::Encryption;
 use crate::engine::event::Event;
 use crate::engine::io::{Output, RequestId};
 
@@ -65,6 +66,13 @@ impl Directory {
                 "leave the country out to reuse it, or use another key",
             );
         }
+        if wanted.encryption.is_some_and(|encryption| binding.encryption != Some(encryption)) {
+            let policy = binding.encryption.map_or("the configured", Encryption::as_str);
+            return conflict(
+                format!("{} has this key, and {policy} media policy", binding.id),
+                "leave the media policy out to reuse it, or use another key",
+            );
+        }
         let extended = self.clock.wall + ttl;
         let expires = match record.state {
             Live { expires } if expires >= extended => {
@@ -108,6 +116,7 @@ impl Directory {
             agent: Party { address: agent, proxy: self.numbers.get(for_agent).number },
             created: self.clock.wall,
             state: Live { expires: self.clock.wall + ttl },
+            encryption: wanted.encryption,
         };
         match self.reserve(&binding) {
             Some(ix) => self.propose(Proposal::Create { request: id, binding: ix }),
@@ -254,12 +263,12 @@ impl Directory {
     }
 
     fn view(&self, record: &Record) -> BindingView {
-        let Binding { id, tenant, project, kind, key, customer, agent, created, state } =
+        let Binding { id, tenant, project, kind, key, customer, agent, created, state, encryption } =
             self.binding_of(record);
         let party = |party: Party| PartyView { address: party.address.masked(), proxy: party.proxy };
         let (customer, agent) = (party(customer), party(agent));
         let calls = usize::try_from(record.calls).unwrap_or(usize::MAX);
-        BindingView { id, tenant, project, kind, key, customer, agent, created, state, calls }
+        BindingView { id, tenant, project, kind, key, customer, agent, created, state, encryption, calls }
     }
 }
 

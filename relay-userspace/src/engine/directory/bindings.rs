@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::model::{BindingKind, BindingState};
 use super::numbers::NumberIx;
 use super::parties::PartyIx;
+use crate::engine::config::Encryption;
 use crate::engine::ids::BindingId;
 use crate::engine::time::Timestamp;
 
@@ -38,6 +39,7 @@ pub(super) struct Record {
     pub(super) agent: Side,
     pub(super) created: Timestamp,
     pub(super) state: BindingState,
+    pub(super) encryption: Option<Encryption>,
     /// Calls in progress.
     pub(super) calls: u32,
     pub(super) stage: Stage,

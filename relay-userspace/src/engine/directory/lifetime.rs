@@ -69,6 +69,7 @@ impl Directory {
             agent: Side { party: self.parties.acquire(&binding.agent.address), number: agent_number },
             created: binding.created,
             state: binding.state,
+            encryption: binding.encryption,
             calls: 0,
             stage: Stage::Reserved,
             change: Change::None,

@@ -361,6 +361,7 @@ impl Directory {
             agent: party(record.agent),
             created: record.created,
             state: record.state,
+            encryption: record.encryption,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
 use crate::engine::number::{Country, PartyNumber, ProxyNumber};
@@ -144,6 +145,8 @@ pub struct Binding {
     pub created: Timestamp,
     /// Where it is in its life.
     pub state: BindingState,
+    /// Whether its parties may encrypt their media; as configured when absent.
+    pub encryption: Option<Encryption>,
 }
 
 /// What sort of conversation a binding is for.

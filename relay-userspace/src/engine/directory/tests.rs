@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::admin::{BindingView, NewBinding, NewNumber};
-use crate::engine::config::{self, Bindings as Times, Limits, Trunk, TrunkId};
+use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, TrunkId};
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
 
@@ -36,6 +36,7 @@ pub(in crate::engine) fn config() -> Config {
             quarantine: Duration::ZERO,
             dscp: 46,
             patience: config::Patience::default(),
+            permissions: config::Permissions::default(),
         },
         trunks: vec![trunk("carrier"), trunk("pbx")],
         routes: vec![config::Route { prefix: String::new(), trunk: TrunkId(0) }],
@@ -76,6 +77,7 @@ pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBi
         agent: Typed(agent.into()),
         time_to_live: None,
         country: None,
+        encryption: None,
     }
 }
 
@@ -360,6 +362,10 @@ fn refusals_never_repeat_what_was_typed() {
         (NewBinding { time_to_live: hour, ..wanted("k", CUSTOMER, AGENT) }, RefusalKind::Invalid),
         (wanted("taken", AGENT, CUSTOMER), RefusalKind::Conflict),
         (NewBinding { project: "other".into(), ..wanted("taken", CUSTOMER, AGENT) }, RefusalKind::Conflict),
+        (
+            NewBinding { encryption: Some(Encryption::EndToEnd), ..wanted("taken", CUSTOMER, AGENT) },
+            RefusalKind::Conflict,
+        ),
     ] {
         let refusal = world.refused(at(2), AdminRequest::BindCreate(bad));
         assert_eq!(refusal.kind, kind, "{refusal:?}");

@@ -24,7 +24,7 @@ use super::call_record::{EndRecord, Mux, StreamRecord};
 use super::cdr::Traffic;
 use super::config::{Media, MediaSource};
 use super::encoding::Encoding;
-use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, Quality, SourceRule};
+use super::flow::{Content, FlowOwner, FlowSpec, FlowStats, PayloadTypes, Quality, SourceRule, Transport};
 use super::ids::{LegName, SessionId};
 use super::io::Output;
 use super::sip::sdp::{Codec, Description, Direction, FarEnd, StreamContent};
@@ -104,6 +104,7 @@ struct StreamPorts {
 #[derive(Clone, Copy, Debug)]
 struct Agreement {
     codec: Codec,
+    transport: Transport,
     mux: Mux,
     audio: bool,
 }
@@ -173,7 +174,12 @@ impl MediaSession {
                     ends: ByLeg { a: ends[0], b: ends[1] },
                     closed: BTreeMap::new(),
                     learned: ByLeg::default(),
-                    agreement: Agreement { codec, mux: stream.mux, audio: stream.audio },
+                    agreement: Agreement {
+                        codec,
+                        transport: stream.transport,
+                        mux: stream.mux,
+                        audio: stream.audio,
+                    },
                 })
             });
             whole &= ports.is_some() == stream.is_some();
@@ -199,6 +205,7 @@ impl MediaSession {
             ends: [stream.ends.a, stream.ends.b].map(|end| end.map(End::record)),
             codec: stream.agreement.codec.encoding,
             clock_rate: stream.agreement.codec.clock_rate,
+            transport: stream.agreement.transport,
             mux: stream.agreement.mux,
             audio: stream.agreement.audio,
         };
@@ -214,7 +221,7 @@ impl MediaSession {
     ) -> Result<(), NoPorts> {
         self.streams.resize(self.streams.len().max(offer.streams.len()), None);
         for (ports, stream) in self.streams.iter_mut().zip(&offer.streams) {
-            let StreamContent::Rtp(rtp) = &stream.content else { continue };
+            let StreamContent::Relayed(relayed) = &stream.content else { continue };
             if ports.is_some() {
                 continue;
             }
@@ -223,8 +230,9 @@ impl MediaSession {
                 self.closing.push(a);
                 return Err(NoPorts);
             };
-            let mux = if rtp.mux { Mux::Offered } else { Mux::No };
-            let agreement = Agreement { codec: rtp.codec, mux, audio: stream.is_audio() };
+            let mux = if relayed.mux { Mux::Offered } else { Mux::No };
+            let (codec, transport) = (relayed.codec, relayed.transport);
+            let agreement = Agreement { codec, transport, mux, audio: stream.is_audio() };
             *ports = Some(StreamPorts {
                 pairs: ByLeg { a, b },
                 ends: ByLeg::default(),
@@ -257,12 +265,12 @@ impl MediaSession {
         let answerer = offerer.other();
         let (offering, answering) = (self.sides[offerer].source, self.sides[answerer].source);
         for (slot, stream) in self.streams.iter_mut().zip(&offer.description.streams) {
-            let (Some(ports), StreamContent::Rtp(rtp)) = (slot, &stream.content) else { continue };
-            let Some(far) = rtp.far else { continue };
+            let (Some(ports), StreamContent::Relayed(offered)) = (slot, &stream.content) else { continue };
+            let Some(far) = offered.far else { continue };
             if ports.ends[LegName::A].is_some() || ports.ends[LegName::B].is_some() {
                 continue;
             }
-            let payload_types = rtp.payload_types;
+            let payload_types = offered.payload_types;
             let end = |far, allowed| End {
                 far,
                 allowed,
@@ -290,11 +298,14 @@ impl MediaSession {
         let words = ByLeg::new(offerer, offer, answer);
         for (index, slot) in self.streams.iter_mut().enumerate() {
             let Some(ports) = slot else { continue };
-            let rtp = |leg: LegName| match words[leg].description.streams.get(index).map(|s| &s.content) {
-                Some(StreamContent::Rtp(rtp)) => Some(rtp),
+            let relayed = |leg: LegName| match words[leg].description.streams.get(index).map(|s| &s.content) {
+                Some(StreamContent::Relayed(relayed)) => Some(relayed),
                 Some(StreamContent::Off) | None => None,
             };
-            let (Some(a), Some(b)) = (rtp(LegName::A), rtp(LegName::B)) else {
+            let both = relayed(LegName::A).zip(relayed(LegName::B));
+            let Some((a, b, transport)) =
+                both.and_then(|(a, b)| Some((a, b, a.transport.common(b.transport)?)))
+            else {
                 self.closing.extend([ports.pairs.a, ports.pairs.b]);
                 *slot = None;
                 continue;
@@ -302,14 +313,17 @@ impl MediaSession {
             let said = if offerer == LegName::A { b } else { a };
             ports.agreement.codec = said.codec;
             ports.agreement.mux = if a.mux && b.mux { Mux::Agreed } else { Mux::No };
-            for (leg, rtp) in [(LegName::A, a), (LegName::B, b)] {
+            let same_transport = ports.agreement.transport == transport;
+            ports.agreement.transport = transport;
+            for (leg, said) in [(LegName::A, a), (LegName::B, b)] {
                 // A far end on hold by the unspecified address keeps its place.
-                let Some(far) = rtp.far.or(ports.ends[leg].and_then(|end| end.far)) else {
+                let Some(far) = said.far.or(ports.ends[leg].and_then(|end| end.far)) else {
                     continue;
                 };
                 let allowed = allowed(self.sides[leg].source, far.rtp.ip(), words[leg].signalled_from);
-                let stays =
-                    |end: &End| end.allowed == allowed && end.far.is_none_or(|expected| expected == far);
+                let stays = |end: &End| {
+                    same_transport && end.allowed == allowed && end.far.is_none_or(|expected| expected == far)
+                };
                 let generation = match &ports.ends[leg] {
                     Some(end) if stays(end) => end.generation,
                     Some(end) => end.generation.wrapping_add(1),
@@ -319,8 +333,8 @@ impl MediaSession {
                     far: Some(far),
                     allowed,
                     generation,
-                    payload_types: rtp.payload_types,
-                    direction: rtp.direction,
+                    payload_types: said.payload_types,
+                    direction: said.direction,
                 });
             }
             ports.closed.clear();
@@ -451,17 +465,22 @@ impl MediaSession {
             follow_learned: self.sides[leg.other()].source == MediaSource::Nat,
             dscp,
         };
-        let Agreement { codec, mux, audio: _ } = ports.agreement;
+        let Agreement { codec, transport, mux, audio: _ } = ports.agreement;
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
-        let content =
-            Content { clock_rate: codec.clock_rate, rtcp: mux != Mux::No, ..Content::rtp(to.payload_types) };
+        let content = transport.content(to.payload_types, mux != Mux::No);
+        let content = Content { clock_rate: codec.clock_rate, ..content };
         let rtp = Carried {
             spec: flow(content, local.rtp(), send_from.rtp(), far.rtp),
             codec: Some(codec.encoding),
             judged,
         };
         let rtcp = (mux != Mux::Agreed).then(|| Carried {
-            spec: flow(Content::rtcp(), local.rtcp(), send_from.rtcp(), far.rtcp),
+            spec: flow(
+                transport.content(PayloadTypes::default(), true),
+                local.rtcp(),
+                send_from.rtcp(),
+                far.rtcp,
+            ),
             codec: None,
             judged: false,
         });

@@ -104,7 +104,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::engine::config::{MediaAddress, Patience};
+    use crate::engine::config::{MediaAddress, Patience, Permissions};
 
     fn media(ports: std::ops::RangeInclusive<u16>) -> Media {
         let address = |last| MediaAddress {
@@ -118,6 +118,7 @@ mod tests {
             quarantine: Duration::from_secs(10),
             dscp: 46,
             patience: Patience::default(),
+            permissions: Permissions::default(),
         }
     }
 

@@ -6,7 +6,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::engine::config::{MediaAddress, Patience};
+use crate::engine::config::{MediaAddress, Patience, Permissions};
+use crate::engine::sip::sdp::Rules;
 
 fn media() -> Media {
     let address = |last| MediaAddress {
@@ -20,6 +21,7 @@ fn media() -> Media {
         quarantine: Duration::from_secs(1),
         dscp: 46,
         patience: Patience::default(),
+        permissions: Permissions::default(),
     }
 }
 
@@ -27,7 +29,8 @@ pub(super) fn describe(address: &str, ports: &[u16]) -> Description {
     let sections: Vec<String> =
         ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
     let sections = sections.concat();
-    Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes()).unwrap()
+    Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes(), Rules::default())
+        .unwrap()
 }
 
 pub(super) struct World {
@@ -131,7 +134,7 @@ pub(super) fn describe_mux(address: &str, port: u16) -> Description {
     let text = format!(
         "v=0\r\nc=IN IP4 {address}\r\nm=audio {port} RTP/AVP 8 101\r\na=rtcp-mux\r\na=rtpmap:101 telephone-event/8000\r\n"
     );
-    Description::parse(text.as_bytes()).unwrap()
+    Description::parse(text.as_bytes(), Rules::default()).unwrap()
 }
 
 #[test]

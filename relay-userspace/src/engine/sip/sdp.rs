@@ -4,22 +4,25 @@
 //! kept, so nothing else can cross: of a media section its kind, protocol and
 //! formats, where it wants its media (`c=`, the port, `a=rtcp:`, `a=rtcp-mux`),
 //! its direction, the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime` and,
-//! with `RTP/AVPF`, `rtcp-fb`. Origin, session name, information, addresses,
-//! bandwidth, candidates, keys, sources, labels and whatever else a peer writes
-//! end here. What we send is written from scratch with our origin and our
-//! addresses.
+//! with early feedback, `rtcp-fb`. Where [`Rules`] let far ends encrypt, `crypto`,
+//! `fingerprint` and `setup` of a section that is encrypted. Origin, session name,
+//! information, addresses, bandwidth, candidates, sources, labels and whatever else
+//! a peer writes end here. What we send is written from scratch with our origin and
+//! our addresses.
 //!
 //! Media sections correspond by position in offer and answer (RFC 3264 section
 //! 6), so one that we do not relay stays, with port zero. Relayed are `audio`
-//! and `video` over `RTP/AVP` and `RTP/AVPF`; a host name as an address is
-//! refused, since the engine resolves nothing. `group` and `mid` are left out,
+//! and `video` over RTP, and over SRTP where the rules say so; a host name as an
+//! address is refused, since the engine resolves nothing. `group` and `mid` are left out,
 //! which unbundles what a peer would have bundled (RFC 8843 section 7.3.3): every
 //! section has ports of its own here.
 //!
 //! - [`mod@line`]: the `m=` line;
-//! - [`attribute`]: the other lines that are kept.
+//! - [`attribute`]: the other lines that are kept;
+//! - [`keys`]: those that encryption needs.
 
 mod attribute;
+mod keys;
 mod line;
 
 use std::fmt::Write as _;
@@ -28,10 +31,11 @@ use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 use attribute::{Scope, Section};
-use line::{MediaLine, MediaStart};
+use line::{MediaLine, MediaStart, Protocol};
 
+use crate::engine::config::Encryption;
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::PayloadTypes;
+use crate::engine::flow::{PayloadTypes, Transport};
 
 /// Media sections of one description; more are refused.
 pub(crate) const MAX_STREAMS: usize = 8;
@@ -49,11 +53,20 @@ pub(crate) enum SdpError {
     TooMany,
 }
 
+/// What may cross beside plain media, in one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// Whether far ends may encrypt.
+    pub(crate) encryption: Encryption,
+}
+
 /// What a far end said about the media that it wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Description {
     /// In the order of its `m=` lines.
     pub(crate) streams: Vec<Stream>,
+    /// Whether a section is off because it is encrypted and must not be.
+    pub(crate) encryption_refused: bool,
 }
 
 /// One media section.
@@ -70,14 +83,14 @@ pub(crate) struct Stream {
 pub(crate) enum StreamContent {
     /// Refused or switched off by the far end, or nothing that we relay.
     Off,
-    /// RTP that we relay.
-    Rtp(Rtp),
+    /// Media that we relay.
+    Relayed(Relayed),
 }
 
 impl StreamContent {
     fn allows_mux(&self) -> bool {
         match self {
-            Self::Rtp(rtp) => rtp.mux,
+            Self::Relayed(relayed) => relayed.mux,
             Self::Off => false,
         }
     }
@@ -85,7 +98,9 @@ impl StreamContent {
 
 /// A media section that we relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rtp {
+pub(crate) struct Relayed {
+    /// How it travels.
+    pub(crate) transport: Transport,
     /// Where its media is wanted. `None` when the far end named the unspecified
     /// address, which is how RFC 2543 put a call on hold.
     pub(crate) far: Option<FarEnd>,
@@ -97,8 +112,17 @@ pub(crate) struct Rtp {
     pub(crate) codec: Codec,
     /// Whether RTCP may share the port of RTP (RFC 5761).
     pub(crate) mux: bool,
-    /// The allow-listed attributes, each a line with its end.
-    attributes: String,
+    attributes: Lines,
+}
+
+/// The allow-listed attributes, each a line with its end. Keys may be among them.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Lines(String);
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lines({} bytes)", self.0.len())
+    }
 }
 
 /// A codec as it is named in a description.
@@ -161,7 +185,7 @@ impl Direction {
 impl Description {
     /// Reads a description. Line ends may be CRLF or LF; lines that we do not
     /// keep need not even be text.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, SdpError> {
+    pub(crate) fn parse(body: &[u8], rules: Rules) -> Result<Self, SdpError> {
         let mut lines = body
             .split(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -183,16 +207,24 @@ impl Description {
                 section.take(*kind, value)?;
             }
         }
-        let streams = sections
-            .into_iter()
-            .map(|(start, section)| Stream::of(start, section))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { streams })
+        let mut encryption_refused = false;
+        let mut streams = Vec::with_capacity(sections.len());
+        for (start, section) in sections {
+            let transport = transport(&start, &section);
+            let refused =
+                matches!(transport, Some(Transport::Srtp { .. })) && rules.encryption == Encryption::Strict;
+            encryption_refused |= refused;
+            streams.push(match transport.filter(|_| !refused) {
+                Some(transport) => Stream::relayed(start, section, transport)?,
+                None => Stream { content: StreamContent::Off, line: start.line },
+            });
+        }
+        Ok(Self { streams, encryption_refused })
     }
 
     /// Whether any section is one that we relay.
     pub(crate) fn is_relayable(&self) -> bool {
-        self.streams.iter().any(|stream| matches!(stream.content, StreamContent::Rtp(_)))
+        self.streams.iter().any(|stream| matches!(stream.content, StreamContent::Relayed(_)))
     }
 
     /// Writes the description as ours: with our address for the sections that
@@ -220,15 +252,15 @@ impl Description {
         let corresponding = &offer.unwrap_or(self).streams;
         for (index, counterpart) in corresponding.iter().enumerate() {
             let anchor = anchors.get(index).copied().flatten();
-            if let (Some(Stream { content: StreamContent::Rtp(rtp), line }), Some(anchor)) =
+            if let (Some(Stream { content: StreamContent::Relayed(relayed), line }), Some(anchor)) =
                 (self.streams.get(index), anchor)
             {
                 line.write(&mut body, anchor.port());
                 if anchor.ip() != our_address {
                     put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.ip())));
                 }
-                put(&mut body, format_args!("{}a={}\r\n", rtp.attributes, rtp.direction.as_str()));
-                if rtp.mux && counterpart.content.allows_mux() {
+                put(&mut body, format_args!("{}a={}\r\n", relayed.attributes.0, relayed.direction.as_str()));
+                if relayed.mux && counterpart.content.allows_mux() {
                     body.push_str("a=rtcp-mux\r\n");
                 }
             } else {
@@ -256,10 +288,7 @@ impl Stream {
         self.line.media == "audio"
     }
 
-    fn of(start: MediaStart, section: Section) -> Result<Self, SdpError> {
-        if !start.is_relayed() {
-            return Ok(Self { content: StreamContent::Off, line: start.line });
-        }
+    fn relayed(start: MediaStart, section: Section, transport: Transport) -> Result<Self, SdpError> {
         let address = section.address.ok_or(SdpError::Malformed('c'))?;
         let mut direction = section.direction.unwrap_or_default();
         let far = if address.is_unspecified() {
@@ -273,7 +302,7 @@ impl Stream {
         let payload_types = start.payload_set();
         let codec = Codec::preferred(&start, &section);
         let feedback = start.line.protocol.has_feedback();
-        let attributes = section
+        let mut attributes: String = section
             .attributes
             .into_iter()
             .filter(|attribute| match attribute.scope {
@@ -283,8 +312,29 @@ impl Stream {
             })
             .map(|attribute| attribute.line)
             .collect();
-        let rtp = Rtp { far, direction, payload_types, codec, mux: section.mux, attributes };
-        Ok(Self { content: StreamContent::Rtp(rtp), line: start.line })
+        if matches!(transport, Transport::Srtp { .. }) {
+            section.keys.write(&mut attributes);
+            section.dtls.write(&mut attributes);
+        }
+        let (mux, attributes) = (section.mux, Lines(attributes));
+        let relayed = Relayed { transport, far, direction, payload_types, codec, mux, attributes };
+        Ok(Self { content: StreamContent::Relayed(relayed), line: start.line })
+    }
+}
+
+/// How a section travels; `None` when it is off, or nothing that can be relayed:
+/// one that is encrypted says what with.
+fn transport(start: &MediaStart, section: &Section) -> Option<Transport> {
+    if !start.is_rtp() {
+        return None;
+    }
+    let dtls = section.dtls.is_usable();
+    match start.line.protocol {
+        Protocol::Rtp { .. } => Some(Transport::Rtp),
+        // Some peers name DTLS-SRTP so.
+        Protocol::Srtp { .. } => (dtls || section.keys.is_usable()).then_some(Transport::Srtp { dtls }),
+        Protocol::DtlsSrtp { .. } => dtls.then_some(Transport::Srtp { dtls }),
+        Protocol::Udptl | Protocol::Msrp | Protocol::Udp => None,
     }
 }
 

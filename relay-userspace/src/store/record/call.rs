@@ -1,7 +1,8 @@
 //! Calls in progress as they are stored.
 //!
 //! The richest record there is, and the most often written one: addresses are
-//! bytes, not text, and nothing stands here twice.
+//! bytes, not text, and nothing stands here twice. The second version adds how
+//! streams travel.
 
 use std::net::SocketAddr;
 
@@ -9,13 +10,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::cdr::{PathV2, SideV1, cause};
-use super::{Stored, proxy, time};
+use super::{Stored, proxy, read, time};
 use crate::engine::call_record::{
     AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
 };
 use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{MediaPath, PayloadTypes, Quality};
+use crate::engine::flow::{MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::uri::Uri;
@@ -37,6 +38,34 @@ pub(in crate::store) struct CallV1 {
     unacknowledged: Option<UnacknowledgedV1>,
     /// Side, cause and status.
     release: Option<(SideV1, String, Option<u16>)>,
+}
+
+/// What came before, and what more there is to say of each stream that there is.
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct CallV2(CallV1, Vec<TransportV2>);
+
+#[derive(Serialize, Deserialize)]
+enum TransportV2 {
+    Rtp,
+    Srtp { dtls: bool },
+}
+
+impl From<Transport> for TransportV2 {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Rtp => Self::Rtp,
+            Transport::Srtp { dtls } => Self::Srtp { dtls },
+        }
+    }
+}
+
+impl From<TransportV2> for Transport {
+    fn from(transport: TransportV2) -> Self {
+        match transport {
+            TransportV2::Rtp => Self::Rtp,
+            TransportV2::Srtp { dtls } => Self::Srtp { dtls },
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,74 +149,93 @@ struct EndV1 {
 }
 
 impl Stored for CallRecord {
-    type Shape = CallV1;
+    const VERSION: u8 = 2;
+    type Shape = CallV2;
 
-    fn to_shape(&self) -> CallV1 {
-        CallV1 {
-            session: self.session.to_bits(),
-            binding: self.binding.map(BindingId::to_bits),
-            tenant: self.tenant.clone(),
-            project: self.project.clone(),
-            caller: self.caller.into(),
-            emergency: self.emergency,
-            legs: self.legs.each_ref().map(to_leg),
-            streams: self.streams.iter().map(|stream| stream.as_ref().map(to_stream)).collect(),
-            codec: self.codec.map(|codec| codec.as_str().to_owned()),
-            path: self.path.map(PathV2::from),
-            received: self.received.map(|(traffic, quality)| ReceivedV1 {
-                packets: traffic.packets,
-                bytes: traffic.bytes,
-                expected: quality.expected,
-                lost: quality.lost,
-                reordered: quality.reordered,
-                jitter_us: quality.jitter_us,
-            }),
-            unacknowledged: self.unacknowledged.as_ref().map(|waits| UnacknowledgedV1 {
-                leg: waits.leg.into(),
-                cseq: waits.cseq,
-                remote: waits.remote,
-                bytes: waits.bytes.clone(),
-            }),
-            release: self
-                .release
-                .as_ref()
-                .map(|release| (release.side.into(), release.cause.as_str().to_owned(), release.sip_status)),
+    fn to_shape(&self) -> CallV2 {
+        let streams = self.streams.iter().flatten();
+        CallV2(to_v1(self), streams.map(|stream| stream.transport.into()).collect())
+    }
+
+    fn from_shape(CallV2(call, transports): CallV2) -> Result<Self, String> {
+        let mut call = from_v1(call)?;
+        let streams = call.streams.iter_mut().flatten();
+        for (stream, transport) in streams.zip(transports) {
+            stream.transport = transport.into();
         }
+        Ok(call)
     }
 
-    fn from_shape(record: CallV1) -> Result<Self, String> {
-        let [a, b] = record.legs;
-        let unacknowledged = |waits: UnacknowledgedV1| {
-            Ok::<_, String>(Unacknowledged {
-                leg: waits.leg.leg()?,
-                cseq: waits.cseq,
-                remote: waits.remote,
-                bytes: waits.bytes,
-            })
-        };
-        let release = |(side, word, sip_status): (SideV1, String, Option<u16>)| {
-            Ok::<_, String>(Release { side: ReleaseSide::from(side), cause: cause(&word)?, sip_status })
-        };
-        Ok(Self {
-            session: SessionId::from_bits(record.session),
-            binding: record.binding.map(BindingId::from_bits),
-            tenant: record.tenant,
-            project: record.project,
-            caller: record.caller.leg()?,
-            emergency: record.emergency,
-            legs: [from_leg(a)?, from_leg(b)?],
-            streams: record.streams.into_iter().map(|stream| stream.map(from_stream)).collect(),
-            codec: record.codec.as_deref().map(Encoding::named),
-            path: record.path.map(MediaPath::from),
-            received: record.received.map(|received| {
-                let ReceivedV1 { packets, bytes, expected, lost, reordered, jitter_us } = received;
-                let quality = Quality { expected, lost, reordered, jitter_us, ..Quality::default() };
-                (Traffic { packets, bytes }, quality)
-            }),
-            unacknowledged: record.unacknowledged.map(unacknowledged).transpose()?,
-            release: record.release.map(release).transpose()?,
-        })
+    fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
+        (version == 1).then(|| from_v1(read(record)?))
     }
+}
+
+fn to_v1(call: &CallRecord) -> CallV1 {
+    CallV1 {
+        session: call.session.to_bits(),
+        binding: call.binding.map(BindingId::to_bits),
+        tenant: call.tenant.clone(),
+        project: call.project.clone(),
+        caller: call.caller.into(),
+        emergency: call.emergency,
+        legs: call.legs.each_ref().map(to_leg),
+        streams: call.streams.iter().map(|stream| stream.as_ref().map(to_stream)).collect(),
+        codec: call.codec.map(|codec| codec.as_str().to_owned()),
+        path: call.path.map(PathV2::from),
+        received: call.received.map(|(traffic, quality)| ReceivedV1 {
+            packets: traffic.packets,
+            bytes: traffic.bytes,
+            expected: quality.expected,
+            lost: quality.lost,
+            reordered: quality.reordered,
+            jitter_us: quality.jitter_us,
+        }),
+        unacknowledged: call.unacknowledged.as_ref().map(|waits| UnacknowledgedV1 {
+            leg: waits.leg.into(),
+            cseq: waits.cseq,
+            remote: waits.remote,
+            bytes: waits.bytes.clone(),
+        }),
+        release: call
+            .release
+            .as_ref()
+            .map(|release| (release.side.into(), release.cause.as_str().to_owned(), release.sip_status)),
+    }
+}
+
+fn from_v1(record: CallV1) -> Result<CallRecord, String> {
+    let [a, b] = record.legs;
+    let unacknowledged = |waits: UnacknowledgedV1| {
+        Ok::<_, String>(Unacknowledged {
+            leg: waits.leg.leg()?,
+            cseq: waits.cseq,
+            remote: waits.remote,
+            bytes: waits.bytes,
+        })
+    };
+    let release = |(side, word, sip_status): (SideV1, String, Option<u16>)| {
+        Ok::<_, String>(Release { side: ReleaseSide::from(side), cause: cause(&word)?, sip_status })
+    };
+    Ok(CallRecord {
+        session: SessionId::from_bits(record.session),
+        binding: record.binding.map(BindingId::from_bits),
+        tenant: record.tenant,
+        project: record.project,
+        caller: record.caller.leg()?,
+        emergency: record.emergency,
+        legs: [from_leg(a)?, from_leg(b)?],
+        streams: record.streams.into_iter().map(|stream| stream.map(from_stream)).collect(),
+        codec: record.codec.as_deref().map(Encoding::named),
+        path: record.path.map(MediaPath::from),
+        received: record.received.map(|received| {
+            let ReceivedV1 { packets, bytes, expected, lost, reordered, jitter_us } = received;
+            let quality = Quality { expected, lost, reordered, jitter_us, ..Quality::default() };
+            (Traffic { packets, bytes }, quality)
+        }),
+        unacknowledged: record.unacknowledged.map(unacknowledged).transpose()?,
+        release: record.release.map(release).transpose()?,
+    })
 }
 
 fn to_leg(leg: &LegRecord) -> LegV1 {
@@ -307,6 +355,7 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
         ends: stream.ends.map(|known| known.map(end)),
         codec: Encoding::named(&stream.codec),
         clock_rate: stream.clock_rate,
+        transport: Transport::Rtp,
         mux: match stream.mux {
             MuxV1::No => Mux::No,
             MuxV1::Offered => Mux::Offered,

@@ -95,6 +95,7 @@ pub(super) fn config() -> Config {
             quarantine: Duration::from_secs(1),
             dscp: 46,
             patience: Patience::default(),
+            permissions: Permissions::default(),
         },
         trunks: vec![trunk("customers", LegName::A, 0), trunk("agents", LegName::B, 0)],
         routes: vec![
@@ -112,7 +113,7 @@ pub(super) fn config() -> Config {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot(encryption: Option<Encryption>) -> Snapshot {
     let pool = |number: &str| PoolNumber {
         number: format!("+{number}").parse().unwrap(),
         country: "US".parse().unwrap(),
@@ -139,13 +140,20 @@ fn snapshot() -> Snapshot {
             agent: party(LegName::B),
             created: Timestamp::from_unix_microseconds(0),
             state: BindingState::Live { expires: Timestamp::from_unix_microseconds(i64::MAX / 2) },
+            encryption,
         }],
         ..Snapshot::default()
     }
 }
 
-fn start(config: Config, seed: [u8; 32], now: Now, calls: Vec<CallRecord>) -> Engine {
-    let snapshot = call_record::Snapshot { directory: snapshot(), calls };
+fn start(
+    config: Config,
+    encryption: Option<Encryption>,
+    seed: [u8; 32],
+    now: Now,
+    calls: Vec<CallRecord>,
+) -> Engine {
+    let snapshot = call_record::Snapshot { directory: snapshot(encryption), calls };
     Engine::new(Arc::new(config), Slot(3), seed, now, snapshot)
 }
 
@@ -180,9 +188,14 @@ impl World {
     }
 
     pub(super) fn with(config: Config) -> Self {
+        Self::bound(config, None)
+    }
+
+    /// With a binding that has a media policy of its own.
+    pub(super) fn bound(config: Config, encryption: Option<Encryption>) -> Self {
         let now = Now::default().after(Duration::from_secs(1_000_000));
         Self {
-            engine: start(config, [9; 32], now, Vec::new()),
+            engine: start(config, encryption, [9; 32], now, Vec::new()),
             now,
             inbox: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -207,7 +220,7 @@ impl World {
 
     pub(super) fn restart_with(&mut self, config: Config) {
         self.claimed.clear();
-        self.engine = start(config, [10; 32], self.now, self.calls.values().cloned().collect());
+        self.engine = start(config, None, [10; 32], self.now, self.calls.values().cloned().collect());
         self.drain();
     }
 

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::keys::{Dtls, Keys};
 use super::{Direction, SdpError, put};
 use crate::engine::encoding::Encoding;
 
@@ -24,6 +25,8 @@ pub(super) struct Section {
     pub(super) attributes: Vec<Attribute>,
     /// Of the payload types with an `rtpmap`.
     pub(super) encodings: Vec<(u8, Encoding, u32)>,
+    pub(super) keys: Keys,
+    pub(super) dtls: Dtls,
 }
 
 /// A line that is kept, with its end.
@@ -45,9 +48,11 @@ pub(super) enum Scope {
 }
 
 impl Section {
-    /// What a media section starts from (RFC 4566 sections 5.7 and 6).
+    /// What a media section starts from (RFC 4566 sections 5.7 and 6, RFC 8122
+    /// section 5).
     pub(super) fn inherited(&self) -> Self {
-        Self { address: self.address, direction: self.direction, ..Self::default() }
+        let (address, direction, dtls) = (self.address, self.direction, self.dtls.inherited());
+        Self { address, direction, dtls, ..Self::default() }
     }
 
     pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), SdpError> {
@@ -83,6 +88,18 @@ impl Section {
         let kept = match name {
             "rtcp" => {
                 self.rtcp = rtcp(value);
+                None
+            }
+            "crypto" => {
+                self.keys.take(value);
+                None
+            }
+            "fingerprint" => {
+                self.dtls.take_fingerprint(value);
+                None
+            }
+            "setup" => {
+                self.dtls.take_setup(value);
                 None
             }
             "rtpmap" => rtpmap(value).map(|(payload_type, encoding, clock, line)| {

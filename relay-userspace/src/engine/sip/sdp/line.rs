@@ -142,9 +142,8 @@ impl MediaStart {
         self.payload_types.iter().copied().collect()
     }
 
-    /// Whether it is switched on, and RTP that we relay.
-    pub(super) fn is_relayed(&self) -> bool {
-        let is_rtp = matches!(self.line.protocol, Protocol::Rtp { .. });
-        self.port != 0 && is_rtp && matches!(self.line.media, "audio" | "video")
+    /// Whether it is switched on, and RTP of a kind that we relay.
+    pub(super) fn is_rtp(&self) -> bool {
+        self.port != 0 && self.line.protocol.is_rtp() && matches!(self.line.media, "audio" | "video")
     }
 }

@@ -37,16 +37,20 @@ fn ours(version: u64) -> Origin {
     Origin { id: 7, version, address: IpAddr::from([192, 0, 2, 1]) }
 }
 
-fn rtp(stream: &Stream) -> &Rtp {
+fn parse(text: &str) -> Result<Description, SdpError> {
+    Description::parse(text.as_bytes(), Rules::default())
+}
+
+fn rtp(stream: &Stream) -> &Relayed {
     match &stream.content {
-        StreamContent::Rtp(rtp) => rtp,
+        StreamContent::Relayed(relayed) => relayed,
         StreamContent::Off => panic!("the stream is off"),
     }
 }
 
 #[test]
 fn only_what_the_allow_list_names_is_written_again() {
-    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    let offer = parse(OFFER).unwrap();
     let anchors = [Some("192.0.2.9:40000".parse().unwrap()), None, None];
     assert_eq!(
         offer.write(ours(3), &anchors, None),
@@ -71,7 +75,7 @@ fn only_what_the_allow_list_names_is_written_again() {
 
 #[test]
 fn what_the_far_end_wants_is_understood() {
-    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    let offer = parse(OFFER).unwrap();
     assert_eq!(offer.streams.len(), 3);
     let audio = rtp(&offer.streams[0]);
     let far = FarEnd { rtp: "10.1.1.7:49170".parse().unwrap(), rtcp: "10.1.1.7:49171".parse().unwrap() };
@@ -87,7 +91,7 @@ fn addresses_come_from_the_section_the_session_and_a_rtcp() {
     let text = "v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP4 192.0.2.7\nt=0 0\n\
         m=audio 5000 RTP/AVP 0\na=rtcp:6001 IN IP4 192.0.2.8\n\
         m=video 5002 RTP/AVP 96\nc=IN IP6 2001:db8::1\na=rtcp:7001\na=rtpmap:96 H264/90000\n";
-    let description = Description::parse(text.as_bytes()).unwrap();
+    let description = parse(text).unwrap();
     assert_eq!(rtp(&description.streams[0]).far.unwrap().rtp, "192.0.2.7:5000".parse().unwrap());
     assert_eq!(rtp(&description.streams[0]).far.unwrap().rtcp, "192.0.2.8:6001".parse().unwrap());
     assert_eq!(rtp(&description.streams[1]).far.unwrap().rtcp, "[2001:db8::1]:7001".parse().unwrap());
@@ -100,7 +104,7 @@ fn addresses_come_from_the_section_the_session_and_a_rtcp() {
 fn an_answer_shares_a_port_with_rtcp_only_if_it_was_offered() {
     let describe = |mux: &str| {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n{mux}");
-        Description::parse(text.as_bytes()).unwrap()
+        parse(&text).unwrap()
     };
     let (with, without) = (describe("a=rtcp-mux\r\n"), describe(""));
     let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
@@ -112,6 +116,91 @@ fn an_answer_shares_a_port_with_rtcp_only_if_it_was_offered() {
     ] {
         let written = answer.write(ours(0), &anchors, Some(offer));
         assert_eq!(written.contains("a=rtcp-mux\r\n"), shares, "{written}");
+    }
+}
+
+const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+fn fingerprint() -> String {
+    format!("a=fingerprint:sha-256 {}", vec!["AB"; 32].join(":"))
+}
+
+/// Its first section, written again under a policy; `None` when it is off.
+fn crossing(text: &str, encryption: Encryption) -> Option<String> {
+    let description = Description::parse(text.as_bytes(), Rules { encryption }).unwrap();
+    let encrypted_and_off = description.streams[0].content == StreamContent::Off;
+    assert_eq!(
+        description.encryption_refused,
+        encrypted_and_off && encryption == Encryption::Strict,
+        "{text}"
+    );
+    description.is_relayable().then(|| {
+        let written = description.write(ours(0), &[Some("192.0.2.9:40000".parse().unwrap())], None);
+        written.split_once("m=").unwrap().1.to_owned()
+    })
+}
+
+#[test]
+fn keys_in_the_description_cross_where_far_ends_may_encrypt() {
+    let offer = format!(
+        "v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/SAVP 0\r\n\
+         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^31\r\n\
+         a=crypto:2 SECRET inline:{KEY}\r\na=ssrc:1 cname:SECRET\r\na=key-mgmt:mikey SECRET\r\n"
+    );
+    assert_eq!(crossing(&offer, Encryption::Strict), None);
+    let written = crossing(&offer, Encryption::EndToEnd).unwrap();
+    assert_eq!(
+        written,
+        format!(
+            "audio 40000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^31\r\na=sendrecv\r\n"
+        )
+    );
+    let in_clear = offer.replace("RTP/SAVP", "RTP/AVP");
+    for policy in [Encryption::Strict, Encryption::EndToEnd] {
+        assert!(
+            !crossing(&in_clear, policy).unwrap().contains("crypto"),
+            "whoever offers both gets plain RTP"
+        );
+    }
+}
+
+#[test]
+fn fingerprints_cross_where_far_ends_may_encrypt() {
+    let (fingerprint, setup) = (fingerprint(), "a=setup:actpass");
+    for (protocol, session, section) in [
+        ("UDP/TLS/RTP/SAVPF", format!("{fingerprint}\r\n{setup}"), String::new()),
+        ("UDP/TLS/RTP/SAVP", setup.to_owned(), fingerprint.clone()),
+        ("RTP/SAVPF", String::new(), format!("{fingerprint}\r\n{setup}")),
+    ] {
+        let text = format!(
+            "v=0\r\nc=IN IP4 10.2.2.7\r\n{session}\r\na=tls-id:SECRET\r\nm=audio 6000 {protocol} 0\r\n{section}\r\n\
+             a=rtcp-mux\r\na=msid:SECRET SECRET\r\na=identity:SECRET\r\n"
+        );
+        assert_eq!(crossing(&text, Encryption::Strict), None);
+        assert_eq!(
+            crossing(&text, Encryption::EndToEnd).unwrap(),
+            format!("audio 40000 {protocol} 0\r\n{fingerprint}\r\n{setup}\r\na=sendrecv\r\na=rtcp-mux\r\n")
+        );
+        let transport = |text: &str| {
+            let rules = Rules { encryption: Encryption::EndToEnd };
+            let description = Description::parse(text.as_bytes(), rules).unwrap();
+            rtp(&description.streams[0]).transport
+        };
+        assert_eq!(transport(&text), Transport::Srtp { dtls: true });
+    }
+}
+
+#[test]
+fn what_is_encrypted_with_nothing_that_is_known_is_off() {
+    for (protocol, attribute) in [
+        ("RTP/SAVP", "a=crypto:1 SECRET inline:SECRET"),
+        ("RTP/SAVP", "a=setup:actpass"),
+        ("UDP/TLS/RTP/SAVPF", "a=fingerprint:sha-256 AB"),
+    ] {
+        let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 {protocol} 0\r\n{attribute}\r\n");
+        let rules = Rules { encryption: Encryption::EndToEnd };
+        let description = Description::parse(text.as_bytes(), rules).unwrap();
+        assert!(!description.is_relayable() && !description.encryption_refused, "{text}");
     }
 }
 
@@ -130,7 +219,7 @@ fn early_feedback_crosses_in_words_that_are_known() {
     {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\n{}", section.replace("PROTOCOL", protocol));
         let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
-        let written = Description::parse(text.as_bytes()).unwrap().write(ours(0), &anchors, None);
+        let written = parse(&text).unwrap().write(ours(0), &anchors, None);
         let found: Vec<&str> = written.lines().filter_map(|line| line.strip_prefix("a=rtcp-fb:")).collect();
         assert_eq!(found, kept, "{written}");
         assert!(written.contains(&format!("m=video 40000 {protocol} 96 97\r\n")));
@@ -149,7 +238,7 @@ fn the_codec_is_the_first_that_speaks() {
         ("13", "", "CN", 8000),
     ] {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP {formats}\r\n{maps}");
-        let description = Description::parse(text.as_bytes()).unwrap();
+        let description = parse(&text).unwrap();
         let codec = rtp(&description.streams[0]).codec;
         assert_eq!((codec.encoding.as_str(), codec.clock_rate), (name, clock_rate), "{formats} {maps}");
     }
@@ -164,7 +253,7 @@ fn the_unspecified_address_is_hold() {
         ("a=inactive\r\n", Direction::Inactive),
     ] {
         let text = format!("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 5000 RTP/AVP 0\r\n{attribute}");
-        let description = Description::parse(text.as_bytes()).unwrap();
+        let description = parse(&text).unwrap();
         assert_eq!(rtp(&description.streams[0]).far, None);
         assert_eq!(rtp(&description.streams[0]).direction, direction);
     }
@@ -172,10 +261,10 @@ fn the_unspecified_address_is_hold() {
 
 #[test]
 fn an_answer_has_the_sections_of_its_offer() {
-    let offer = Description::parse(OFFER.as_bytes()).unwrap();
+    let offer = parse(OFFER).unwrap();
     let text = "v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n";
     let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
-    let written = Description::parse(text.as_bytes()).unwrap().write(ours(0), &anchors, Some(&offer));
+    let written = parse(text).unwrap().write(ours(0), &anchors, Some(&offer));
     let sections: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(sections, ["m=audio 40000 RTP/AVP 0", "m=image 0 udptl t38", "m=audio 0 RTP/SAVP 0"]);
 }
@@ -200,7 +289,7 @@ fn what_cannot_be_relayed_is_refused_with_its_line() {
         (&format!("{session}m=audio 5000 RTP/AVP{formats}\r\n"), SdpError::TooMany),
         (&many, SdpError::TooMany),
     ] {
-        assert_eq!(Description::parse(text.as_bytes()), Err(error), "{text}");
+        assert_eq!(parse(text), Err(error), "{text}");
     }
 }
 
@@ -216,9 +305,21 @@ fn line() -> impl Strategy<Value = String> {
         "a=rtcp-fb:(\\*|[0-9]{1,3}) (nack|ccm fir|SECRET|trr-int [0-9]{1,9})",
         (0..128_u8, "[A-Za-z]{1,8}").prop_map(|(pt, name)| format!("a=rtpmap:{pt} {name}/8000")),
         (0..128_u8, "[ -~]{0,40}").prop_map(|(pt, value)| format!("a=fmtp:{pt} {value}")),
-        ("(audio|video|image|x)", any::<u16>(), "(RTP/AVP|RTP/AVPF|RTP/SAVP|udptl|y)", 0..128_u8)
+        (
+            "(audio|video|image|x)",
+            any::<u16>(),
+            "(RTP/AVP|RTP/AVPF|RTP/SAVP|UDP/TLS/RTP/SAVPF|udptl|y)",
+            0..128_u8
+        )
             .prop_map(|(media, port, protocol, pt)| format!("m={media} {port} {protocol} {pt} 0")),
         "[a-z]=[ -~]{0,40}",
+        Just(format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")),
+        "a=crypto:[0-9]{1,12} (AES_CM_128_HMAC_SHA1_80|SECRET) inline:[A-Za-z0-9+/]{38,41}(\\|[0-9:^]{0,9}| SECRET)?",
+        Just(format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|14155550100:4 SECRET")),
+        Just(fingerprint()),
+        "a=fingerprint:(sha-1|SECRET) ([0-9A-F]{2}:){18,20}[0-9A-F]{2}( SECRET)?",
+        "a=setup:(actpass|active|SECRET)",
+        Just("a=key-mgmt:mikey SECRET".to_owned()),
         Just("a=secret:SECRET".to_owned()),
         Just("s=SECRET".to_owned()),
         Just("a=fmtp:0 x=SECRET@SECRET".to_owned()),
@@ -230,16 +331,18 @@ fn line() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = Description::parse(&bytes);
+        let _ = Description::parse(&bytes, Rules::default());
     }
 
     #[test]
     fn what_we_write_is_a_description_and_holds_nothing_of_the_peer(
         lines in proptest::collection::vec(line(), 0..24),
+        encryption in prop_oneof![Just(Encryption::Strict), Just(Encryption::EndToEnd)],
         anchored in proptest::collection::vec(any::<bool>(), MAX_STREAMS),
     ) {
         let text = format!("v=0\r\nc=IN IP4 10.9.9.9\r\n{}\r\n", lines.join("\r\n"));
-        let Ok(description) = Description::parse(text.as_bytes()) else { return Ok(()) };
+        let parse = |text: &str| Description::parse(text.as_bytes(), Rules { encryption });
+        let Ok(description) = parse(&text) else { return Ok(()) };
         let anchors: Vec<Option<SocketAddr>> = anchored
             .iter()
             .enumerate()
@@ -250,7 +353,7 @@ proptest! {
             prop_assert!(!written.contains(leak), "{leak} in {written}");
         }
         prop_assert!(sdp_types::Session::parse(written.as_bytes()).is_ok(), "{written}");
-        let again = Description::parse(written.as_bytes()).unwrap();
+        let again = parse(&written).unwrap();
         prop_assert_eq!(again.streams.len(), description.streams.len());
         // Written once more from what was read, nothing is lost: the allow-list is stable.
         let stable: Vec<Option<SocketAddr>> = again
