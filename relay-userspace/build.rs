@@ -1,68 +1,17 @@
 //! Builds the XDP program and leaves the object where `datapath` embeds it.
 //!
 //! Only the `daemon` feature needs it: the engine alone builds without a BPF
-//! toolchain. `AYA_BUILD_SKIP=1` leaves an empty object, for lints and
-//! documentation; loading it says so.
+//! toolchain.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+#[path = "../relay-ebpf/object.rs"]
+mod object;
 
-use anyhow::{Context as _, Result, ensure};
-use aya_build::{Package, Toolchain};
-
-/// The pinned toolchain of `rust-toolchain.toml`, which the linker understands.
-const TOOLCHAIN: &str = "1.95.0";
+use anyhow::Result;
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
-    if env::var_os("CARGO_FEATURE_DAEMON").is_none() {
+    if std::env::var_os("CARGO_FEATURE_DAEMON").is_none() {
         return Ok(());
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    if skipped() {
-        let object = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?).join("relay");
-        fs::write(&object, []).with_context(|| format!("writing {}", object.display()))?;
-    } else {
-        find_linker(&workspace)?;
-    }
-    // SAFETY: a build script has one thread until `build_ebpf` starts its own.
-    unsafe {
-        env::set_var("RUSTC_BOOTSTRAP", "1");
-        // Its progress would be shown as warnings.
-        env::set_var("CARGO_TERM_QUIET", "true");
-    }
-    let root = workspace.join("relay-ebpf");
-    aya_build::build_ebpf(
-        [Package {
-            name: "relay-ebpf",
-            root_dir: root.to_str().context("the workspace's path is not UTF-8")?,
-            no_default_features: true,
-            features: &["program"],
-        }],
-        Toolchain::Custom(TOOLCHAIN),
-    )
-}
-
-fn skipped() -> bool {
-    env::var_os("AYA_BUILD_SKIP").is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
-}
-
-/// Puts the workspace's own tools first on the path and makes sure that the
-/// BPF linker is somewhere on it.
-fn find_linker(workspace: &Path) -> Result<()> {
-    let tools = workspace.join(".tools/bin");
-    println!("cargo:rerun-if-changed={}", tools.join("bpf-linker").display());
-    let old = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = env::split_paths(&old).collect();
-    if tools.is_dir() {
-        folders.insert(0, tools);
-    }
-    ensure!(
-        folders.iter().any(|folder| folder.join("bpf-linker").is_file()),
-        "bpf-linker is neither in .tools/bin nor on PATH: run `cargo xtask setup` \
-         (or set AYA_BUILD_SKIP=1 to build without the XDP program)"
-    );
-    // SAFETY: as in `main`.
-    unsafe { env::set_var("PATH", env::join_paths(folders)?) };
-    Ok(())
+    object::build("relay", "program")
 }
