@@ -18,4 +18,6 @@ pub mod bucket;
 pub mod checksum;
 pub mod header;
 pub mod media;
+#[cfg(feature = "traffic")]
+pub mod traffic;
 pub mod verdict;

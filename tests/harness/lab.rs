@@ -19,6 +19,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::namespace;
 use crate::process::output;
 
 /// Who stands where.
@@ -138,6 +139,14 @@ impl Lab {
                 command
             }
             None => Command::new(program),
+        }
+    }
+
+    /// Does something within a place's namespace: what it opens there stays there.
+    pub fn inside<T: Send>(&self, place: Place, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        match self.namespace_of(place) {
+            Some(name) => namespace::inside(&name, act)?,
+            None => act(),
         }
     }
 

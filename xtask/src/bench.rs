@@ -14,12 +14,17 @@ pub(crate) struct Options {
     /// Print one JSON object on standard output and nothing else there.
     #[arg(long)]
     json: bool,
+    /// Fewer rounds (media alone).
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Bench {
     /// Nanoseconds per RTP packet in the kernel, against a bare program.
     Packet,
+    /// Packets per second that one core relays, against a bare redirect, nftables and rtpengine.
+    Media,
     /// Masked calls per second on one core, and the set-up latency that they add.
     Calls,
 }
@@ -27,16 +32,20 @@ enum Bench {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (name, needs) = match options.bench {
         Bench::Packet => ("packet", vec![Need::RustSource, Need::BpfLinker]),
+        Bench::Media => ("media", vec![Need::RustSource, Need::BpfLinker, Need::Network, Need::Rivals]),
         Bench::Calls => ("calls", vec![Need::RustSource, Need::BpfLinker, Need::Peers]),
     };
     setup::bring_about(&needs)?;
-    if matches!(options.bench, Bench::Packet) && !harness::is_root() {
-        bail!("bench packet runs programs in the kernel and needs root (CAP_BPF and CAP_NET_ADMIN)");
+    if matches!(options.bench, Bench::Packet | Bench::Media) && !harness::is_root() {
+        bail!("bench {name} runs programs in the kernel and needs root (CAP_BPF and CAP_NET_ADMIN)");
     }
     let mut bench = sh::cargo();
     bench.args(["bench", "-p", "vizard-tests", "--bench", name, "--"]);
     if options.json {
         bench.arg("--json");
+    }
+    if options.quick && matches!(options.bench, Bench::Media) {
+        bench.arg("--quick");
     }
     sh::run(&mut bench)
 }

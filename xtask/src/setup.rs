@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Peers,
     /// Network namespaces, offload settings, captures.
     Network,
+    /// What the media path is measured against.
+    Rivals,
     /// Looks at the order of system calls.
     Tracer,
     /// Where BPF maps and links are pinned.
@@ -63,6 +65,7 @@ pub(crate) fn bring_about(needs: &[Need]) -> Result<()> {
             }
             Need::Peers => packages.extend(PEERS),
             Need::Network => packages.extend(NETWORK),
+            Need::Rivals => packages.extend(RIVALS),
             Need::Tracer => packages.extend(TRACER),
             Need::BpfFilesystem => ui::step("bpffs", bpf_filesystem)?,
         }
@@ -163,6 +166,7 @@ const NETWORK: [Packaged; 5] = [
     ("tshark", "tshark"),
     ("mount", "mount"),
 ];
+const RIVALS: [Packaged; 2] = [("nft", "nftables"), ("rtpengine", "rtpengine-daemon")];
 const TRACER: [Packaged; 1] = [("strace", "strace")];
 
 fn distribution(wanted: &[Packaged]) -> Result<String> {
