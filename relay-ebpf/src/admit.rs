@@ -21,19 +21,15 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
     let slot = datagram.slot;
     let Some(live) = maps::flow(slot) else { return Err(Verdict::NoFlow) };
     let flow = live.fields();
-    let payload = match admit(context, &datagram, live) {
-        Ok(payload) => payload,
+    let (class, payload) = match admit(context, &datagram, live) {
+        Ok(admitted) => admitted,
         Err(verdict) => return refused(slot, verdict),
     };
-    let family = flow.exit_family();
-    let (to, hop) = match followed(flow) {
-        // A followed source may live elsewhere than the far end that the hop was resolved for.
-        Some(to) if !same(family, &to, &flow.send_to()) => (to, None),
-        Some(to) => (to, maps::hop(flow.hop())),
-        None => (flow.send_to(), maps::hop(flow.hop())),
-    };
-    let exit = Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), hop };
-    if !live.is_whole() {
+    let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
+    let leaving = if apart { maps::flow(slot + 1) } else { Some(live) };
+    let Some(leaving) = leaving else { return refused(slot, Verdict::FlowChanging) };
+    let exit = exit(leaving.fields());
+    if !live.is_whole() || (apart && !leaving.is_whole()) {
         return refused(slot, Verdict::FlowChanging);
     }
     if flow.is_tapped() {
@@ -46,6 +42,19 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
         }
         Err(verdict) => refused(slot, verdict),
     }
+}
+
+/// How what a flow admits leaves.
+#[inline(always)]
+fn exit(flow: &Flow) -> Exit {
+    let family = flow.exit_family();
+    let (to, hop) = match followed(flow) {
+        // A followed source may live elsewhere than the far end that the hop was resolved for.
+        Some(to) if !same(family, &to, &flow.send_to()) => (to, None),
+        Some(to) => (to, maps::hop(flow.hop())),
+        None => (flow.send_to(), maps::hop(flow.hop())),
+    };
+    Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), hop }
 }
 
 /// An admitted datagram, as the tap wants it.
@@ -69,9 +78,13 @@ fn refused(slot: u32, verdict: Verdict) -> Result<Verdict, Verdict> {
     Err(verdict)
 }
 
-/// The bytes of UDP payload, when the flow admits the datagram.
+/// The class and the bytes of UDP payload, when the flow admits the datagram.
 #[inline(always)]
-fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, live: LiveFlow) -> Result<u16, Verdict> {
+fn admit<N: Network>(
+    context: &XdpContext,
+    datagram: &Datagram<N>,
+    live: LiveFlow,
+) -> Result<(Class, u16), Verdict> {
     const UDP: u16 = size_of::<Udp>() as u16;
     let flow = live.fields();
     let length = datagram.udp.length();
@@ -98,7 +111,7 @@ fn admit<N: Network>(context: &XdpContext, datagram: &Datagram<N>, live: LiveFlo
         });
     }
     check_source::<N>(context, datagram.slot, live.cell(), flow, source)?;
-    Ok(payload)
+    Ok((class, payload))
 }
 
 /// The class of the payload at `at`, when the flow takes it and its header holds.

@@ -101,7 +101,8 @@ verdicts! {
     Tagged = "tagged",
     /// No call uses this address and port.
     NoFlow = "no-flow",
-    /// The flow was replaced twice while the packet was looking at it.
+    /// The flow was replaced twice while the packet was looking at it, or the one
+    /// beside it, by whose exit its RTCP leaves, is not there.
     FlowChanging = "flow-changing",
     /// The UDP length contradicts the IP length.
     BadUdpLength = "bad-udp-length",

@@ -129,6 +129,7 @@ impl Bench {
             send_from: peer,
             send_to: local,
             follow_learned: false,
+            rtcp_apart: false,
             dscp: 0,
         }
     }

@@ -3,7 +3,7 @@
 use crate::frames::{datagram, rtcp, rtp};
 use crate::world::{ACROSS, BACK, NEXT_MAC, OUR_MAC, World, flow, world};
 use relay_ebpf::verdict::Verdict;
-use vizard::engine::flow::Content;
+use vizard::engine::flow::{Content, FlowSpec, PayloadTypes};
 
 const V4: [&str; 4] = ["198.51.100.1:4000", "192.0.2.10:20000", "192.0.2.10:20002", "203.0.113.9:5004"];
 const V6: [&str; 4] =
@@ -19,14 +19,19 @@ fn expect(world: &mut World, ends: [&str; 4], hop: u32, verdict: Verdict, input:
     let [from, local, send_from, send_to] = ends;
     world.put(&flow(local, &allowed(from), send_from, send_to), hop);
     let outcome = world.run(&input.build());
+    assert_eq!(outcome.verdict, verdict);
+    assert_eq!(outcome.bytes, built_for(input, send_from, send_to));
+}
+
+/// What `input` is to look like when it leaves between these ends.
+fn built_for(input: &crate::frames::Datagram, send_from: &str, send_to: &str) -> Vec<u8> {
     let mut expected = input.clone();
     expected.macs = (OUR_MAC, NEXT_MAC);
     expected.from = send_from.parse().unwrap();
     expected.to = send_to.parse().unwrap();
     expected.hops -= 1;
     expected.dscp = 46;
-    assert_eq!(outcome.verdict, verdict);
-    assert_eq!(outcome.bytes, expected.build());
+    expected.build()
 }
 
 #[test]
@@ -146,6 +151,42 @@ fn rtcp_is_relayed_by_an_rtcp_flow() {
             report[1] = packet_type;
             assert_eq!(world.run(&datagram(from, local, report).build()).verdict, Verdict::Transmitted);
         }
+    }
+}
+
+/// One far end shares a port and the other does not: RTCP goes out as the flow of
+/// the next port says, which takes nothing itself.
+#[test]
+fn rtcp_leaves_apart_where_only_one_side_shares_a_port() {
+    let Some(mut world) = world() else { return };
+    for ([from, local, send_from, send_to], [beside, beside_from, beside_to]) in [
+        (V4, ["192.0.2.10:20001", "192.0.2.10:20003", "203.0.113.9:6001"]),
+        (V6, ["[2001:db8::10]:20001", "[2001:db8::10]:20003", "[2001:db8:2::9]:6001"]),
+    ] {
+        let content = Content { rtcp: true, ..Content::rtp(PayloadTypes::from_iter([0])) };
+        let flow = |local, send_from, send_to| flow(local, &allowed(from), send_from, send_to);
+        let shared = FlowSpec { content, rtcp_apart: true, ..flow(local, send_from, send_to) };
+        world.put(&shared, BACK);
+        let report = datagram(from, local, rtcp());
+        assert_eq!(world.run(&report.build()).verdict, Verdict::FlowChanging, "nothing says where to");
+
+        let exit = FlowSpec { content: Content::nothing(), ..flow(beside, beside_from, beside_to) };
+        world.put(&exit, BACK);
+        let voice = datagram(from, local, rtp(0));
+        for (input, left, to) in
+            [(&voice, send_from, send_to), (&report, beside_from, beside_to), (&voice, send_from, send_to)]
+        {
+            let outcome = world.run(&input.build());
+            assert_eq!(outcome.verdict, Verdict::Transmitted);
+            assert_eq!(outcome.bytes, built_for(input, left, to));
+        }
+        for payload in [rtp(0), rtcp()] {
+            let stray = datagram(from, beside, payload);
+            assert_eq!(world.run(&stray.build()).verdict, Verdict::PayloadType, "no way in");
+        }
+        let (counted, lent) = (world.read(shared.local), world.read(exit.local));
+        assert_eq!((counted.packets, counted.refused), (3, 1));
+        assert_eq!((lent.packets, lent.refused, lent.source), (0, 2, None));
     }
 }
 

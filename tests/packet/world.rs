@@ -236,6 +236,7 @@ pub(crate) fn flow(local: &str, allowed: &str, send_from: &str, send_to: &str) -
         send_from: send_from.parse().expect("an address"),
         send_to: send_to.parse().expect("an address"),
         follow_learned: false,
+        rtcp_apart: false,
         dscp: 46,
     }
 }

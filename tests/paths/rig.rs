@@ -219,6 +219,7 @@ pub(crate) fn flow(
         send_from,
         send_to,
         follow_learned: false,
+        rtcp_apart: false,
         dscp: 46,
     }
 }

@@ -50,6 +50,7 @@ const FLAG_EXIT_V6: u8 = 2;
 const FLAG_ENCRYPTED: u8 = 4;
 const FLAG_EXTENSIONS: u8 = 8;
 const FLAG_TAPPED: u8 = 16;
+const FLAG_RTCP_APART: u8 = 32;
 
 /// One direction of one media stream, as the program reads it.
 #[repr(C)]
@@ -124,6 +125,13 @@ impl Flow {
         self
     }
 
+    /// Sends RTCP by the exit of the flow in the next slot.
+    #[must_use]
+    pub const fn rtcp_apart(mut self) -> Self {
+        self.flags |= FLAG_RTCP_APART;
+        self
+    }
+
     /// With copies of its packets for the control plane, or without.
     #[must_use]
     pub const fn tapped(mut self, tapped: bool) -> Self {
@@ -179,6 +187,13 @@ impl Flow {
     #[must_use]
     pub const fn is_tapped(&self) -> bool {
         self.flags & FLAG_TAPPED != 0
+    }
+
+    /// Whether RTCP leaves by the exit of the flow in the next slot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sends_rtcp_apart(&self) -> bool {
+        self.flags & FLAG_RTCP_APART != 0
     }
 
     /// Ticks per second of RTP's timestamps; zero when unknown.

@@ -58,6 +58,8 @@ pub struct CallRecord {
     pub path: Option<MediaPath>,
     /// What the far ends of A and B sent in flows that are gone.
     pub received: [(Traffic, Quality); 2],
+    /// Which of them were not heard for a while, although the other one was.
+    pub one_way: [bool; 2],
     /// A 2xx of ours whose ACK had not come.
     pub unacknowledged: Option<Unacknowledged>,
     /// How it ended, when it was on its way to its end.
@@ -162,8 +164,8 @@ pub struct StreamRecord {
     pub clock_rate: u32,
     /// How its packets travel.
     pub transport: Transport,
-    /// Whether RTCP shares the port of RTP.
-    pub mux: Mux,
+    /// Whether RTCP shares the port of RTP, towards A and towards B.
+    pub mux: [Mux; 2],
     /// Whether it is audio.
     pub audio: bool,
 }
@@ -190,4 +192,8 @@ pub struct EndRecord {
     pub generation: u8,
     /// The payload types that it receives.
     pub payload_types: PayloadTypes,
+    /// Whether it said that it sends.
+    pub sends: bool,
+    /// Whether it said that it wants to receive.
+    pub receives: bool,
 }

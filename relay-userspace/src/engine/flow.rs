@@ -33,6 +33,10 @@ pub struct FlowSpec {
     /// Whether the source that the opposite flow learned replaces `send_to`
     /// (symmetric RTP, RFC 4961), for peers behind NAT.
     pub follow_learned: bool,
+    /// Whether RTCP that comes in beside RTP leaves as the flow of the next port
+    /// says, which may itself take nothing: one far end shares a port and the
+    /// other one does not.
+    pub rtcp_apart: bool,
     /// The DiffServ code point of forwarded packets.
     pub dscp: u8,
 }
@@ -135,6 +139,18 @@ impl Content {
         Self { rtcp: true, ..Self::default() }
     }
 
+    /// Nothing: a flow whose exit another one uses.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Whether any packet could be taken.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        !(self.has_rtp() || self.rtcp || self.dtls || self.stun || self.opaque)
+    }
+
     /// Whether any RTP is expected.
     #[must_use]
     pub const fn has_rtp(&self) -> bool {
@@ -142,15 +158,17 @@ impl Content {
     }
 
     /// The word that tables show: `rtp`, `rtcp`, `rtp+rtcp`, the same with `srtp` and
-    /// `srtcp` where they are encrypted, or `udptl`.
+    /// `srtcp` where they are encrypted, `udptl`, or `exit` for a
+    /// flow that takes nothing.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         if self.opaque {
             return "udptl";
         }
         match (self.encrypted, self.has_rtp(), self.rtcp) {
             (false, true, true) => "rtp+rtcp",
             (false, false, true) => "rtcp",
+            (false, false, false) if self.is_nothing() => "exit",
             (false, _, false) => "rtp",
             (true, true, true) => "srtp+srtcp",
             (true, false, true) => "srtcp",

@@ -140,6 +140,8 @@ fn call(session: u128) -> CallRecord {
         allowed: "2001:db8::/32".parse().unwrap(),
         generation: 3,
         payload_types: PayloadTypes::from_iter([0, 101]),
+        sends: true,
+        receives: false,
     };
     let quality = Quality { expected: 1, lost: 2, reordered: 3, jitter_us: 4, ..Quality::default() };
     CallRecord {
@@ -158,13 +160,14 @@ fn call(session: u128) -> CallRecord {
                 codec: Encoding::named("opus"),
                 clock_rate: 48_000,
                 transport: Transport::Srtp { dtls: true },
-                mux: Mux::Agreed,
+                mux: [Mux::Agreed, Mux::No],
                 audio: true,
             }),
         ],
         codec: Some(Encoding::named("opus")),
         path: Some(MediaPath::XdpGeneric),
         received: [(Traffic { packets: 4, bytes: 5 }, quality), Default::default()],
+        one_way: [true, false],
         unacknowledged: Some(Unacknowledged {
             leg: LegName::A,
             cseq: 5,

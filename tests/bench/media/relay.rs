@@ -107,6 +107,7 @@ pub(crate) fn flow(stage: &Stage, port: u16) -> Result<FlowSpec> {
         send_from: (stage.address(Place::Vizard, Place::Agent)?, port).into(),
         send_to: (agent, port).into(),
         follow_learned: false,
+        rtcp_apart: false,
         dscp: 46,
     })
 }

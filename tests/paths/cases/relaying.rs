@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::namespace::ip;
-use vizard::engine::flow::Content;
+use vizard::engine::flow::{Content, FlowStats};
 use vizard::engine::ids::LegName;
 
 use crate::rig::{Family, Rig, Side, assert_silent, far, flow, ours, receive, receive_within, rtcp, rtp};
@@ -46,6 +46,42 @@ pub(crate) fn rtcp_beside_rtp(rig: &mut Rig) {
     call.customer.send_to(&rtcp(), call.there.local).unwrap();
     assert_eq!(receive(&call.agent), (call.there.send_from, rtcp()));
     rig.refused(&call.customer, &call.there, &rtp(0, 1), "not-rtcp");
+}
+
+/// The customer sends RTCP beside RTP and the agent wants it on a port of its own:
+/// there it goes, and what comes back from there comes beside RTP.
+pub(crate) fn rtcp_apart_on_one_side(rig: &mut Rig) {
+    for (customer, agent) in [(Family::V4, Family::V4), (Family::V6, Family::V4)] {
+        let mut call = rig.call(customer, agent);
+        let next = |mut address: SocketAddr| {
+            address.set_port(address.port() + 1);
+            address
+        };
+        let reports = rig.socket(Side::Agent, next(call.there.send_to));
+        call.there.content.rtcp = true;
+        call.there.rtcp_apart = true;
+        let mut out = call.there.clone();
+        (out.local, out.send_from) = (next(out.local), next(out.send_from));
+        (out.send_to, out.content, out.rtcp_apart) = (next(out.send_to), Content::nothing(), false);
+        let mut back = call.back.clone();
+        (back.local, back.content) = (next(back.local), Content::rtcp());
+        for flow in [&out, &call.there, &back] {
+            rig.put(flow);
+        }
+        for number in 0..10 {
+            call.customer.send_to(&rtp(0, number), call.there.local).unwrap();
+            call.customer.send_to(&rtcp(), call.there.local).unwrap();
+            assert_eq!(receive(&call.agent), (call.there.send_from, rtp(0, number)));
+            assert_eq!(receive(&reports), (out.send_from, rtcp()));
+            reports.send_to(&rtcp(), back.local).unwrap();
+            assert_eq!(receive(&call.customer), (call.there.local, rtcp()));
+        }
+        rig.settles("the count", || rig.stats(&call.there).forwarded.packets == 20);
+        assert_eq!((rig.stats(&back).forwarded.packets, rig.stats(&out)), (10, FlowStats::default()));
+        for flow in [&call.there, &call.back, &out, &back] {
+            rig.datapath.remove(flow.local);
+        }
+    }
 }
 
 pub(crate) fn turning_round_on_one_interface(rig: &mut Rig) {

@@ -11,23 +11,23 @@ use relay_ebpf::verdict::Verdict;
 use crate::datapath::classes;
 use crate::engine::flow::{Content, FlowSpec};
 
-/// Whether a flow that has `learned` this source so far takes a packet from
-/// `source`; the error is the reason why not.
+/// The class of a packet from `source`, where a flow that has `learned` this
+/// source so far takes it; the error is the reason why not.
 pub(super) fn accept(
     flow: &FlowSpec,
     learned: Option<SocketAddr>,
     source: SocketAddr,
     payload: &[u8],
-) -> Result<(), Verdict> {
+) -> Result<Class, Verdict> {
     let class = content(&flow.content, payload)?;
     let allowed = flow.source.allowed.contains(&source.ip());
     if class == Class::Stun {
         return Err(if allowed { Verdict::LocalStun } else { Verdict::SourceNotAllowed });
     }
     match learned {
-        Some(learned) if learned == source => Ok(()),
+        Some(learned) if learned == source => Ok(class),
         Some(_) => Err(Verdict::WrongSource),
-        None if allowed => Ok(()),
+        None if allowed => Ok(class),
         None => Err(Verdict::SourceNotAllowed),
     }
 }
@@ -65,10 +65,10 @@ mod tests {
         let (near, far) = (at("127.0.0.9:7000"), at("198.51.100.1:7000"));
         let locked = Some(near);
         for (flow, learned, source, payload, verdict) in [
-            (&audio, None, near, rtp(0), Ok(())),
-            (&audio, None, near, rtp(128), Ok(())), // the marker bit
-            (&audio, locked, near, rtp(0), Ok(())),
-            (&control, None, near, rtcp(), Ok(())),
+            (&audio, None, near, rtp(0), Ok(Class::Rtp)),
+            (&audio, None, near, rtp(128), Ok(Class::Rtp)), // the marker bit
+            (&audio, locked, near, rtp(0), Ok(Class::Rtp)),
+            (&control, None, near, rtcp(), Ok(Class::Rtcp)),
             (&audio, None, far, rtp(0)[..11].to_vec(), Err(Verdict::TooShort)),
             (&audio, None, far, Vec::new(), Err(Verdict::TooShort)),
             (&control, None, far, rtcp()[..7].to_vec(), Err(Verdict::TooShort)),

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
@@ -63,8 +64,8 @@ impl Relay {
 
     pub(super) fn tap(&self, flow: Tapped, sink: Option<TapSink>) {
         let mut table = self.table();
-        let port = table.key(flow.local).ok().and_then(|key| table.port_mut(key));
-        if let Some(tapped) = port.and_then(|port| port.flow.as_mut()) {
+        let port = table.key(flow.local).ok().and_then(|key| table.flow_mut(key));
+        if let Some(tapped) = port {
             tapped.tap = sink.map(|sink| (flow, sink));
         }
     }
@@ -145,21 +146,21 @@ impl Relay {
 
 /// Decides on one packet and sends it on.
 fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) -> Verdict {
-    let Some(flow) = table.port_mut(key).and_then(|port| port.flow.as_mut()) else {
-        return Verdict::NoFlow;
+    let Some(flow) = table.flow_mut(key) else { return Verdict::NoFlow };
+    let class = match check::accept(&flow.spec, flow.learned, source, payload) {
+        Ok(class) => class,
+        Err(Verdict::LocalStun) => return Verdict::LocalStun,
+        Err(verdict) => return refused(table, key, verdict),
     };
-    if let Err(verdict) = check::accept(&flow.spec, flow.learned, source, payload) {
-        if verdict != Verdict::LocalStun {
-            flow.refused_packets += 1;
-        }
-        return verdict;
-    }
     flow.learned = Some(source);
+    let apart = class == Class::Rtcp && flow.spec.rtcp_apart;
     if let Some((tapped, sink)) = &flow.tap {
         let (at, length, payload) = (wall(), payload.len(), payload.to_vec());
         sink.give(Copied { flow: *tapped, at, source, length, payload });
     }
-    let (exit, follow, signalled) = (flow.exit, flow.spec.follow_learned, flow.spec.send_to);
+    let leaving = table.port(if apart { key.next() } else { key }).and_then(|port| port.flow.as_ref());
+    let Some(leaving) = leaving else { return refused(table, key, Verdict::FlowChanging) };
+    let (exit, follow, signalled) = (leaving.exit, leaving.spec.follow_learned, leaving.spec.send_to);
     let way_out = table.port(exit);
     let learned = way_out.and_then(|port| port.flow.as_ref()).and_then(|opposite| opposite.learned);
     let to = learned.filter(|_| follow).unwrap_or(signalled);
@@ -168,12 +169,20 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) ->
         Some(Err(error)) => return not_sent(&error),
         None => return Verdict::NoDevice,
     }
-    if let Some(flow) = table.port_mut(key).and_then(|port| port.flow.as_mut()) {
+    if let Some(flow) = table.flow_mut(key) {
         flow.forwarded.packets += 1;
         flow.forwarded.bytes += payload.len() as u64;
     }
     // With one address on both sides it leaves where it came in.
     if key.same_address(exit) { Verdict::Transmitted } else { Verdict::Redirected }
+}
+
+/// Counts a packet that a flow refuses.
+fn refused(table: &mut Table, key: PortKey, verdict: Verdict) -> Verdict {
+    if let Some(flow) = table.flow_mut(key) {
+        flow.refused_packets += 1;
+    }
+    verdict
 }
 
 /// The verdict that the kernel's tables would have led to.

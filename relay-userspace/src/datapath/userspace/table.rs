@@ -26,6 +26,11 @@ impl PortKey {
         self.0 >> 16 == other.0 >> 16
     }
 
+    /// The port after this one.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// As epoll carries it.
     pub(super) fn to_token(self) -> u64 {
         u64::from(self.0)
@@ -99,8 +104,9 @@ impl Table {
         self.ports.get(&key)
     }
 
-    pub(super) fn port_mut(&mut self, key: PortKey) -> Option<&mut Port> {
-        self.ports.get_mut(&key)
+    /// The flow that arrives at a port.
+    pub(super) fn flow_mut(&mut self, key: PortKey) -> Option<&mut Flow> {
+        self.ports.get_mut(&key)?.flow.as_mut()
     }
 
     /// Creates or replaces a flow; on an error everything is as before.

@@ -19,6 +19,7 @@ pub(super) fn flow(local: &str, send_from: &str, send_to: &str) -> FlowSpec {
         send_from: send_from.parse().unwrap(),
         send_to: send_to.parse().unwrap(),
         follow_learned: false,
+        rtcp_apart: false,
         dscp: 46,
     }
 }

@@ -224,6 +224,7 @@ pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
     let family = if flow.send_to.is_ipv4() { Family::V4 } else { Family::V6 };
     let exit = Exit { family, from: end(flow.send_from), to: end(flow.send_to), hop };
     let body = Flow::new(content, Allowed { address, prefix }, exit).with_dscp(flow.dscp);
+    let body = if flow.rtcp_apart { body.rtcp_apart() } else { body };
     opposite.map_or(body, |opposite| body.following(opposite))
 }
 

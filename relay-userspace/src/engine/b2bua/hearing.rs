@@ -4,9 +4,8 @@
 //! One silent side is reported and recorded; when nobody is heard for long, the
 //! far ends have gone without saying so, and the call is ended, or it would be
 //! paid for until its longest permitted length. Emergency calls are never ended
-//! for silence: somebody may be hiding. Nor does the journal keep who is on hold,
-//! so a call that outlived a restart is not judged until its far ends agree on
-//! something again.
+//! for silence: somebody may be hiding. A call that outlived a restart is listened to
+//! from then on; the journal keeps who is on hold, and who was not heard before.
 
 use std::net::SocketAddr;
 
@@ -46,6 +45,7 @@ impl Call {
                 Finding::OneWay(leg) => {
                     context.count(Counter::OneWay);
                     context.event(Event::OneWayAudio { session: self.id, leg });
+                    self.changed(context);
                 }
                 Finding::Dead if self.facts.emergency => {}
                 Finding::Dead => {

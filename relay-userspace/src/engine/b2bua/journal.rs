@@ -118,6 +118,7 @@ impl Call {
             codec: self.media.codec(),
             path: self.path,
             received: [received.a, received.b].map(|received| (received.traffic, received.quality)),
+            one_way: [self.media.one_way().a, self.media.one_way().b],
             unacknowledged: self.unacknowledged(),
             release: self.release.clone(),
         }

@@ -15,7 +15,7 @@ use crate::engine::egress::{Leak, Secrets};
 use crate::engine::ids::LegName;
 use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::sip::dialog::{Dialog, DialogId, Initiator};
-use crate::engine::sip::sdp::{Description, Origin};
+use crate::engine::sip::sdp::{Anchor, Description, Origin};
 use crate::engine::sip::transaction::ClientKey;
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
@@ -224,7 +224,7 @@ impl Speech {
     pub(super) fn say(
         &mut self,
         description: &Description,
-        anchors: &[Option<SocketAddr>],
+        anchors: &[Option<Anchor>],
         offer: Option<&Description>,
     ) -> Vec<u8> {
         let mut text = description.write(self.origin, anchors, offer);

@@ -108,7 +108,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         id: session,
         facts,
         legs,
-        media: media.with_past(record.received, record.codec),
+        media: media.with_past(record.received, record.one_way, record.codec),
         path: record.path,
         exchange: None,
         resending: None,
@@ -277,6 +277,7 @@ impl Call {
     fn go_on(&mut self, context: &mut Context) {
         let flows: Vec<Output> = self.media.flows().map(|flow| Output::PutFlow(flow.spec.clone())).collect();
         self.carry(context, flows);
+        self.begin_listening(context);
         if let Some(answer) = self.legs[self.facts.caller].answer {
             let talked = context.now.wall.saturating_since(answer);
             let left = context.config.sip.max_call.saturating_sub(talked);

@@ -11,7 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Finding, MediaSession, StreamPorts};
+use super::stream::StreamPorts;
+use super::{Finding, MediaSession};
 use crate::engine::by_leg::ByLeg;
 use crate::engine::config::Patience;
 use crate::engine::flow::FlowStats;
@@ -27,9 +28,11 @@ impl MediaSession {
         self.watch.settled(now, talking);
     }
 
-    /// Asks the datapath for every count.
+    /// Asks the datapath for the count of every flow that takes anything.
     pub(crate) fn look(&self) -> Vec<Output> {
-        self.flows.keys().map(|&local| Output::ReadFlow(local)).collect()
+        let counting = self.flows.values().map(|carried| &carried.spec);
+        let counting = counting.filter(|spec| !spec.content.is_nothing());
+        counting.map(|spec| Output::ReadFlow(spec.local)).collect()
     }
 
     /// Takes the count of a flow. Returns what the datapath must do when the

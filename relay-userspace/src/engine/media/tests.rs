@@ -1,13 +1,18 @@
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::engine::config::{MediaAddress, Patience, Permissions};
-use crate::engine::sip::sdp::Rules;
+use crate::engine::config::{Media, MediaAddress, Patience, Permissions};
+use crate::engine::flow::{Content, PayloadTypes};
+use crate::engine::ids::LegName;
+use crate::engine::sip::sdp::{Description, Rules};
+use crate::engine::time::Instant;
 
 fn media() -> Media {
     let address = |last| MediaAddress {
@@ -88,8 +93,8 @@ fn a_stream_is_four_flows_between_the_two_far_ends() {
     let outputs = world.agree(LegName::A, &offer, &answer);
     let flows = puts(&outputs);
     assert_eq!((flows.len(), outputs.len()), (4, 4));
-    let a = world.session.anchors(LegName::A, &world.media)[0].unwrap();
-    let b = world.session.anchors(LegName::B, &world.media)[0].unwrap();
+    let a = world.session.anchors(LegName::A, &world.media)[0].unwrap().address;
+    let b = world.session.anchors(LegName::B, &world.media)[0].unwrap().address;
     assert_eq!((a.ip(), b.ip()), (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])));
     let local_a = SocketAddr::new(IpAddr::from([10, 0, 0, 1]), a.port());
     let local_b = SocketAddr::new(IpAddr::from([10, 0, 0, 2]), b.port());
@@ -156,8 +161,56 @@ fn rtcp_shares_the_port_of_rtp_where_both_say_so() {
     assert!(flows.iter().all(|flow| flow.content.has_rtp() && flow.content.rtcp));
     assert_eq!(world.session.codec(), Some(Encoding::named("PCMA")));
 
-    world.agree(LegName::A, &offer, &plain);
-    assert_eq!(world.session.flows().count(), 4, "an answer without it takes it back");
+    let unshared = describe("198.51.100.1", &[6000]);
+    world.agree(LegName::A, &unshared, &plain);
+    assert_eq!(world.session.flows().count(), 4, "who does not say it again takes it back");
+    assert!(world.session.flows().all(|flow| flow.spec.content.has_rtp() != flow.spec.content.rtcp));
+}
+
+#[test]
+fn one_side_shares_a_port_and_the_other_one_does_not() {
+    for sharing in [LegName::A, LegName::B] {
+        let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+        let (shared, plain) = (describe_mux("198.51.100.1", 6000), describe("198.51.100.2", &[7000]));
+        world.offer(&shared).unwrap();
+        world.agree(sharing, &shared, &plain);
+        let flow = |leg: LegName, local: fn(PortPair) -> SocketAddr| {
+            let stream = world.session.streams[0].as_ref().unwrap();
+            let local = local(stream.pairs[leg]);
+            world.session.flows().find(|flow| flow.spec.local == local).unwrap().spec.clone()
+        };
+        let (here, there) = (sharing, sharing.other());
+        let ours = |leg: LegName| world.session.streams[0].as_ref().unwrap().pairs[leg];
+
+        let both = flow(here, PortPair::rtp);
+        assert!(both.content.has_rtp() && both.content.rtcp && both.rtcp_apart);
+        assert_eq!((both.send_from, both.send_to.port()), (ours(there).rtp(), 7000));
+        let exit = flow(here, PortPair::rtcp);
+        assert!(exit.content.is_nothing(), "{exit:?}");
+        assert_eq!((exit.send_from, exit.send_to.port()), (ours(there).rtcp(), 7001));
+
+        let rtp = flow(there, PortPair::rtp);
+        assert!(rtp.content.has_rtp() && !rtp.content.rtcp && !rtp.rtcp_apart);
+        assert_eq!((rtp.send_from, rtp.send_to.port()), (ours(here).rtp(), 6000));
+        let rtcp = flow(there, PortPair::rtcp);
+        assert_eq!((rtcp.content, rtcp.rtcp_apart), (Content::rtcp(), false));
+        assert_eq!((rtcp.send_from, rtcp.send_to.port()), (ours(here).rtp(), 6000));
+
+        let shares = |leg| world.session.anchors(leg, &world.media)[0].unwrap().shares;
+        assert_eq!((shares(here), shares(there)), (true, false));
+        // It is offered again to who has it, though the other one does not; an
+        // answer that accepts what was not offered accepts nothing.
+        let outputs = world.agree(there, &plain, &shared);
+        assert_eq!(outputs, [], "nothing changed");
+    }
+}
+
+#[test]
+fn an_answer_accepts_no_shared_port_that_was_not_offered() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let (plain, shared) = (describe("198.51.100.1", &[6000]), describe_mux("198.51.100.2", 7000));
+    world.offer(&plain).unwrap();
+    world.agree(LegName::A, &plain, &shared);
     assert!(world.session.flows().all(|flow| flow.spec.content.has_rtp() != flow.spec.content.rtcp));
 }
 

@@ -51,6 +51,11 @@ pub(crate) enum Finding {
 }
 
 impl Watch {
+    /// Of a call in which these far ends have not been heard at some time.
+    pub(super) fn after(one_way: ByLeg<bool>) -> Self {
+        Self { one_way, ..Self::default() }
+    }
+
     /// The description has changed, or the call is answered: whoever has to
     /// speak has only now to begin. `talking` says whether both sides have to.
     pub(super) fn settled(&mut self, now: Instant, talking: bool) {

@@ -115,6 +115,26 @@ pub(crate) struct Relayed {
     attributes: Lines,
 }
 
+impl Relayed {
+    /// Whether our offer of it lets RTCP share the port of RTP.
+    fn offers_mux(&self, to: Anchor) -> bool {
+        self.mux || (to.shares && !self.is_dtls())
+    }
+
+    /// Whether our answer with it to `offer` does: that is between that far end and
+    /// us, but for DTLS, whose associations are between the far ends.
+    fn answers_mux(&self, offer: &StreamContent) -> bool {
+        offer.allows_mux() && (self.mux || !self.is_dtls())
+    }
+
+    const fn is_dtls(&self) -> bool {
+        match self.transport {
+            Transport::Srtp { dtls } => dtls,
+            Transport::Rtp => false,
+        }
+    }
+}
+
 /// The allow-listed attributes, each a line with its end. Keys may be among them.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Lines(String);
@@ -173,12 +193,30 @@ impl Direction {
             .find(|direction| direction.as_str() == attribute)
     }
 
+    /// Who sends when the describing side does so, or not, and wants to receive,
+    /// or not.
+    pub(crate) const fn of(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    /// Whether the describing side sends.
+    pub(crate) const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// Whether it wants to receive.
+    pub(crate) const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
     /// The same without receiving: what the unspecified address means.
     const fn without_receiving(self) -> Self {
-        match self {
-            Self::SendRecv | Self::SendOnly => Self::SendOnly,
-            Self::RecvOnly | Self::Inactive => Self::Inactive,
-        }
+        Self::of(self.sends(), false)
     }
 }
 
@@ -230,15 +268,13 @@ impl Description {
     /// Writes the description as ours: with our address for the sections that
     /// have one in `anchors` (by position), and port zero for the others.
     /// `offer` is what is being answered: the answer gets as many sections, and
-    /// a refused one repeats its line.
-    pub(crate) fn write(
-        &self,
-        origin: Origin,
-        anchors: &[Option<SocketAddr>],
-        offer: Option<&Self>,
-    ) -> String {
+    /// a refused one repeats its line. Whether RTCP shares the port of RTP is
+    /// between this far end and us: an answer agrees to what was offered, an offer
+    /// makes it to whoever does so already.
+    pub(crate) fn write(&self, origin: Origin, anchors: &[Option<Anchor>], offer: Option<&Self>) -> String {
         let mut body = String::with_capacity(512);
-        let our_address = anchors.iter().flatten().next().map_or(origin.address, SocketAddr::ip);
+        let our_address =
+            anchors.iter().flatten().next().map_or(origin.address, |anchor| anchor.address.ip());
         put(
             &mut body,
             format_args!(
@@ -255,12 +291,16 @@ impl Description {
             if let (Some(Stream { content: StreamContent::Relayed(relayed), line }), Some(anchor)) =
                 (self.streams.get(index), anchor)
             {
-                line.write(&mut body, anchor.port());
-                if anchor.ip() != our_address {
-                    put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.ip())));
+                line.write(&mut body, anchor.address.port());
+                if anchor.address.ip() != our_address {
+                    put(&mut body, format_args!("c=IN {}\r\n", Connection(anchor.address.ip())));
                 }
                 put(&mut body, format_args!("{}a={}\r\n", relayed.attributes.0, relayed.direction.as_str()));
-                if relayed.mux && counterpart.content.allows_mux() {
+                let shares = match offer {
+                    Some(_) => relayed.answers_mux(&counterpart.content),
+                    None => relayed.offers_mux(anchor),
+                };
+                if shares {
                     body.push_str("a=rtcp-mux\r\n");
                 }
             } else {
@@ -269,6 +309,15 @@ impl Description {
         }
         body
     }
+}
+
+/// Where we want the media of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Our address and port of RTP, as the far end is to see it; RTCP is one above.
+    pub(crate) address: SocketAddr,
+    /// Whether the far end shares that port for RTCP now.
+    pub(crate) shares: bool,
 }
 
 /// The `o=` line of one leg (RFC 4566 section 5.2).

@@ -2,7 +2,8 @@
 //!
 //! The richest record there is, and the most often written one: addresses are
 //! bytes, not text, and nothing stands here twice. The second version adds how
-//! streams travel.
+//! streams travel, who sends and who does not, whether each side shares a port, and
+//! who was not heard.
 
 use std::net::SocketAddr;
 
@@ -40,9 +41,19 @@ pub(in crate::store) struct CallV1 {
     release: Option<(SideV1, String, Option<u16>)>,
 }
 
-/// What came before, and what more there is to say of each stream that there is.
+/// What came before, what more there is to say of each stream that there is, and
+/// which far ends were not heard for a while.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store) struct CallV2(CallV1, Vec<TransportV2>);
+pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2]);
+
+/// What the second version adds to a stream, whose `mux` before was that of A.
+#[derive(Serialize, Deserialize)]
+struct StreamV2 {
+    transport: TransportV2,
+    mux_b: MuxV1,
+    /// Whether each end sends, and whether it wants to receive.
+    directions: [Option<(bool, bool)>; 2],
+}
 
 #[derive(Serialize, Deserialize)]
 enum TransportV2 {
@@ -154,14 +165,19 @@ impl Stored for CallRecord {
 
     fn to_shape(&self) -> CallV2 {
         let streams = self.streams.iter().flatten();
-        CallV2(to_v1(self), streams.map(|stream| stream.transport.into()).collect())
+        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way)
     }
 
-    fn from_shape(CallV2(call, transports): CallV2) -> Result<Self, String> {
-        let mut call = from_v1(call)?;
-        let streams = call.streams.iter_mut().flatten();
-        for (stream, transport) in streams.zip(transports) {
-            stream.transport = transport.into();
+    fn from_shape(CallV2(call, added, one_way): CallV2) -> Result<Self, String> {
+        let mut call = Self { one_way, ..from_v1(call)? };
+        for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
+            stream.transport = added.transport.into();
+            stream.mux[1] = from_mux(&added.mux_b);
+            for (end, direction) in stream.ends.iter_mut().zip(added.directions) {
+                if let (Some(end), Some(direction)) = (end, direction) {
+                    (end.sends, end.receives) = direction;
+                }
+            }
         }
         Ok(call)
     }
@@ -233,6 +249,7 @@ fn from_v1(record: CallV1) -> Result<CallRecord, String> {
             let quality = Quality { expected, lost, reordered, jitter_us, ..Quality::default() };
             (Traffic { packets, bytes }, quality)
         }),
+        one_way: [false; 2],
         unacknowledged: record.unacknowledged.map(unacknowledged).transpose()?,
         release: record.release.map(release).transpose()?,
     })
@@ -334,12 +351,32 @@ fn to_stream(stream: &StreamRecord) -> StreamV1 {
         ends: stream.ends.map(|known| known.map(end)),
         codec: stream.codec.as_str().to_owned(),
         clock_rate: stream.clock_rate,
-        mux: match stream.mux {
-            Mux::No => MuxV1::No,
-            Mux::Offered => MuxV1::Offered,
-            Mux::Agreed => MuxV1::Agreed,
-        },
+        mux: to_mux(stream.mux[0]),
         audio: stream.audio,
+    }
+}
+
+fn to_added(stream: &StreamRecord) -> StreamV2 {
+    StreamV2 {
+        transport: stream.transport.into(),
+        mux_b: to_mux(stream.mux[1]),
+        directions: stream.ends.map(|end| end.map(|end| (end.sends, end.receives))),
+    }
+}
+
+const fn to_mux(mux: Mux) -> MuxV1 {
+    match mux {
+        Mux::No => MuxV1::No,
+        Mux::Offered => MuxV1::Offered,
+        Mux::Agreed => MuxV1::Agreed,
+    }
+}
+
+const fn from_mux(mux: &MuxV1) -> Mux {
+    match mux {
+        MuxV1::No => Mux::No,
+        MuxV1::Offered => Mux::Offered,
+        MuxV1::Agreed => Mux::Agreed,
     }
 }
 
@@ -349,6 +386,9 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
         allowed: end.allowed,
         generation: end.generation,
         payload_types: PayloadTypes::from_bits(end.payload_types),
+        // Who does not say so is not expected to speak.
+        sends: false,
+        receives: false,
     };
     StreamRecord {
         ports: stream.ports,
@@ -356,11 +396,80 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
         codec: Encoding::named(&stream.codec),
         clock_rate: stream.clock_rate,
         transport: Transport::Rtp,
-        mux: match stream.mux {
-            MuxV1::No => Mux::No,
-            MuxV1::Offered => Mux::Offered,
-            MuxV1::Agreed => Mux::Agreed,
-        },
+        mux: [from_mux(&stream.mux); 2],
         audio: stream.audio,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ids::LegName;
+
+    /// A call that is held, on sides that differ in everything.
+    fn held() -> CallRecord {
+        let end = |sends, receives| EndRecord {
+            far: None,
+            allowed: "192.0.2.0/24".parse().unwrap(),
+            generation: 1,
+            payload_types: PayloadTypes::from_iter([0]),
+            sends,
+            receives,
+        };
+        let leg = LegRecord {
+            trunk: "t".into(),
+            direction: Direction::Inbound,
+            proxy: None,
+            remote: String::new(),
+            remote_country: None,
+            start: time(0),
+            answer: None,
+            end: None,
+            status: None,
+            dialog: None,
+        };
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let stream = StreamRecord {
+            ports: [at(4000), at(4002)],
+            ends: [Some(end(true, false)), Some(end(false, true))],
+            codec: Encoding::named("PCMU"),
+            clock_rate: 8000,
+            transport: Transport::Srtp { dtls: false },
+            mux: [Mux::Agreed, Mux::No],
+            audio: true,
+        };
+        CallRecord {
+            session: SessionId::from_bits(1),
+            binding: None,
+            tenant: String::new(),
+            project: String::new(),
+            caller: LegName::A,
+            emergency: false,
+            legs: [leg.clone(), leg],
+            streams: vec![None, Some(stream)],
+            codec: None,
+            path: None,
+            received: Default::default(),
+            one_way: [false, true],
+            unacknowledged: None,
+            release: None,
+        }
+    }
+
+    #[test]
+    fn who_is_held_and_who_was_not_heard_comes_back() {
+        let call = held();
+        assert_eq!(CallRecord::from_shape(call.to_shape()), Ok(call));
+    }
+
+    #[test]
+    fn of_a_call_of_the_first_version_nobody_is_expected_to_speak() {
+        let CallV2(first, ..) = held().to_shape();
+        let bytes = postcard::to_extend(&first, vec![1]).unwrap();
+        let call: CallRecord = super::super::decode(&bytes).unwrap();
+        let Some(stream) = call.streams[1] else { panic!("a stream") };
+        assert!(stream.ends.iter().flatten().all(|end| !end.sends && !end.receives));
+        assert_eq!((stream.mux, call.one_way), ([Mux::Agreed; 2], [false; 2]));
+        assert_eq!(stream.ends[0].unwrap().generation, 1);
     }
 }

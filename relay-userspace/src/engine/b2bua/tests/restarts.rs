@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::changes::{hang_up, reinvite, version};
-use super::far_end::{FarEnd, sdp};
+use super::far_end::{FarEnd, sdp, sdp_with};
 use super::setup::{A, B, ringing, talking};
 use super::world::{World, config};
 use crate::engine::cdr::{Cause, ReleaseSide, Traffic};
@@ -39,6 +39,48 @@ fn a_call_goes_on_after_a_restart_and_is_recorded_whole() {
             assert_eq!(world.cdr(A).sent, world.cdr(B).received);
         }
     }
+}
+
+#[test]
+fn a_call_on_hold_is_still_on_hold_after_a_restart() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        let (mut from, to) = talking(&mut world, A);
+        let (hold, held) = (sdp_with(A, 6000, "a=sendonly\r\n"), sdp_with(B, 7000, "a=recvonly\r\n"));
+        reinvite(&mut world, &mut from, &to, &hold, &held);
+        world.pass(JOURNALED);
+        if restarts {
+            world.restart();
+        }
+        world.silent = vec![A, B];
+        world.pass(Duration::from_mins(30));
+        assert_eq!(world.engine.calls_in_progress(), 1, "silence is what was agreed on");
+        reinvite(&mut world, &mut from, &to, &sdp(A, 6000), &sdp(B, 7000));
+        world.pass(Duration::from_mins(6));
+        assert_eq!(world.cdr(A).release.cause, Cause::MediaTimeout);
+    }
+}
+
+#[test]
+fn silence_is_noticed_after_a_restart_and_remembered_over_one() {
+    let mut world = World::new();
+    let (mut from, to) = talking(&mut world, A);
+    world.silent = vec![B];
+    world.pass(Duration::from_mins(1));
+    world.silent.clear();
+    world.pass(Duration::from_secs(10));
+    world.restart();
+    world.pass(Duration::from_mins(1));
+    hang_up(&mut world, &mut from, &to);
+    assert!(world.cdr(B).media.one_way && !world.cdr(A).media.one_way, "it was so before the restart");
+
+    let mut world = World::new();
+    talking(&mut world, A);
+    world.pass(JOURNALED);
+    world.restart();
+    world.silent = vec![A, B];
+    world.pass(Duration::from_mins(6));
+    assert_eq!(world.cdr(A).release.cause, Cause::MediaTimeout);
 }
 
 #[test]

@@ -33,6 +33,10 @@ const OFFER: &str = "v=0\r\n\
     m=image 49172 udptl t38\r\n\
     m=audio 49174 RTP/SAVP 0\r\n";
 
+fn anchor(address: &str) -> Anchor {
+    Anchor { address: address.parse().unwrap(), shares: false }
+}
+
 fn ours(version: u64) -> Origin {
     Origin { id: 7, version, address: IpAddr::from([192, 0, 2, 1]) }
 }
@@ -51,7 +55,7 @@ fn rtp(stream: &Stream) -> &Relayed {
 #[test]
 fn only_what_the_allow_list_names_is_written_again() {
     let offer = parse(OFFER).unwrap();
-    let anchors = [Some("192.0.2.9:40000".parse().unwrap()), None, None];
+    let anchors = [Some(anchor("192.0.2.9:40000")), None, None];
     assert_eq!(
         offer.write(ours(3), &anchors, None),
         "v=0\r\n\
@@ -95,27 +99,31 @@ fn addresses_come_from_the_section_the_session_and_a_rtcp() {
     assert_eq!(rtp(&description.streams[0]).far.unwrap().rtp, "192.0.2.7:5000".parse().unwrap());
     assert_eq!(rtp(&description.streams[0]).far.unwrap().rtcp, "192.0.2.8:6001".parse().unwrap());
     assert_eq!(rtp(&description.streams[1]).far.unwrap().rtcp, "[2001:db8::1]:7001".parse().unwrap());
-    let anchors = [Some("192.0.2.1:40000".parse().unwrap()), Some("[2001:db8::9]:40002".parse().unwrap())];
+    let anchors = [Some(anchor("192.0.2.1:40000")), Some(anchor("[2001:db8::9]:40002"))];
     let written = description.write(ours(0), &anchors, None);
     assert!(written.contains("m=video 40002 RTP/AVP 96\r\nc=IN IP6 2001:db8::9\r\n"), "{written}");
 }
 
 #[test]
-fn an_answer_shares_a_port_with_rtcp_only_if_it_was_offered() {
+fn each_side_shares_a_port_with_rtcp_by_itself() {
     let describe = |mux: &str| {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n{mux}");
         parse(&text).unwrap()
     };
     let (with, without) = (describe("a=rtcp-mux\r\n"), describe(""));
-    let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
-    for (offer, answer, shares) in [
-        (&with, &with, true),
-        (&with, &without, false),
-        (&without, &with, false),
-        (&without, &without, false),
-    ] {
+    let anchors = [Some(anchor("192.0.2.9:40000"))];
+    for (offer, answer, shares) in
+        [(&with, &with, true), (&with, &without, true), (&without, &with, false), (&without, &without, false)]
+    {
         let written = answer.write(ours(0), &anchors, Some(offer));
         assert_eq!(written.contains("a=rtcp-mux\r\n"), shares, "{written}");
+    }
+    for (offer, does, offered) in
+        [(&with, false, true), (&with, true, true), (&without, false, false), (&without, true, true)]
+    {
+        let anchors = anchors.map(|anchor| anchor.map(|anchor| Anchor { shares: does, ..anchor }));
+        let written = offer.write(ours(0), &anchors, None);
+        assert_eq!(written.contains("a=rtcp-mux\r\n"), offered, "{written}");
     }
 }
 
@@ -135,7 +143,7 @@ fn crossing(text: &str, encryption: Encryption) -> Option<String> {
         "{text}"
     );
     description.is_relayable().then(|| {
-        let written = description.write(ours(0), &[Some("192.0.2.9:40000".parse().unwrap())], None);
+        let written = description.write(ours(0), &[Some(anchor("192.0.2.9:40000"))], None);
         written.split_once("m=").unwrap().1.to_owned()
     })
 }
@@ -218,7 +226,7 @@ fn early_feedback_crosses_in_words_that_are_known() {
         [("RTP/AVPF", &["* nack pli", "96 ccm fir", "96 trr-int 100"][..]), ("RTP/AVP", &[])]
     {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\n{}", section.replace("PROTOCOL", protocol));
-        let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
+        let anchors = [Some(anchor("192.0.2.9:40000"))];
         let written = parse(&text).unwrap().write(ours(0), &anchors, None);
         let found: Vec<&str> = written.lines().filter_map(|line| line.strip_prefix("a=rtcp-fb:")).collect();
         assert_eq!(found, kept, "{written}");
@@ -263,7 +271,7 @@ fn the_unspecified_address_is_hold() {
 fn an_answer_has_the_sections_of_its_offer() {
     let offer = parse(OFFER).unwrap();
     let text = "v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\n";
-    let anchors = [Some("192.0.2.9:40000".parse().unwrap())];
+    let anchors = [Some(anchor("192.0.2.9:40000"))];
     let written = parse(text).unwrap().write(ours(0), &anchors, Some(&offer));
     let sections: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(sections, ["m=audio 40000 RTP/AVP 0", "m=image 0 udptl t38", "m=audio 0 RTP/SAVP 0"]);
@@ -343,10 +351,13 @@ proptest! {
         let text = format!("v=0\r\nc=IN IP4 10.9.9.9\r\n{}\r\n", lines.join("\r\n"));
         let parse = |text: &str| Description::parse(text.as_bytes(), Rules { encryption });
         let Ok(description) = parse(&text) else { return Ok(()) };
-        let anchors: Vec<Option<SocketAddr>> = anchored
+        let anchors: Vec<Option<Anchor>> = anchored
             .iter()
             .enumerate()
-            .map(|(i, yes)| yes.then(|| SocketAddr::from(([192, 0, 2, 1], 40_000 + 2 * u16::try_from(i).unwrap()))))
+            .map(|(i, yes)| {
+                let address = SocketAddr::from(([192, 0, 2, 1], 40_000 + 2 * u16::try_from(i).unwrap()));
+                yes.then_some(Anchor { address, shares: false })
+            })
             .collect();
         let written = description.write(ours(1), &anchors, None);
         for leak in ["SECRET", "10.9.9.9", "10.1.2.3", "2001:db8::7", "14155550100"] {
@@ -356,7 +367,7 @@ proptest! {
         let again = parse(&written).unwrap();
         prop_assert_eq!(again.streams.len(), description.streams.len());
         // Written once more from what was read, nothing is lost: the allow-list is stable.
-        let stable: Vec<Option<SocketAddr>> = again
+        let stable: Vec<Option<Anchor>> = again
             .streams
             .iter()
             .zip(&anchors)

@@ -1,0 +1,112 @@
+//! One stream of a call: our ports on either side, and its far ends as they were
+//! last agreed on.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::PortPair;
+use crate::engine::by_leg::ByLeg;
+use crate::engine::call_record::{EndRecord, Mux, StreamRecord};
+use crate::engine::flow::{PayloadTypes, Transport};
+use crate::engine::sip::sdp::{Codec, Direction, FarEnd};
+
+/// The ports of one stream, and where its far ends are.
+#[derive(Clone, Debug)]
+pub(super) struct StreamPorts {
+    pub(super) pairs: ByLeg<PortPair>,
+    pub(super) ends: ByLeg<Option<End>>,
+    /// The ranges of flows whose time to be learned is over.
+    pub(super) closed: BTreeMap<SocketAddr, IpNet>,
+    /// Where their RTP was learned from, when it was last looked at.
+    pub(super) learned: ByLeg<Option<IpAddr>>,
+    /// Whether RTCP shares the port of RTP, on each side by itself: one far end
+    /// may have it so and the other not.
+    pub(super) mux: ByLeg<Mux>,
+    pub(super) agreement: Agreement,
+}
+
+/// What both far ends said, or the one of them that has spoken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreement {
+    pub(super) codec: Codec,
+    pub(super) transport: Transport,
+    pub(super) audio: bool,
+}
+
+/// A far end as last agreed on, or as it is expected before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Where it receives; unknown before it answers.
+    pub(super) far: Option<FarEnd>,
+    pub(super) allowed: IpNet,
+    pub(super) generation: u8,
+    pub(super) payload_types: PayloadTypes,
+    pub(super) direction: Direction,
+}
+
+impl StreamPorts {
+    /// Of a stream that was offered and not answered.
+    pub(super) fn new(pairs: ByLeg<PortPair>, agreement: Agreement) -> Self {
+        Self {
+            pairs,
+            ends: ByLeg::default(),
+            closed: BTreeMap::new(),
+            learned: ByLeg::default(),
+            mux: ByLeg { a: Mux::No, b: Mux::No },
+            agreement,
+        }
+    }
+
+    /// As the journal keeps it.
+    pub(super) fn record(&self) -> StreamRecord {
+        StreamRecord {
+            ports: [self.pairs.a.rtp(), self.pairs.b.rtp()],
+            ends: [self.ends.a, self.ends.b].map(|end| end.map(End::record)),
+            codec: self.agreement.codec.encoding,
+            clock_rate: self.agreement.codec.clock_rate,
+            transport: self.agreement.transport,
+            mux: [self.mux.a, self.mux.b],
+            audio: self.agreement.audio,
+        }
+    }
+
+    /// From the journal; `None` when its ports cannot be had again.
+    pub(super) fn restored(
+        record: &StreamRecord,
+        claim: &mut impl FnMut(SocketAddr) -> Option<PortPair>,
+    ) -> Option<Self> {
+        let [a, b] = record.ports.map(claim);
+        let codec = Codec { encoding: record.codec, clock_rate: record.clock_rate };
+        let mut stream = Self::new(
+            ByLeg { a: a?, b: b? },
+            Agreement { codec, transport: record.transport, audio: record.audio },
+        );
+        let [a, b] = record.ends.map(|end| end.map(End::restored));
+        stream.ends = ByLeg { a, b };
+        let [a, b] = record.mux;
+        stream.mux = ByLeg { a, b };
+        Some(stream)
+    }
+}
+
+impl End {
+    fn restored(record: EndRecord) -> Self {
+        let EndRecord { far, allowed, generation, payload_types, sends, receives } = record;
+        let far = far.map(|(rtp, rtcp)| FarEnd { rtp, rtcp });
+        Self { far, allowed, generation, payload_types, direction: Direction::of(sends, receives) }
+    }
+
+    fn record(self) -> EndRecord {
+        let Self { far, allowed, generation, payload_types, direction } = self;
+        EndRecord {
+            far: far.map(|far| (far.rtp, far.rtcp)),
+            allowed,
+            generation,
+            payload_types,
+            sends: direction.sends(),
+            receives: direction.receives(),
+        }
+    }
+}
