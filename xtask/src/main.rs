@@ -1,4 +1,4 @@
-//! Vizard's tasks: `cargo xtask setup|demo|test|e2e|bench|run`.
+//! Vizard's tasks: `cargo xtask setup|demo|test|e2e|vmtest|bench|run`.
 //!
 //! Every task first brings about what it needs (see [`setup`]), so a fresh
 //! clone on a machine with nothing but cargo can start with any of them.
@@ -12,6 +12,7 @@ mod setup;
 mod sh;
 mod test;
 mod ui;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Task {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Run the packet tests and masked calls on Debian's 6.1 kernel, in an emulated machine.
+    Vmtest(vm::Options),
     /// Measure: ns per packet, or masked calls per second.
     Bench(bench::Options),
     /// Build an optimised vizard and run it: `cargo xtask run -- --config configs/demo.toml`.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::E2e { filter } => test::end_to_end(filter.as_deref()),
+        Task::Vmtest(options) => vm::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Run { arguments } => run::run(&arguments),
     };

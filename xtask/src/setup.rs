@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::{sh, ui};
+use crate::{sh, ui, vm};
 
 /// Something that a task needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(crate) enum Need {
     Rivals,
     /// Looks at the order of system calls.
     Tracer,
+    /// Runs another kernel.
+    Emulator,
+    /// The oldest kernel that is tested.
+    OldKernel,
     /// Where BPF maps and links are pinned.
     BpfFilesystem,
 }
@@ -67,6 +71,8 @@ pub(crate) fn bring_about(needs: &[Need]) -> Result<()> {
             Need::Network => packages.extend(NETWORK),
             Need::Rivals => packages.extend(RIVALS),
             Need::Tracer => packages.extend(TRACER),
+            Need::Emulator => packages.extend(EMULATOR),
+            Need::OldKernel => ui::step("kernel", vm::kernel::fetch)?,
             Need::BpfFilesystem => ui::step("bpffs", bpf_filesystem)?,
         }
     }
@@ -168,6 +174,7 @@ const NETWORK: [Packaged; 5] = [
 ];
 const RIVALS: [Packaged; 2] = [("nft", "nftables"), ("rtpengine", "rtpengine-daemon")];
 const TRACER: [Packaged; 1] = [("strace", "strace")];
+const EMULATOR: [Packaged; 2] = [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")];
 
 fn distribution(wanted: &[Packaged]) -> Result<String> {
     let missing = || -> Vec<Packaged> {

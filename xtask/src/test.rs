@@ -133,9 +133,9 @@ pub(crate) fn end_to_end(filter: Option<&str>) -> Result<()> {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Count {
-    passed: usize,
-    failed: usize,
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
     skipped: usize,
 }
 
@@ -234,7 +234,7 @@ fn cargo_tests(arguments: &[&str]) -> Result<Count> {
 }
 
 /// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; …`.
-fn closing_line(line: &str) -> Option<Count> {
+pub(crate) fn closing_line(line: &str) -> Option<Count> {
     let (_, numbers) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
     let number = |what: &str| {
         numbers.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<usize>().ok())
