@@ -26,7 +26,7 @@ use toml::de::DeTable;
 use crate::datapath::DatapathConfig;
 use crate::engine::config::Config;
 
-pub use problem::{Place, Problem, Severity};
+pub use problem::{Place, Problem, Severity, did_you_mean};
 pub use reader::{duration, show as show_duration};
 
 use problem::Report;

@@ -1,7 +1,7 @@
 //! Operators and platforms: what they ask, and what may be answered.
 
 use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, RefusalKind};
-use vizard::engine::directory::{BindingState, PartyAddress};
+use vizard::engine::directory::{BindingState, PartyAddress, PoolFilter, PoolReply, PoolRequest};
 use vizard::engine::ids::{BindingId, SessionId};
 use vizard::engine::io::{Input, RequestId};
 use vizard::engine::number::{ProxyNumber, Typed};
@@ -150,15 +150,15 @@ impl World {
                 }
                 self.ask(Request::Bindings(last), bindings_after(last))
             }
-            (Request::Numbers(after), AdminReply::Pool(page)) => {
-                let last = page.last().map(|row| row.number.number);
+            (Request::Numbers(after), AdminReply::Pool(PoolReply::Page(page))) => {
+                let last = page.rows.last().map(|row| row.number.number);
                 if after.is_some() && last <= after && last.is_some() {
                     return Err("pool numbers out of order".into());
                 }
-                if page.len() < PAGE {
-                    return Ok(());
+                match page.next {
+                    Some(_) => self.ask(Request::Numbers(page.next), numbers_after(page.next)),
+                    None => Ok(()),
                 }
-                self.ask(Request::Numbers(last), numbers_after(last))
             }
             (Request::Calls { at_rest: true }, AdminReply::Calls(calls)) if !calls.is_empty() => {
                 Err(format!("calls are left at rest: {calls:?}"))
@@ -170,7 +170,7 @@ impl World {
                 }
                 None => Ok(()),
             },
-            (Request::Pool, AdminReply::PoolAdded { added, known })
+            (Request::Pool, AdminReply::Pool(PoolReply::Added { added, known }))
                 if added + known == self.scenario.pool =>
             {
                 Ok(())
@@ -264,7 +264,7 @@ fn bindings_after(after: Option<BindingId>) -> AdminRequest {
 }
 
 fn numbers_after(after: Option<ProxyNumber>) -> AdminRequest {
-    AdminRequest::PoolList { country: None, after, limit: PAGE }
+    AdminRequest::Pool(PoolRequest::List { filter: PoolFilter::default(), after, limit: PAGE })
 }
 
 /// A party's address as the directory stores it.

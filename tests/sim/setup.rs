@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vizard::engine::admin::{AdminRequest, NewBinding, NewNumber};
+use vizard::engine::admin::{AdminRequest, NewBinding};
 use vizard::engine::config::{
     Bindings, Config, Emergency, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat, Permissions,
     Route, Sip, Timers, Trunk, TrunkId,
 };
-use vizard::engine::directory::{BindingKind, NumberKind};
+use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
 
 use crate::atlas::LegId;
@@ -102,17 +102,9 @@ pub(crate) fn pool_add(scenario: &Scenario) -> AdminRequest {
     let numbers = scenario
         .pool_digits()
         .iter()
-        .map(|digits| NewNumber {
-            number: format!("+{digits}").parse().expect("a number"),
-            region: None,
-            locality: None,
-            kind: NumberKind::Local,
-            voice: true,
-            sms: false,
-            trunk: None,
-        })
+        .map(|digits| NewNumber::local(format!("+{digits}").parse().expect("a number")))
         .collect();
-    AdminRequest::PoolAdd { numbers }
+    AdminRequest::Pool(PoolRequest::Add { numbers })
 }
 
 /// The request that makes a binding.

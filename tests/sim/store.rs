@@ -167,7 +167,7 @@ impl Store {
                         return Some(pair);
                     }
                 }
-                Change::PutNumber(_)
+                Change::PutNumbers(_)
                 | Change::DeleteNumber(_)
                 | Change::PutBinding(_)
                 | Change::DeleteBinding(_)
@@ -186,8 +186,8 @@ impl Store {
     fn apply(&mut self, transaction: &Transaction) -> Result<(), String> {
         for change in &transaction.changes {
             match change {
-                Change::PutNumber(number) => {
-                    self.numbers.insert(number.number, number.clone());
+                Change::PutNumbers(numbers) => {
+                    self.numbers.extend(numbers.iter().map(|number| (number.number, number.clone())));
                 }
                 Change::DeleteNumber(number) => {
                     self.numbers.remove(number);

@@ -1,6 +1,7 @@
 //! Finding the daemon and asking it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::GlobalArgs;
 use super::exit::Exit;
@@ -19,7 +20,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn connect(global: &GlobalArgs) -> Result<Self, Failure> {
-        Ok(Self { client: Client::connect(&socket(global)?, PATIENCE)? })
+        Self::connect_for(global, PATIENCE)
+    }
+
+    /// For requests that may take so long.
+    pub(super) fn connect_for(global: &GlobalArgs, patience: Duration) -> Result<Self, Failure> {
+        Ok(Self { client: Client::connect(&socket(global)?, patience)? })
     }
 
     /// Asks the engine; a refusal is a failure.

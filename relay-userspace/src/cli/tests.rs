@@ -9,10 +9,10 @@ use super::output::{Block, Failure, Report, Style};
 use super::*;
 use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
-use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView, PoolRow};
+use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
-use crate::engine::directory::{BindingKind, BindingState, NumberKind, PoolNumber};
+use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTraits, PoolNumber, PoolRow};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
 use crate::engine::guard::{GuardReply, RuleOrigin, RuleView, Treatment};
@@ -263,20 +263,20 @@ sess_00000000000000000000000009  answered  1m    +131•••••42  1••�
         number: PoolNumber {
             number: "+12125550123".parse().unwrap(),
             country: "US".parse().unwrap(),
-            region: None,
-            locality: Some("New York".to_owned()),
-            kind: NumberKind::TollFree,
-            voice: true,
-            sms: false,
-            trunk: None,
+            traits: NumberTraits {
+                locality: Some("New York".to_owned()),
+                kind: NumberKind::TollFree,
+                ..NumberTraits::default()
+            },
         },
         live: 2,
         entombed: 1,
+        released: None,
     }];
     let style = Style { no_header: true, ..Style::default() };
     assert_eq!(
-        printed(pool::listed(&rows).unwrap(), style),
-        "+12125550123  US  -  New York  toll-free  voice  -  2  1\n"
+        printed(pool::listed(&rows, None, false).unwrap(), style),
+        "+12125550123  US  -  New York  toll-free  voice  -  active  2  1\n"
     );
     assert_eq!(
         printed(cdr::listed(&[cdr()], false).unwrap(), Style::default()),
@@ -333,7 +333,7 @@ NETWORK          RULE   BY             SINCE                 UNTIL              
 
 #[test]
 fn an_empty_list_says_what_to_do_next_but_not_to_scripts() {
-    let table = || pool::listed(&[]).unwrap();
+    let table = || pool::listed(&[], None, false).unwrap();
     assert!(printed(table(), Style::default()).contains("vizard pool add"));
     assert_eq!(printed(table(), Style { no_header: true, ..Style::default() }), "");
     assert_eq!(json(table()), serde_json::json!({ "numbers": [] }));

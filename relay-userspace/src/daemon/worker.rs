@@ -362,8 +362,7 @@ impl Worker {
             AdminReply::Call(call) => std::slice::from_mut(call),
             AdminReply::Calls(calls) => calls.as_mut_slice(),
             AdminReply::Guard(reply) => return self.measure_guard(reply),
-            AdminReply::PoolAdded { .. }
-            | AdminReply::Pool(_)
+            AdminReply::Pool(_)
             | AdminReply::Bound { .. }
             | AdminReply::Bindings(_)
             | AdminReply::Binding(_)

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::config::Encryption;
-use super::directory::model::{BindingKind, BindingState, NumberKind, PoolNumber};
+use super::directory::model::{BindingKind, BindingState};
+use super::directory::pool::{PoolReply, PoolRequest};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
 use super::guard::{GuardReply, GuardRequest};
@@ -23,20 +24,8 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum AdminRequest {
-    /// Add numbers to the pool.
-    PoolAdd {
-        /// All or none of them.
-        numbers: Vec<NewNumber>,
-    },
-    /// The pool's numbers with their load, in order.
-    PoolList {
-        /// Only this country's.
-        country: Option<Country>,
-        /// Continue after this number.
-        after: Option<ProxyNumber>,
-        /// At most so many rows.
-        limit: usize,
-    },
+    /// Something of the pool.
+    Pool(PoolRequest),
     /// Create a binding, or reuse the live one with the same key.
     BindCreate(NewBinding),
     /// Bindings in the order of their ids.
@@ -83,25 +72,6 @@ pub enum AdminRequest {
     Guard(GuardRequest),
 }
 
-/// A number to add to the pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewNumber {
-    /// The number; its country follows from it.
-    pub number: ProxyNumber,
-    /// Region or state.
-    pub region: Option<String>,
-    /// City or exchange.
-    pub locality: Option<String>,
-    /// What sort of number it is.
-    pub kind: NumberKind,
-    /// Whether it takes calls.
-    pub voice: bool,
-    /// Whether it takes texts.
-    pub sms: bool,
-    /// The trunk that delivers it.
-    pub trunk: Option<String>,
-}
-
 /// A binding to create.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewBinding {
@@ -129,15 +99,8 @@ pub struct NewBinding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "answer", content = "with")]
 pub enum AdminReply {
-    /// To [`AdminRequest::PoolAdd`].
-    PoolAdded {
-        /// New numbers.
-        added: usize,
-        /// Numbers that were there already, unchanged.
-        known: usize,
-    },
-    /// To [`AdminRequest::PoolList`].
-    Pool(Vec<PoolRow>),
+    /// To [`AdminRequest::Pool`].
+    Pool(PoolReply),
     /// To [`AdminRequest::BindCreate`].
     Bound {
         /// The binding.
@@ -168,18 +131,6 @@ pub enum AdminReply {
     Guard(GuardReply),
     /// What was asked cannot be done.
     Refused(Refusal),
-}
-
-/// A pool number and its load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolRow {
-    /// The number.
-    #[serde(flatten)]
-    pub number: PoolNumber,
-    /// Live bindings that show it.
-    pub live: usize,
-    /// Tombstones that reserve it.
-    pub entombed: usize,
 }
 
 /// A binding as it may be shown.

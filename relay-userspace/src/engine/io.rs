@@ -5,6 +5,7 @@
 //! and the fuzzers drive the same code in the same way.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -117,8 +118,8 @@ pub struct Transaction {
 /// One change to what is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Add or replace a pool number.
-    PutNumber(PoolNumber),
+    /// Add or replace pool numbers.
+    PutNumbers(Arc<[PoolNumber]>),
     /// Forget a pool number.
     DeleteNumber(ProxyNumber),
     /// Add or replace a binding.

@@ -26,6 +26,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admin;
+mod areas;
 mod b2bua;
 pub(crate) mod by_leg;
 pub mod call_record;
@@ -42,6 +43,7 @@ pub mod guard;
 pub mod ids;
 pub mod io;
 pub(crate) mod media;
+pub mod money;
 pub mod number;
 pub mod policy;
 pub mod quality;
@@ -268,8 +270,7 @@ impl Engine {
             }
             AdminRequest::Guard(request) => return self.guard.handle_request(context.now, id, request),
             // The directory has answered these.
-            AdminRequest::PoolAdd { .. }
-            | AdminRequest::PoolList { .. }
+            AdminRequest::Pool(_)
             | AdminRequest::BindCreate(_)
             | AdminRequest::BindList { .. }
             | AdminRequest::BindShow { .. }

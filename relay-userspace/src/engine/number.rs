@@ -105,6 +105,9 @@ impl Digits {
 pub struct Country([u8; 2]);
 
 impl Country {
+    /// No country: ISO 3166-1 leaves this code to its users.
+    pub(super) const UNKNOWN: Self = Self(*b"ZZ");
+
     /// The two letters.
     #[must_use]
     pub fn as_str(&self) -> &str {

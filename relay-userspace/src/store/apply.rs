@@ -97,8 +97,10 @@ impl Step<'_> {
     fn run(&mut self, transaction: &Transaction) -> Result<CommitOutcome, StoreError> {
         for change in &transaction.changes {
             match change {
-                Change::PutNumber(number) => {
-                    self.directory.put("numbers", keys::number(&number.number), number)?;
+                Change::PutNumbers(numbers) => {
+                    for number in &**numbers {
+                        self.directory.put("numbers", keys::number(&number.number), number)?;
+                    }
                 }
                 Change::DeleteNumber(number) => self.directory.delete(keys::number(number)),
                 Change::PutBinding(binding) => {

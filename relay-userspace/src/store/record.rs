@@ -8,12 +8,13 @@
 
 mod call;
 mod cdr;
+mod number;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::engine::config::Encryption;
 use crate::engine::directory::{
-    Binding, BindingKind, BindingState, Extension, NumberKind, PairRest, Party, PartyAddress, PoolNumber,
+    Binding, BindingKind, BindingState, Extension, PairRest, Party, PartyAddress,
 };
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
@@ -55,59 +56,6 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, String> {
 
 fn read<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
     postcard::from_bytes(record).map_err(|error| error.to_string())
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct NumberV1 {
-    number: String,
-    country: String,
-    region: Option<String>,
-    locality: Option<String>,
-    kind: u8,
-    voice: bool,
-    sms: bool,
-    trunk: Option<String>,
-}
-
-impl Stored for PoolNumber {
-    type Shape = NumberV1;
-
-    fn to_shape(&self) -> NumberV1 {
-        NumberV1 {
-            number: self.number.to_string(),
-            country: self.country.to_string(),
-            region: self.region.clone(),
-            locality: self.locality.clone(),
-            kind: match self.kind {
-                NumberKind::Local => 0,
-                NumberKind::TollFree => 1,
-                NumberKind::Mobile => 2,
-                NumberKind::Internal => 3,
-            },
-            voice: self.voice,
-            sms: self.sms,
-            trunk: self.trunk.clone(),
-        }
-    }
-
-    fn from_shape(record: NumberV1) -> Result<Self, String> {
-        Ok(Self {
-            number: proxy(&record.number)?,
-            country: record.country.parse().map_err(|_| "its country is not one".to_owned())?,
-            region: record.region,
-            locality: record.locality,
-            kind: match record.kind {
-                0 => NumberKind::Local,
-                1 => NumberKind::TollFree,
-                2 => NumberKind::Mobile,
-                3 => NumberKind::Internal,
-                other => return Err(format!("{other} is no kind of number")),
-            },
-            voice: record.voice,
-            sms: record.sms,
-            trunk: record.trunk,
-        })
-    }
 }
 
 #[derive(Serialize, Deserialize)]

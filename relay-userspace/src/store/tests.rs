@@ -12,8 +12,8 @@ use crate::engine::call_record::{
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{
-    Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
-    PoolNumber,
+    Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits, PairClaim,
+    PairRest, Party, PartyAddress, PoolNumber,
 };
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{MediaPath, PayloadTypes, Quality, Transport};
@@ -31,12 +31,16 @@ fn number(last: u32) -> PoolNumber {
     PoolNumber {
         number: format!("+1415555{last:04}").parse().unwrap(),
         country: "US".parse().unwrap(),
-        region: Some("CA".into()),
-        locality: None,
-        kind: NumberKind::Mobile,
-        voice: true,
-        sms: false,
-        trunk: Some("carrier".into()),
+        traits: NumberTraits {
+            region: Some("CA".into()),
+            kind: NumberKind::Mobile,
+            trunk: Some("carrier".into()),
+            carrier: Some("Example Telecom".into()),
+            monthly_cost: Some("1.15 USD".parse().unwrap()),
+            tags: vec!["sales".into()],
+            state: NumberState::Draining,
+            ..NumberTraits::default()
+        },
     }
 }
 

@@ -14,8 +14,8 @@ use harness::process::{Running, output};
 use harness::vizard::{Vizard, build_release, socket};
 use vizard::api::client::{Client, PATIENCE};
 use vizard::api::local::{Request, Response, Status};
-use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NewNumber};
-use vizard::engine::directory::{BindingKind, NumberKind};
+use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding};
+use vizard::engine::directory::{BindingKind, NewNumber, PoolReply, PoolRequest};
 use vizard::engine::number::Typed;
 use vizard::store::CdrQuery;
 
@@ -218,8 +218,8 @@ impl<'lab> Rig<'lab> {
 
     fn provision(&self) -> Result<()> {
         let numbers = (0..20).map(|n| new_number(&format!("+1415555{n:04}"))).collect::<Result<_>>()?;
-        let added = self.ask(Request::Admin(AdminRequest::PoolAdd { numbers }))?;
-        let Response::Admin(AdminReply::PoolAdded { .. }) = added else {
+        let added = self.ask(Request::Admin(AdminRequest::Pool(PoolRequest::Add { numbers })))?;
+        let Response::Admin(AdminReply::Pool(PoolReply::Added { .. })) = added else {
             bail!("Vizard did not take the numbers: {added:?}");
         };
         let mut callers = String::from("SEQUENTIAL\n");
@@ -313,15 +313,7 @@ time_to_live = "24h"
 }
 
 fn new_number(number: &str) -> Result<NewNumber> {
-    Ok(NewNumber {
-        number: number.parse()?,
-        region: None,
-        locality: None,
-        kind: NumberKind::Local,
-        voice: true,
-        sms: false,
-        trunk: None,
-    })
+    Ok(NewNumber::local(number.parse()?))
 }
 
 fn new_binding(n: u32, customer: &str) -> NewBinding {

@@ -6,10 +6,10 @@ use std::net::UdpSocket;
 use std::time::Instant;
 
 use super::*;
-use crate::engine::admin::{CallView, NewBinding, NewNumber};
+use crate::engine::admin::{CallView, NewBinding};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Route;
-use crate::engine::directory::{BindingKind, NumberKind};
+use crate::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::number::Typed;
 use crate::store::MemoryStore;
@@ -200,17 +200,9 @@ impl World {
 
 /// Makes two numbers and the binding; the number that the customer dials.
 fn bind(client: &mut Client) -> String {
-    let number = |number: &str| NewNumber {
-        number: number.parse().unwrap(),
-        region: None,
-        locality: None,
-        kind: NumberKind::Local,
-        voice: true,
-        sms: false,
-        trunk: None,
-    };
+    let number = |number: &str| NewNumber::local(number.parse().unwrap());
     let numbers = vec![number("+14155550100"), number("+14155550101")];
-    client.ask(Request::Admin(AdminRequest::PoolAdd { numbers })).unwrap();
+    client.ask(Request::Admin(AdminRequest::Pool(PoolRequest::Add { numbers }))).unwrap();
     let binding = NewBinding {
         tenant: "t".into(),
         project: "p".into(),

@@ -86,10 +86,11 @@ impl Directory {
         self.numbers.offered(place).filter(another).find(suits).or_else(other)
     }
 
-    /// Whether a number may be given to a party: of the country that was asked
-    /// for, in no binding of this party, and not in cool-off for it.
+    /// Whether a number may be given to a party: active, of the country that was
+    /// asked for, in no binding of this party, and not in cool-off for it.
     fn suits(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, number: NumberIx) -> bool {
-        let country = wanted.country.is_none_or(|country| self.numbers.get(number).country == country);
+        let country = wanted.country.is_none_or(|country| self.numbers.get(number).country == country)
+            && self.numbers.is_offered(number);
         let free = party.is_none_or(|party| {
             !self.pairs.contains_key(&(party, number)) && !self.is_cooling(party, number)
         });
@@ -108,7 +109,13 @@ impl Directory {
             wanted.country.is_none_or(|country| self.numbers.get(number).country == country)
         };
         let inside = |number: &NumberIx| places.iter().any(|place| self.numbers.is_in(*number, place));
-        let total = self.numbers.after(None).filter(|number| matching(number) && inside(number)).count();
+        let mut states = [0; 4];
+        for place in widest(places) {
+            for (sum, count) in states.iter_mut().zip(self.numbers.states(place)) {
+                *sum += count;
+            }
+        }
+        let total: usize = states.iter().sum();
         if total == 0 {
             return refusal(
                 RefusalKind::Exhausted,
@@ -116,6 +123,11 @@ impl Directory {
                 "add numbers with `vizard pool add`",
             );
         }
+        let [active, ..] = states;
+        let resting = match total - active {
+            0 => String::new(),
+            resting => format!(", and {resting} are draining, quarantined or disabled"),
+        };
         let (mut live, mut entombed, mut cooling) = (0, 0, 0);
         if let Some(party) = party {
             let range = (party, NumberIx::FIRST)..=(party, NumberIx::LAST);
@@ -139,10 +151,22 @@ impl Directory {
             RefusalKind::Exhausted,
             format!(
                 "no number{place} is free for the {who}: of {total} in the pool, this party's live bindings \
-                 hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it"
+                 hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it{resting}"
             ),
             "add numbers with `vizard pool add`, close bindings of this party, or shorten `callback_window` \
              and `cool_off` in [bindings]",
         )
     }
+}
+
+/// Of places that an allocation looks at, those that hold all of them and no
+/// number twice.
+fn widest(places: &[Place]) -> impl Iterator<Item = &Place> {
+    let is_country = |place: &&Place| matches!(place, Place::Country(_));
+    let last = places.iter().rfind(|place| !matches!(place, Place::Internal(_)));
+    let world = last.filter(|place| matches!(place, Place::World));
+    let countries = places.iter().filter(move |place| world.is_none() && is_country(place));
+    let narrow = last.filter(|_| world.is_none() && !places.iter().any(|place| is_country(&place)));
+    let internal = places.iter().filter(|place| matches!(place, Place::Internal(_)));
+    internal.chain(world).chain(countries).chain(narrow)
 }

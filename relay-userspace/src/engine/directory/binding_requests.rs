@@ -73,6 +73,16 @@ impl Directory {
                 "leave the media policy out to reuse it, or use another key",
             );
         }
+        if let Some(side) = record.sides().into_iter().find(|side| self.is_disabled(side.number)) {
+            return conflict(
+                format!(
+                    "{} has this key, and its number {} is disabled",
+                    binding.id,
+                    self.numbers.get(side.number).number
+                ),
+                "close that binding and use another key, or make the number active again",
+            );
+        }
         let extended = self.clock.wall + ttl;
         let expires = match record.state {
             Live { expires } if expires >= extended => {
@@ -151,7 +161,7 @@ impl Directory {
         match party {
             PartyAddress::Number(number) => format!("+{}", number.reveal())
                 .parse()
-                .is_ok_and(|proxy| self.is_proxy(&proxy) || self.arriving.contains(&proxy)),
+                .is_ok_and(|proxy| self.is_proxy(&proxy) || self.is_changing(&proxy)),
             PartyAddress::Extension { .. } => false,
         }
     }

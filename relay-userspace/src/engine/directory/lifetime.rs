@@ -2,6 +2,7 @@
 //! that time drives.
 
 use super::bindings::{BindingIx, Change, Record, Side, Stage};
+use super::check;
 use super::model::BindingState::{Entombed, Live};
 use super::proposal::Proposal;
 use super::rests::{FAMILIAR, Rest};
@@ -18,10 +19,12 @@ const RESTS_AT_ONCE: usize = 128;
 impl Directory {
     /// Rebuilds everything from what the store holds.
     pub(super) fn restore(&mut self, snapshot: Snapshot) {
-        for number in snapshot.numbers {
-            if self.numbers.find(&number.number).is_none() {
-                self.numbers.add(number);
+        for mut number in snapshot.numbers {
+            // Records from before states followed from area codes have none.
+            if let Ok(region) = check::region(&number.number, number.country, number.traits.region.take()) {
+                number.traits.region = region;
             }
+            self.numbers.put(number);
         }
         let mut bindings = snapshot.bindings;
         bindings.sort_by_key(|binding| (binding.created, binding.id));
@@ -33,11 +36,10 @@ impl Directory {
             }
         }
         for rest in snapshot.rests {
-            if let Some(number) = self.numbers.find(&rest.proxy) {
-                let party = self.parties.acquire(&rest.party);
-                self.rest(Rest { since: rest.since, party, number });
-                self.parties.release(party);
-            }
+            let number = self.numbers.remember(rest.proxy);
+            let party = self.parties.acquire(&rest.party);
+            self.rest(Rest { since: rest.since, party, number });
+            self.parties.release(party);
         }
     }
 
@@ -166,6 +168,8 @@ impl Directory {
 
     /// One turn of what time demands.
     pub(super) fn sweep(&mut self) {
+        self.land_some();
+        self.forget_abandoned_import();
         for _ in 0..TURN {
             if !self.may_sweep() || !(self.retry_one() || self.end_one()) {
                 break;
@@ -240,9 +244,13 @@ impl Directory {
     }
 
     pub(super) fn next_deadline(&self) -> Option<(Instant, &'static str)> {
-        if !self.may_sweep() {
-            return None;
-        }
+        let landing = (!self.landing.is_empty()).then_some((self.clock.mono, "numbers that join the pool"));
+        let import = self.import_deadline().map(|due| (due, "end of a silent import"));
+        let sweep = self.may_sweep().then(|| self.next_sweep()).flatten();
+        [landing, import, sweep].into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+
+    fn next_sweep(&self) -> Option<(Instant, &'static str)> {
         let at = |wall: Timestamp| self.clock.mono + wall.saturating_since(self.clock.wall);
         let retry = self.retries.first_key_value().map(|(&(at, _), _)| (at, "commit retry"));
         let due = self.due.first().map(|&(wall, _)| (at(wall), "binding expiry"));

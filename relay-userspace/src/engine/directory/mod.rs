@@ -34,11 +34,14 @@
 mod allocate;
 mod binding_requests;
 mod bindings;
+mod check;
+mod import;
 mod lifetime;
 pub mod model;
 mod numbers;
 mod parse;
 mod parties;
+pub mod pool;
 mod pool_requests;
 mod proposal;
 mod rests;
@@ -53,9 +56,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use model::{
-    Binding, BindingKind, BindingState, Extension, NumberKind, PairClaim, PairRest, Party, PartyAddress,
-    PoolNumber, Snapshot,
+    Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits, PairClaim,
+    PairRest, Party, PartyAddress, PoolNumber, Snapshot,
 };
+pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
 
 use super::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use super::config::Config;
@@ -65,6 +69,7 @@ use super::io::{CommitId, Output, RequestId};
 use super::number::ProxyNumber;
 use super::time::{Instant, Now, Timestamp};
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
+use import::{Import, Landing};
 use numbers::{NumberIx, Numbers};
 use parties::{Parties, PartyIx};
 use proposal::Proposal;
@@ -92,8 +97,10 @@ pub struct Directory {
     retries: BTreeMap<(Instant, u64), Pending>,
     waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
     waiters: usize,
-    /// Numbers of additions that are not durable.
-    arriving: BTreeSet<ProxyNumber>,
+    /// Numbers with a change that is not durable, but those of an import.
+    changing: BTreeSet<ProxyNumber>,
+    import: Option<Import>,
+    landing: VecDeque<Landing>,
     outputs: VecDeque<Output>,
     next: u64,
     counts: Counts,
@@ -167,7 +174,9 @@ impl Directory {
             retries: BTreeMap::new(),
             waiting: BTreeMap::new(),
             waiters: 0,
-            arriving: BTreeSet::new(),
+            changing: BTreeSet::new(),
+            import: None,
+            landing: VecDeque::new(),
             outputs: VecDeque::new(),
             next: FIRST_COMMIT,
             counts: Counts::default(),
@@ -181,6 +190,9 @@ impl Directory {
     #[must_use]
     pub fn lookup(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Lookup {
         let Some((record, caller)) = self.record_of(proxy, caller) else { return Lookup::Unknown };
+        if record.sides().iter().any(|side| self.is_disabled(side.number)) {
+            return Lookup::Unknown;
+        }
         let callee = record.side(caller.other());
         let found = Match {
             binding: record.id,
@@ -235,11 +247,7 @@ impl Directory {
     pub fn handle_admin(&mut self, now: Now, id: RequestId, request: AdminRequest) -> Option<AdminRequest> {
         self.clock = now;
         match request {
-            AdminRequest::PoolAdd { numbers } => self.pool_add(id, numbers),
-            AdminRequest::PoolList { country, after, limit } => {
-                let rows = self.pool_list(country, after, limit);
-                self.reply(id, AdminReply::Pool(rows));
-            }
+            AdminRequest::Pool(request) => self.handle_pool(id, request),
             AdminRequest::BindCreate(wanted) => self.bind_create(id, wanted),
             AdminRequest::BindList { key, entombed, after, limit } => {
                 let rows = self.bind_list(key.as_deref(), entombed, after, limit);
@@ -308,10 +316,11 @@ impl Directory {
         self.outputs.pop_front()
     }
 
-    /// Transactions that the store has not answered.
+    /// Transactions that the store has not answered, and changes of the pool that
+    /// it has and that are not done.
     #[must_use]
     pub fn pending_commits(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.landing.len()
     }
 
     /// What the directory has counted, and how much it holds.
@@ -363,6 +372,11 @@ impl Directory {
             state: record.state,
             encryption: record.encryption,
         }
+    }
+
+    /// Whether a number connects nobody.
+    fn is_disabled(&self, number: NumberIx) -> bool {
+        self.numbers.get(number).traits.state == NumberState::Disabled
     }
 
     fn reply(&mut self, id: RequestId, reply: AdminReply) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
+use crate::engine::money::Money;
 use crate::engine::number::{Country, PartyNumber, ProxyNumber};
 use crate::engine::time::Timestamp;
 
@@ -15,7 +16,15 @@ pub struct PoolNumber {
     pub number: ProxyNumber,
     /// Its country, from the number itself.
     pub country: Country,
-    /// Region or state.
+    /// What else is known of it.
+    #[serde(flatten)]
+    pub traits: NumberTraits,
+}
+
+/// What a number does not say of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberTraits {
+    /// Region or state; in the US and Canada it follows from the area code.
     pub region: Option<String>,
     /// City or exchange.
     pub locality: Option<String>,
@@ -27,6 +36,63 @@ pub struct PoolNumber {
     pub sms: bool,
     /// The trunk that delivers it.
     pub trunk: Option<String>,
+    /// Who leases it to us.
+    pub carrier: Option<String>,
+    /// What it costs a month.
+    pub monthly_cost: Option<Money>,
+    /// The operator's own words for it, in order and each once.
+    pub tags: Vec<String>,
+    /// What may be done with it.
+    pub state: NumberState,
+}
+
+impl Default for NumberTraits {
+    fn default() -> Self {
+        Self {
+            region: None,
+            locality: None,
+            kind: NumberKind::Local,
+            voice: true,
+            sms: false,
+            trunk: None,
+            carrier: None,
+            monthly_cost: None,
+            tags: Vec::new(),
+            state: NumberState::Active,
+        }
+    }
+}
+
+/// What may be done with a number of the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NumberState {
+    /// It is given to new bindings.
+    #[default]
+    Active,
+    /// It is on its way out: bindings that have it keep it, new ones do not get it.
+    Draining,
+    /// It is to rest, for example because phones mark it as spam: like draining,
+    /// and meant to come back.
+    Quarantined,
+    /// It does not work or is not ours any more: it connects nobody.
+    Disabled,
+}
+
+impl NumberState {
+    /// Every state, in order.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Draining, Self::Quarantined, Self::Disabled];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Quarantined => "quarantined",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 /// What sort of number it is.
@@ -42,6 +108,22 @@ pub enum NumberKind {
     Mobile,
     /// Reachable from a PBX trunk alone.
     Internal,
+}
+
+impl NumberKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 4] = [Self::Local, Self::TollFree, Self::Mobile, Self::Internal];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::TollFree => "toll-free",
+            Self::Mobile => "mobile",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 /// Where a party can be reached. Never prints in clear.

@@ -2,16 +2,20 @@
 //! offered.
 //!
 //! A number serves any number of parties, so none is ever "taken"; what is
-//! taken is a (number, party) pair. For each place (area, country, calling
-//! code, everywhere) the numbers stand in the order of choice: least recently
-//! released first, then least loaded. A creation walks that order and passes
-//! over the few numbers that its party has already, so it never reads the pool.
+//! taken is a (number, party) pair. For each place (area, locality, state,
+//! country, calling code, everywhere) the numbers that may be given away stand
+//! in the order of choice: least recently released first, then least loaded. A
+//! creation walks that order and passes over the few numbers that its party has
+//! already, so it never reads the pool.
+//!
+//! A number that has left the pool keeps its short name: pairs that rest may
+//! still speak of it, and if it comes back they hold for it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrayvec::ArrayString;
 
-use super::model::{BindingState, NumberKind, PoolNumber};
+use super::model::{BindingState, NumberKind, NumberState, NumberTraits, PoolNumber};
 use crate::engine::dialling::Geography;
 use crate::engine::number::{Country, MAX_DIGITS, ProxyNumber};
 use crate::engine::time::Timestamp;
@@ -27,12 +31,26 @@ pub(super) enum Place {
     Internal(Option<String>),
     /// Of the same calling code and area code.
     Area(ArrayString<MAX_DIGITS>),
+    /// Of a city or exchange, in its region where one is known; lower case.
+    Locality(Country, Option<String>, String),
+    /// Of a region or state; lower case.
+    State(Country, String),
     /// Of the same country.
     Country(Country),
     /// Of a country with the same calling code.
     Code(u16),
     /// Anywhere.
     World,
+}
+
+impl Place {
+    pub(super) fn locality(country: Country, region: Option<&str>, name: &str) -> Self {
+        Self::Locality(country, region.map(str::to_lowercase), name.to_lowercase())
+    }
+
+    pub(super) fn state(country: Country, name: &str) -> Self {
+        Self::State(country, name.to_lowercase())
+    }
 }
 
 /// How many bindings use a number.
@@ -51,6 +69,10 @@ impl Load {
         };
         *counted = counted.saturating_add_signed(by);
     }
+
+    pub(super) const fn bindings(self) -> u32 {
+        self.live.saturating_add(self.entombed)
+    }
 }
 
 /// The pool's numbers.
@@ -58,14 +80,40 @@ impl Load {
 pub(super) struct Numbers {
     by_number: BTreeMap<ProxyNumber, NumberIx>,
     slots: Vec<Slot>,
-    order: BTreeSet<(Place, Rank, NumberIx)>,
+    present: usize,
+    places: BTreeMap<Place, PlaceIx>,
+    at: Vec<AtPlace>,
+}
+
+/// Names one place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PlaceIx(u32);
+
+/// What is known of a place.
+#[derive(Default)]
+struct AtPlace {
+    /// Its numbers that may be given away, in their order of choice.
+    offered: BTreeSet<(Rank, NumberIx)>,
+    /// Its numbers that take calls, by state, in the order of
+    /// [`NumberState::ALL`].
+    states: [usize; 4],
 }
 
 struct Slot {
     number: PoolNumber,
-    places: Vec<Place>,
+    places: Vec<PlaceIx>,
     load: Load,
     rank: Rank,
+    standing: Standing,
+}
+
+/// Whether a number belongs to the pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Present,
+    /// Its removal is being committed: nobody gets it any more.
+    Leaving,
+    Gone,
 }
 
 /// A number's turn: the smallest is offered first.
@@ -77,11 +125,12 @@ struct Rank {
 
 impl Numbers {
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.present
     }
 
     pub(super) fn find(&self, number: &ProxyNumber) -> Option<NumberIx> {
-        self.by_number.get(number).copied()
+        let &ix = self.by_number.get(number)?;
+        (self.slots[ix.index()].standing != Standing::Gone).then_some(ix)
     }
 
     pub(super) fn get(&self, ix: NumberIx) -> &PoolNumber {
@@ -92,35 +141,69 @@ impl Numbers {
         self.slots[ix.index()].load
     }
 
-    /// Adds a number that is not there yet.
-    pub(super) fn add(&mut self, number: PoolNumber) -> NumberIx {
-        let ix = NumberIx(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
-        self.by_number.insert(number.number, ix);
-        let (load, rank) = (Load::default(), Rank::default());
-        self.slots.push(Slot { places: places_of(&number), number, load, rank });
-        for place in &self.slots[ix.index()].places {
-            self.order.insert((place.clone(), rank, ix));
+    /// Adds a number, or gives it other properties.
+    pub(super) fn put(&mut self, number: PoolNumber) {
+        let places: Vec<PlaceIx> = places_of(&number).into_iter().map(|place| self.intern(place)).collect();
+        let ix = self.slot_of(&number);
+        self.leave(ix);
+        let slot = &mut self.slots[ix.index()];
+        (slot.number, slot.places, slot.standing) = (number, places, Standing::Present);
+        self.enter(ix);
+    }
+
+    /// The short name of a number that may not be in the pool any more, for the
+    /// pairs of it that rest.
+    pub(super) fn remember(&mut self, number: ProxyNumber) -> NumberIx {
+        if let Some(&ix) = self.by_number.get(&number) {
+            return ix;
         }
-        ix
+        let country = number.country().unwrap_or(Country::UNKNOWN);
+        self.slot_of(&PoolNumber { number, country, traits: NumberTraits::default() })
+    }
+
+    /// Takes a number out of the pool.
+    pub(super) fn remove(&mut self, number: &ProxyNumber) {
+        if let Some(ix) = self.find(number) {
+            self.leave(ix);
+            self.slots[ix.index()].standing = Standing::Gone;
+        }
+    }
+
+    /// Stops giving a number away before it is removed, or goes on after all.
+    pub(super) fn set_leaving(&mut self, number: &ProxyNumber, leaving: bool) {
+        let Some(ix) = self.find(number) else { return };
+        self.leave(ix);
+        self.slots[ix.index()].standing = if leaving { Standing::Leaving } else { Standing::Present };
+        self.enter(ix);
     }
 
     /// All numbers after one, in their order.
     pub(super) fn after(&self, after: Option<ProxyNumber>) -> impl Iterator<Item = NumberIx> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.by_number.range((from, Unbounded)).map(|(_, &ix)| ix)
+        let present = |ix: &NumberIx| self.slots[ix.index()].standing != Standing::Gone;
+        self.by_number.range((from, Unbounded)).map(|(_, &ix)| ix).filter(present)
     }
 
     /// The numbers of a place in their order of choice.
     pub(super) fn offered(&self, place: &Place) -> impl Iterator<Item = NumberIx> {
-        let first = (place.clone(), Rank::default(), NumberIx::FIRST);
-        let last = (place.clone(), Rank { released: LAST, uses: u32::MAX }, NumberIx::LAST);
-        self.order.range(first..=last).map(|&(.., ix)| ix)
+        self.at(place).into_iter().flat_map(|at| at.offered.iter().map(|&(_, ix)| ix))
+    }
+
+    /// How many numbers of a place take calls, by state, in the order of
+    /// [`NumberState::ALL`].
+    pub(super) fn states(&self, place: &Place) -> [usize; 4] {
+        self.at(place).map_or([0; 4], |at| at.states)
     }
 
     /// Whether a number is in a place.
     pub(super) fn is_in(&self, ix: NumberIx, place: &Place) -> bool {
-        self.slots[ix.index()].places.contains(place)
+        self.places.get(place).is_some_and(|place| self.slots[ix.index()].places.contains(place))
+    }
+
+    /// Whether a number may be given away.
+    pub(super) fn is_offered(&self, ix: NumberIx) -> bool {
+        self.slots[ix.index()].is_offered()
     }
 
     /// When a pair of this number was last freed.
@@ -132,7 +215,7 @@ impl Numbers {
     pub(super) fn set_load(&mut self, ix: NumberIx, change: impl FnOnce(&mut Load)) {
         change(&mut self.slots[ix.index()].load);
         let load = self.load(ix);
-        self.rerank(ix, |rank| rank.uses = load.live.saturating_add(load.entombed));
+        self.rerank(ix, |rank| rank.uses = load.bindings());
     }
 
     /// Notes that a pair of this number was freed.
@@ -140,34 +223,100 @@ impl Numbers {
         self.rerank(ix, |rank| rank.released = rank.released.max(at));
     }
 
+    fn at(&self, place: &Place) -> Option<&AtPlace> {
+        self.places.get(place).map(|place| &self.at[place.0 as usize])
+    }
+
+    fn intern(&mut self, place: Place) -> PlaceIx {
+        let next = PlaceIx(u32::try_from(self.at.len()).unwrap_or(u32::MAX));
+        let ix = *self.places.entry(place).or_insert(next);
+        if ix == next {
+            self.at.push(AtPlace::default());
+        }
+        ix
+    }
+
+    /// A slot for the number; a new one is outside the pool.
+    fn slot_of(&mut self, number: &PoolNumber) -> NumberIx {
+        if let Some(&ix) = self.by_number.get(&number.number) {
+            return ix;
+        }
+        let ix = NumberIx(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        self.by_number.insert(number.number, ix);
+        self.slots.push(Slot {
+            number: number.clone(),
+            places: Vec::new(),
+            load: Load::default(),
+            rank: Rank::default(),
+            standing: Standing::Gone,
+        });
+        ix
+    }
+
+    /// Takes a number out of every order and count.
+    fn leave(&mut self, ix: NumberIx) {
+        let slot = &self.slots[ix.index()];
+        if slot.standing == Standing::Gone {
+            return;
+        }
+        self.present -= 1;
+        for place in &slot.places {
+            let at = &mut self.at[place.0 as usize];
+            at.offered.remove(&(slot.rank, ix));
+            at.states[slot.number.traits.state as usize] -= 1;
+        }
+    }
+
+    /// Puts it back into them.
+    fn enter(&mut self, ix: NumberIx) {
+        let slot = &self.slots[ix.index()];
+        self.present += 1;
+        for place in &slot.places {
+            let at = &mut self.at[place.0 as usize];
+            at.states[slot.number.traits.state as usize] += 1;
+            if slot.is_offered() {
+                at.offered.insert((slot.rank, ix));
+            }
+        }
+    }
+
     fn rerank(&mut self, ix: NumberIx, change: impl FnOnce(&mut Rank)) {
         let slot = &mut self.slots[ix.index()];
         let before = slot.rank;
         change(&mut slot.rank);
-        if slot.rank == before {
+        if slot.rank == before || !slot.is_offered() {
             return;
         }
         for place in &slot.places {
-            self.order.remove(&(place.clone(), before, ix));
-            self.order.insert((place.clone(), slot.rank, ix));
+            let offered = &mut self.at[place.0 as usize].offered;
+            offered.remove(&(before, ix));
+            offered.insert((slot.rank, ix));
         }
     }
 }
 
-/// The end of time.
-const LAST: Timestamp = Timestamp::from_unix_microseconds(i64::MAX);
+impl Slot {
+    /// Whether new bindings may have it.
+    fn is_offered(&self) -> bool {
+        self.standing == Standing::Present && self.number.traits.state == NumberState::Active
+    }
+}
 
 /// Where a number may be found by an allocation: nowhere unless it takes calls.
 fn places_of(number: &PoolNumber) -> Vec<Place> {
-    if !number.voice {
+    let PoolNumber { number, country, traits } = number;
+    if !traits.voice {
         return Vec::new();
     }
-    let geography = Geography::of(number.number.digits(), Some(number.country));
-    match number.kind {
-        NumberKind::Internal => vec![Place::Internal(number.trunk.clone())],
+    match traits.kind {
+        NumberKind::Internal => vec![Place::Internal(traits.trunk.clone())],
         NumberKind::Local | NumberKind::Mobile | NumberKind::TollFree => {
-            let mut places = vec![Place::Country(number.country), Place::Code(geography.code), Place::World];
+            let geography = Geography::of(number.digits(), Some(*country));
+            let mut places = vec![Place::Country(*country), Place::Code(geography.code), Place::World];
             places.extend(geography.area.map(Place::Area));
+            places.extend(traits.region.as_deref().map(|name| Place::state(*country, name)));
+            let locality = |name| Place::locality(*country, traits.region.as_deref(), name);
+            places.extend(traits.locality.as_deref().map(locality));
             places
         }
     }

@@ -1,12 +1,14 @@
 //! Proposals: what each asks of the store, and what each answer makes of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bindings::{BindingIx, Change};
+use super::pool::PoolReply;
 use super::rests::Rest;
 use super::{Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal};
-use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
 use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
 use crate::engine::number::ProxyNumber;
 use crate::engine::time::Timestamp;
@@ -16,10 +18,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins
 
 /// A change that waits for the store.
 pub(super) enum Proposal {
-    /// Numbers join the pool; `known` of those asked for were there already.
-    AddNumbers { request: RequestId, numbers: Vec<PoolNumber>, known: usize },
-    /// An addition failed: make sure that the store has none of it.
-    WithdrawNumbers { numbers: Vec<ProxyNumber> },
+    /// Numbers join the pool, change or leave it.
+    ChangeNumbers { request: RequestId, change: Box<NumberChange> },
+    /// Such a change failed: make sure that the store has what is visible.
+    RestoreNumbers { numbers: Vec<ProxyNumber> },
     /// A reserved record becomes a live binding.
     Create { request: RequestId, binding: BindingIx },
     /// A creation failed: make sure that the store has none of it.
@@ -33,6 +35,23 @@ pub(super) enum Proposal {
     Forget { binding: BindingIx, since: Timestamp },
     /// Old rests go.
     DropRests { rests: Vec<Rest> },
+}
+
+/// What happens to numbers, all of it or nothing.
+pub(super) struct NumberChange {
+    /// Those that join or change, in pieces of one turn's work.
+    pub(super) put: Vec<Arc<[PoolNumber]>>,
+    /// Those that leave.
+    pub(super) remove: Vec<ProxyNumber>,
+    /// The answer when it is done.
+    pub(super) reply: PoolReply,
+}
+
+impl NumberChange {
+    fn numbers(&self) -> Vec<ProxyNumber> {
+        let put = self.put.iter().flat_map(|piece| piece.iter().map(|number| number.number));
+        put.chain(self.remove.iter().copied()).collect()
+    }
 }
 
 /// What a change of state answers.
@@ -80,9 +99,17 @@ impl Directory {
     fn transaction(&self, proposal: &Proposal) -> Transaction {
         let binding = |ix: &BindingIx| self.bindings.get(*ix).map(|record| self.binding_of(record));
         let changes = match proposal {
-            Proposal::AddNumbers { numbers, .. } => numbers.iter().cloned().map(Stored::PutNumber).collect(),
-            Proposal::WithdrawNumbers { numbers } => {
-                numbers.iter().copied().map(Stored::DeleteNumber).collect()
+            Proposal::ChangeNumbers { change, .. } => {
+                let put = change.put.iter().map(|piece| Stored::PutNumbers(Arc::clone(piece)));
+                put.chain(change.remove.iter().copied().map(Stored::DeleteNumber)).collect()
+            }
+            Proposal::RestoreNumbers { numbers } => {
+                let (here, gone): (Vec<_>, Vec<_>) =
+                    numbers.iter().partition(|number| self.numbers.find(number).is_some());
+                let here = here.iter().filter_map(|number| self.numbers.find(number));
+                let here: Vec<PoolNumber> = here.map(|ix| self.numbers.get(ix).clone()).collect();
+                let put = std::iter::once(Stored::PutNumbers(here.into()));
+                put.chain(gone.into_iter().map(Stored::DeleteNumber)).collect()
             }
             Proposal::Create { binding: ix, .. } => binding(ix).map_or_else(Vec::new, |binding| {
                 let mut changes = claims(&binding).map(Stored::ClaimPair).to_vec();
@@ -126,19 +153,8 @@ impl Directory {
     /// The store has it.
     pub(super) fn apply(&mut self, proposal: Proposal) {
         match proposal {
-            Proposal::AddNumbers { request, numbers, known } => {
-                let added = numbers.len();
-                for number in numbers {
-                    self.arriving.remove(&number.number);
-                    self.numbers.add(number);
-                }
-                self.reply(request, AdminReply::PoolAdded { added, known });
-            }
-            Proposal::WithdrawNumbers { numbers } => {
-                for number in numbers {
-                    self.arriving.remove(&number);
-                }
-            }
+            Proposal::ChangeNumbers { request, change } => self.begin_landing(request, *change),
+            Proposal::RestoreNumbers { numbers } => self.end_number_change(&numbers),
             Proposal::Create { request, binding } => {
                 self.counts.created += 1;
                 self.settle(binding);
@@ -190,10 +206,8 @@ impl Directory {
             )
         };
         match proposal {
-            Proposal::AddNumbers { request, numbers, .. } => {
-                for number in numbers {
-                    self.arriving.remove(&number.number);
-                }
+            Proposal::ChangeNumbers { request, change } => {
+                self.end_number_change(&change.numbers());
                 self.refuse_request(request, conflict());
             }
             Proposal::Create { request, binding } => {
@@ -211,7 +225,7 @@ impl Directory {
             }
             // These claim nothing, so they are true whoever else writes.
             proposal @ (Proposal::Turn { asked: None, .. }
-            | Proposal::WithdrawNumbers { .. }
+            | Proposal::RestoreNumbers { .. }
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
@@ -234,9 +248,9 @@ impl Directory {
             }
         }
         let next = match proposal {
-            Proposal::AddNumbers { request, numbers, .. } => {
+            Proposal::ChangeNumbers { request, change } => {
                 self.refuse_request(request, unavailable());
-                Proposal::WithdrawNumbers { numbers: numbers.iter().map(|number| number.number).collect() }
+                Proposal::RestoreNumbers { numbers: change.numbers() }
             }
             Proposal::Create { request, binding } => {
                 self.refuse_request(request, unavailable());
@@ -247,7 +261,7 @@ impl Directory {
                 Proposal::Restore { binding }
             }
             proposal @ (Proposal::Turn { asked: None, .. }
-            | Proposal::WithdrawNumbers { .. }
+            | Proposal::RestoreNumbers { .. }
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
@@ -264,6 +278,17 @@ impl Directory {
         let delay = first.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(longest);
         self.next += 1;
         self.retries.insert((self.clock.mono + delay, self.next), Pending { proposal, failures });
+    }
+
+    /// Nothing changes about these numbers any more.
+    fn end_number_change(&mut self, numbers: &[ProxyNumber]) {
+        for number in numbers {
+            self.changing.remove(number);
+            self.numbers.set_leaving(number, false);
+        }
+        if self.import.as_ref().is_some_and(|import| import.holds(numbers)) {
+            self.import = None;
+        }
     }
 
     /// Lets a request wait until a binding's change is through.
@@ -296,7 +321,7 @@ impl Proposal {
     /// The binding that it changes.
     const fn binding(&self) -> Option<BindingIx> {
         match self {
-            Self::AddNumbers { .. } | Self::WithdrawNumbers { .. } | Self::DropRests { .. } => None,
+            Self::ChangeNumbers { .. } | Self::RestoreNumbers { .. } | Self::DropRests { .. } => None,
             Self::Create { binding, .. }
             | Self::WithdrawBinding { binding }
             | Self::Turn { binding, .. }

@@ -1,11 +1,12 @@
 //! The directory against examples, and against a reference model.
 
 mod model;
+mod pool;
 
 use std::time::Duration;
 
 use super::*;
-use crate::engine::admin::{BindingView, NewBinding, NewNumber};
+use crate::engine::admin::{BindingView, NewBinding};
 use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, TrunkId};
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
@@ -56,15 +57,14 @@ pub(in crate::engine) fn at(seconds: u64) -> Now {
 }
 
 pub(in crate::engine) fn new_number(number: &str) -> NewNumber {
-    NewNumber {
-        number: number.parse().unwrap(),
-        region: None,
-        locality: None,
-        kind: NumberKind::Local,
-        voice: true,
-        sms: false,
-        trunk: None,
-    }
+    NewNumber::local(number.parse().unwrap())
+}
+
+/// With other properties than usual.
+pub(in crate::engine) fn with(number: &str, change: impl FnOnce(&mut NumberTraits)) -> NewNumber {
+    let mut new = new_number(number);
+    change(&mut new.traits);
+    new
 }
 
 pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBinding {
@@ -100,8 +100,8 @@ impl World {
         let numbers: Vec<_> = numbers.iter().map(|number| new_number(number)).collect();
         let added = numbers.len();
         assert_eq!(
-            world.ask(at(0), AdminRequest::PoolAdd { numbers }),
-            AdminReply::PoolAdded { added, known: 0 }
+            world.ask(at(0), AdminRequest::Pool(PoolRequest::Add { numbers })),
+            AdminReply::Pool(PoolReply::Added { added, known: 0 })
         );
         world
     }
@@ -332,10 +332,11 @@ fn one_number_serves_both_sides_when_there_is_no_second() {
 #[test]
 fn internal_numbers_serve_their_trunk_alone() {
     let mut world = World::new(&POOL[..1]);
-    let internal =
-        NewNumber { kind: NumberKind::Internal, trunk: Some("pbx".into()), ..new_number("+14155550177") };
+    let internal = with("+14155550177", |traits| {
+        (traits.kind, traits.trunk) = (NumberKind::Internal, Some("pbx".into()));
+    });
     let numbers = vec![internal.clone()];
-    world.ask(at(0), AdminRequest::PoolAdd { numbers });
+    world.ask(at(0), AdminRequest::Pool(PoolRequest::Add { numbers }));
     let bound = world.bind(at(1), wanted("a", CUSTOMER, "77@pbx"));
     assert_eq!((bound.customer.proxy, bound.agent.proxy), (POOL[0].parse().unwrap(), internal.number));
     assert_eq!(bound.agent.address, "7•@pbx");
@@ -382,15 +383,15 @@ fn refusals_never_repeat_what_was_typed() {
 #[test]
 fn numbers_are_added_all_or_none() {
     let mut world = World::new(&POOL[..1]);
-    let add = |numbers: &[NewNumber]| AdminRequest::PoolAdd { numbers: numbers.to_vec() };
+    let add = |numbers: &[NewNumber]| AdminRequest::Pool(PoolRequest::Add { numbers: numbers.to_vec() });
     let (same, fresh) = (new_number(POOL[0]), new_number(POOL[1]));
     assert_eq!(
         world.ask(at(1), add(&[same.clone(), fresh.clone(), fresh.clone()])),
-        AdminReply::PoolAdded { added: 1, known: 2 }
+        AdminReply::Pool(PoolReply::Added { added: 1, known: 2 })
     );
-    let changed = NewNumber { sms: true, ..same.clone() };
+    let changed = with(POOL[0], |traits| traits.sms = true);
     let (impossible, nowhere) =
-        (new_number("+99955512345"), NewNumber { trunk: Some("nowhere".into()), ..new_number(POOL[2]) });
+        (new_number("+99955512345"), with(POOL[2], |traits| traits.trunk = Some("nowhere".into())));
     for (bad, kind) in [
         (changed, RefusalKind::Conflict),
         (impossible, RefusalKind::Invalid),
@@ -401,12 +402,10 @@ fn numbers_are_added_all_or_none() {
     }
     world.bind(at(3), wanted("k", CUSTOMER, AGENT));
     assert_eq!(world.refused(at(4), add(&[new_number(AGENT)])).kind, RefusalKind::Conflict);
-    let AdminReply::Pool(rows) =
-        world.ask(at(5), AdminRequest::PoolList { country: None, after: None, limit: 1 })
-    else {
-        panic!()
-    };
-    assert_eq!((rows.len(), rows[0].live, rows[0].number.country), (1, 1, "US".parse().unwrap()));
+    let page = world.directory.pool_list(&PoolFilter::default(), None, 1);
+    let [row] = &page.rows[..] else { panic!("{page:?}") };
+    assert_eq!((row.live, row.number.country), (1, "US".parse().unwrap()));
+    assert_eq!(page.next, Some(row.number.number));
 }
 
 #[test]
@@ -414,7 +413,10 @@ fn every_limit_bites_and_is_counted() {
     let limits = Limits { bindings: 1, numbers: 3, ..Limits::default() };
     let mut world = World::with(Config { limits, ..config() }, &POOL);
     let numbers = vec![new_number("+14155550199")];
-    assert_eq!(world.refused(at(1), AdminRequest::PoolAdd { numbers }).kind, RefusalKind::Exhausted);
+    assert_eq!(
+        world.refused(at(1), AdminRequest::Pool(PoolRequest::Add { numbers })).kind,
+        RefusalKind::Exhausted
+    );
     world.bind(at(1), wanted("a", CUSTOMER, AGENT));
     let full = world.refused(at(1), AdminRequest::BindCreate(wanted("b", CUSTOMER, AGENT)));
     assert_eq!(full.kind, RefusalKind::Exhausted);

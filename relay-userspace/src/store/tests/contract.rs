@@ -34,7 +34,7 @@ fn what_was_written_is_read_back_the_same() {
         };
         let rest = PairRest { proxy: number(1).number, party: customer(), since: time(-3) };
         let changes = vec![
-            Change::PutNumber(number(1)),
+            Change::PutNumbers([number(1)].into()),
             Change::PutBinding(binding.clone()),
             Change::PutRest(rest.clone()),
             Change::PutCdr(cdr(1, LegName::A, 10)),
@@ -85,7 +85,7 @@ fn a_pair_has_one_holder_and_a_conflict_leaves_nothing_behind() {
         assert_eq!(commit(store, creation(1)), Applied);
         let foreign = Transaction {
             changes: vec![
-                Change::PutNumber(number(9)),
+                Change::PutNumbers([number(9)].into()),
                 Change::PutCdr(cdr(9, LegName::A, 1)),
                 Change::ClaimPair(claim(&first.customer, 2)),
                 Change::PutBinding(binding(2)),
@@ -112,7 +112,9 @@ fn a_group_sees_what_came_before_in_it() {
             one(Change::ClaimPair(claim(&pair, 2))),
             one(Change::ReleasePair(claim(&pair, 1))),
             one(Change::ClaimPair(claim(&pair, 2))),
-            Transaction { changes: vec![Change::PutNumber(number(3)), Change::ClaimPair(claim(&pair, 1))] },
+            Transaction {
+                changes: vec![Change::PutNumbers([number(3)].into()), Change::ClaimPair(claim(&pair, 1))],
+            },
         ];
         assert_eq!(store.commit(&group).unwrap(), [Applied, Conflict, Applied, Applied, Conflict]);
         assert_eq!(store.load().unwrap().directory.numbers, []);

@@ -21,7 +21,7 @@ fn a_store_in_use_names_the_process_that_has_it() {
 fn everything_is_there_after_opening_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = SledStore::open(directory.path()).unwrap();
-    store.commit(&[one(Change::PutNumber(number(1))), creation(7)]).unwrap();
+    store.commit(&[one(Change::PutNumbers([number(1)].into())), creation(7)]).unwrap();
     let before = store.load().unwrap();
     drop(store);
     assert_eq!(reopen(directory.path()).unwrap().load().unwrap(), before);

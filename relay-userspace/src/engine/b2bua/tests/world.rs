@@ -117,12 +117,7 @@ fn snapshot(encryption: Option<Encryption>) -> Snapshot {
     let pool = |number: &str| PoolNumber {
         number: format!("+{number}").parse().unwrap(),
         country: "US".parse().unwrap(),
-        region: None,
-        locality: None,
-        kind: NumberKind::Local,
-        voice: true,
-        sms: true,
-        trunk: None,
+        traits: NumberTraits { sms: true, ..NumberTraits::default() },
     };
     let party = |leg| Party {
         address: PartyAddress::Number(format!("+{}", number(leg)).parse().unwrap()),

@@ -11,9 +11,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::engine::directory::pool::ImportLine;
 use crate::engine::io::Change as Stored;
 
 const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
+/// Numbers that come and go.
+const MORE: [&str; 3] = ["+14155550104", "+13105550105", "+442079460006"];
 const PARTIES: [&str; 6] =
     ["+12125551200", "+13105550147", "+442079460999", "+14155550199", "77@pbx", "78@pbx"];
 
@@ -32,7 +35,9 @@ impl Rows {
     fn apply(&mut self, transaction: &Transaction) {
         for change in &transaction.changes {
             match change.clone() {
-                Stored::PutNumber(number) => drop(self.numbers.insert(number.number, number)),
+                Stored::PutNumbers(numbers) => {
+                    self.numbers.extend(numbers.iter().map(|number| (number.number, number.clone())));
+                }
                 Stored::DeleteNumber(number) => drop(self.numbers.remove(&number)),
                 Stored::PutBinding(binding) => drop(self.bindings.insert(binding.id, binding)),
                 Stored::DeleteBinding(id) => drop(self.bindings.remove(&id)),
@@ -97,6 +102,7 @@ struct Simulation {
     calls: Vec<(BindingId, Pair)>,
     next: u64,
     answers: BTreeMap<&'static str, u32>,
+    last_reply: Option<AdminReply>,
 }
 
 impl Simulation {
@@ -108,8 +114,10 @@ impl Simulation {
         config.limits.pending_commits = 12;
         let config = Arc::new(config);
         let parties = PARTIES.map(|party| parse::party("customer", &Typed(party.into()), &config).unwrap());
-        let pairs =
-            POOL.iter().flat_map(|proxy| parties.clone().map(|party| (proxy.parse().unwrap(), party)));
+        let pairs = POOL
+            .iter()
+            .chain(&MORE)
+            .flat_map(|proxy| parties.clone().map(|party| (proxy.parse().unwrap(), party)));
         let mut simulation = Self {
             pairs: pairs.collect(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -123,8 +131,9 @@ impl Simulation {
             calls: Vec::new(),
             next: 0,
             answers: BTreeMap::new(),
+            last_reply: None,
         };
-        simulation.ask(AdminRequest::PoolAdd { numbers: POOL.map(new_number).into() });
+        simulation.ask(AdminRequest::Pool(PoolRequest::Add { numbers: POOL.map(new_number).into() }));
         simulation.store_works(true);
         simulation
     }
@@ -151,6 +160,7 @@ impl Simulation {
                 Output::Reply(id, reply) => {
                     assert!(self.asked.remove(&id), "{id:?} was answered twice or never asked");
                     *self.answers.entry(name_of(&reply)).or_default() += 1;
+                    self.last_reply = Some(reply);
                 }
                 Output::Event(_) => {}
                 other => panic!("{other:?} is not the directory's to put out"),
@@ -158,7 +168,7 @@ impl Simulation {
         }
     }
 
-    /// No number in cool-off for a party is given to it.
+    /// What is given is active, and not in cool-off for its party.
     fn check_choice(&self, transaction: &Transaction) {
         for change in &transaction.changes {
             if let Stored::ClaimPair(claim) = change {
@@ -167,6 +177,8 @@ impl Simulation {
                 let cooling =
                     since.is_some_and(|&since| self.now.wall < since + self.config.bindings.cool_off);
                 assert!(!cooling, "{pair:?} was given in its cool-off");
+                let state = self.acknowledged.numbers.get(&pair.0).map(|number| number.traits.state);
+                assert_eq!(state, Some(NumberState::Active), "{pair:?} was given");
             }
         }
     }
@@ -178,8 +190,9 @@ impl Simulation {
             45..65 => self.store_works(false),
             65..80 => self.wait(),
             80..87 => self.call(),
-            87..94 => self.hang_up(),
-            94..96 => self.look_around(),
+            87..92 => self.hang_up(),
+            92..93 => self.look_around(),
+            93..96 => self.change_pool(),
             96..98 => self.store_works(true),
             _ => self.crash(),
         }
@@ -208,11 +221,59 @@ impl Simulation {
         self.ask(AdminRequest::BindClose { id });
     }
 
+    fn some_number(&mut self) -> ProxyNumber {
+        let all: Vec<&str> = POOL.into_iter().chain(MORE).collect();
+        all[self.pick(all.len())].parse().unwrap()
+    }
+
+    fn change_pool(&mut self) {
+        let (number, another) = (self.some_number(), self.some_number());
+        let guest: ProxyNumber = MORE[self.pick(3)].parse().unwrap();
+        let states = [NumberState::Active, NumberState::Active, NumberState::Draining, NumberState::Disabled];
+        let to = states[self.pick(4)];
+        let pool = |request| AdminRequest::Pool(request);
+        match self.pick(4) {
+            0 => {
+                // Half of them for texts alone, so that no binding keeps them here.
+                let voice = self.pick(2) == 0;
+                let numbers =
+                    vec![with(&guest.to_string(), |traits| (traits.voice, traits.sms) = (voice, true))];
+                self.ask(pool(PoolRequest::Add { numbers }));
+            }
+            1 => {
+                let numbers = vec![guest];
+                self.ask(pool(PoolRequest::Remove { numbers: numbers.clone() }));
+                self.ask(pool(PoolRequest::SetState { numbers, to: NumberState::Draining }));
+            }
+            2 => self.ask(pool(PoolRequest::SetState { numbers: vec![number, another], to })),
+            _ => self.import([number, another]),
+        }
+    }
+
+    fn import(&mut self, numbers: [ProxyNumber; 2]) {
+        self.ask(AdminRequest::Pool(PoolRequest::ImportBegin { update: self.next.is_multiple_of(2) }));
+        let Some(AdminReply::Pool(PoolReply::ImportBegun(import))) = self.last_reply.take() else { return };
+        let line = |(at, number)| ImportLine {
+            line: at,
+            country: None,
+            state: None,
+            number: with(&ProxyNumber::to_string(&number), |traits| traits.sms = at == 2),
+        };
+        let lines = (2..).zip(numbers).map(line).collect();
+        self.ask(AdminRequest::Pool(PoolRequest::ImportLines { import, lines }));
+        let keep = self.pick(4) > 0;
+        self.ask(AdminRequest::Pool(PoolRequest::ImportEnd { import, keep }));
+    }
+
     fn look_around(&mut self) {
         let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
         self.ask(AdminRequest::BindShow { id });
         self.ask(AdminRequest::BindList { key: None, entombed: true, after: None, limit: 5 });
-        self.ask(AdminRequest::PoolList { country: None, after: None, limit: 5 });
+        self.ask(AdminRequest::Pool(PoolRequest::List {
+            filter: PoolFilter::default(),
+            after: None,
+            limit: 5,
+        }));
     }
 
     /// Answers some commits, in order; well or with every kind of trouble.
@@ -293,7 +354,13 @@ impl Simulation {
         for pair in &self.pairs {
             let found = self.directory.lookup(&pair.0, &pair.1);
             let owner = self.acknowledged.owner(pair.0, &pair.1);
-            match (owner, found) {
+            let disabled = owner.is_some_and(|(binding, _)| {
+                let disabled = |party: &Party| {
+                    self.acknowledged.numbers[&party.proxy].traits.state == NumberState::Disabled
+                };
+                disabled(&binding.customer) || disabled(&binding.agent)
+            });
+            match (owner.filter(|_| !disabled), found) {
                 (None, Lookup::Unknown) => {}
                 (Some((binding, caller)), Lookup::Live(found) | Lookup::Entombed(found))
                     if found.binding == binding.id =>
@@ -316,7 +383,7 @@ impl Simulation {
             let owner = self.acknowledged.owner(pair.0, &pair.1).map(|(binding, _)| binding.id);
             assert_eq!(owner, Some(*binding), "a call in progress lost its binding");
         }
-        for number in &self.directory.pool_list(None, None, 0) {
+        for number in &self.directory.pool_list(&PoolFilter::default(), None, 0).rows {
             let uses = |binding: &&Binding| {
                 [&binding.customer, &binding.agent].iter().filter(|p| p.proxy == number.number.number).count()
             };
@@ -325,6 +392,9 @@ impl Simulation {
                 self.acknowledged.bindings.values().filter(entombed).map(|binding| uses(&binding)).sum();
             assert_eq!(number.entombed, counted);
         }
+        let numbers: Vec<_> = self.acknowledged.numbers.values().collect();
+        let shown = self.directory.pool_list(&PoolFilter::default(), None, 0).rows;
+        assert_eq!(shown.iter().map(|row| &row.number).collect::<Vec<_>>(), numbers);
         assert!(self.directory.pending.len() <= self.config.limits.pending_commits);
     }
 
@@ -367,7 +437,10 @@ fn name_of(reply: &AdminReply) -> &'static str {
             RefusalKind::Unavailable => "unavailable",
             RefusalKind::Forbidden => "forbidden",
         },
-        AdminReply::PoolAdded { .. } => "added",
+        AdminReply::Pool(PoolReply::Added { .. }) => "added",
+        AdminReply::Pool(PoolReply::Removed(_)) => "removed",
+        AdminReply::Pool(PoolReply::StateSet { .. }) => "set",
+        AdminReply::Pool(PoolReply::Imported(_)) => "imported",
         AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
         AdminReply::Calls(_)
         | AdminReply::Call(_)
@@ -400,8 +473,14 @@ fn random_histories_keep_the_directory_true_to_its_model() {
         }
     }
     // The histories reach everything that they are meant to reach.
-    for name in ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"]
-    {
-        assert!(answers.get(name).is_some_and(|&count| count > 100), "too few answers {name:?}: {answers:?}");
+    let asked_often =
+        ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"];
+    let asked_at_times = ["removed", "set", "imported"];
+    let least = asked_often.map(|name| (name, 100)).into_iter().chain(asked_at_times.map(|name| (name, 10)));
+    for (name, least) in least {
+        assert!(
+            answers.get(name).is_some_and(|&count| count > least),
+            "too few answers {name:?}: {answers:?}"
+        );
     }
 }
