@@ -110,7 +110,8 @@ fn admit<N: Network>(
             Verdict::SourceNotAllowed
         });
     }
-    check_source::<N>(context, datagram.slot, live.cell(), flow, source)?;
+    let fixes_source = || class.fixes_source(|| datagram.frame.bytes(at));
+    check_source::<N>(context, datagram.slot, live.cell(), flow, source, fixes_source)?;
     Ok((class, payload))
 }
 
@@ -138,6 +139,7 @@ fn check_source<N: Network>(
     cell: Cell,
     flow: &Flow,
     source: End,
+    fixes_source: impl FnOnce() -> Result<(), Verdict>,
 ) -> Result<(), Verdict> {
     let epoch = flow.epoch();
     let word = cell.word();
@@ -155,6 +157,7 @@ fn check_source<N: Network>(
     if !flow.allows_source(&source.address) {
         return Err(Verdict::SourceNotAllowed);
     }
+    fixes_source()?;
     if !cell.learn(word, epoch, source) {
         return Err(Verdict::SourceLearning);
     }

@@ -20,6 +20,8 @@ pub const RTCP_MIN: u16 = 8;
 pub const DTLS_MIN: u16 = 13;
 /// A header of STUN (RFC 8489 section 5).
 pub const STUN_MIN: u16 = 20;
+/// A sequence number of UDPTL (ITU-T T.38 section 9.1).
+pub const OPAQUE_MIN: u16 = 2;
 /// The longest opaque datagram: what fits an Ethernet frame over IPv6.
 pub const OPAQUE_MAX: u16 = 1_500 - 40 - 8;
 
@@ -36,6 +38,16 @@ pub enum Class {
     Stun,
     /// A datagram that only its far ends understand.
     Opaque,
+}
+
+impl Class {
+    /// Whether a datagram may fix the source of its flow; `head` gives its first two
+    /// bytes. When speech turns into a fax, its last packets still come, from another
+    /// port perhaps; UDPTL counts from zero, so it never looks like RTP at first.
+    #[inline(always)]
+    pub fn fixes_source(self, head: impl FnOnce() -> Result<[u8; 2], Verdict>) -> Result<(), Verdict> {
+        if matches!(self, Self::Opaque) && head()?[0] >> 6 == 2 { Err(Verdict::LateRtp) } else { Ok(()) }
+    }
 }
 
 /// The classes that a flow takes.
@@ -195,8 +207,8 @@ impl Rule {
 /// An opaque datagram: something, and not too much.
 const fn opaque(length: u16) -> Result<Class, Verdict> {
     match length {
-        0 => Err(Verdict::TooShort),
-        1..=OPAQUE_MAX => Ok(Class::Opaque),
+        0..OPAQUE_MIN => Err(Verdict::TooShort),
+        OPAQUE_MIN..=OPAQUE_MAX => Ok(Class::Opaque),
         _ => Err(Verdict::TooLong),
     }
 }

@@ -136,6 +136,8 @@ verdicts! {
     SourceNotAllowed = "source-not-allowed",
     /// Another source than the one that the flow is locked to.
     WrongSource = "wrong-source",
+    /// RTP to a flow that has turned into a fax and has no source yet.
+    LateRtp = "late-rtp",
     /// Another CPU is learning the source at this moment.
     SourceLearning = "source-learning",
     /// The time-to-live or hop limit is used up.
@@ -212,6 +214,7 @@ impl Verdict {
             | Self::NotRtcp
             | Self::SourceNotAllowed
             | Self::WrongSource
+            | Self::LateRtp
             | Self::SourceLearning
             | Self::TtlExpired
             | Self::ExceedsMtu

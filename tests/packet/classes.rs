@@ -78,12 +78,27 @@ fn an_opaque_flow_takes_any_datagram_of_a_sane_size() {
     let Some(mut world) = world() else { return };
     let opaque = Content { opaque: true, ..Content::default() };
     for first in [0, 20, 64, 128, 255] {
-        for length in [1, 2, 8, 200, usize::from(OPAQUE_MAX)] {
+        for length in [2, 8, 200, usize::from(OPAQUE_MAX)] {
             expect(&mut world, opaque, &[(&vec![first; length], Verdict::Transmitted)]);
         }
         let long = vec![first; usize::from(OPAQUE_MAX) + 1];
-        expect(&mut world, opaque, &[(&[], Verdict::TooShort), (&long, Verdict::TooLong)]);
+        expect(&mut world, opaque, &[(&[first], Verdict::TooShort), (&long, Verdict::TooLong)]);
     }
+}
+
+#[test]
+fn the_last_of_speech_does_not_open_a_fax() {
+    let Some(mut world) = world() else { return };
+    let [_, local, send_from, send_to] = ENDS[0];
+    let content = Content { opaque: true, ..Content::default() };
+    world.put(&FlowSpec { content, ..flow(local, "198.51.100.0/24", send_from, send_to) }, BACK);
+    let mut from = |port: u16, payload: Vec<u8>| {
+        world.run(&datagram(&format!("198.51.100.1:{port}"), local, payload).build()).verdict
+    };
+    assert_eq!(from(4000, rtp(0)), Verdict::LateRtp);
+    assert_eq!(from(4002, vec![0, 0, 1, 6]), Verdict::Transmitted, "UDPTL counts from zero");
+    assert_eq!(from(4000, rtp(0)), Verdict::WrongSource);
+    assert_eq!(from(4002, vec![0x80, 0, 1, 6]), Verdict::Transmitted, "and far enough in a long fax");
 }
 
 #[test]

@@ -114,6 +114,7 @@ const CASES: &[(Verdict, Case)] = &[
         world.put(&FlowSpec { content, ..spec_v4("198.51.100.2/32") }, BACK);
         world.run(&datagram(FROM_V4, LOCAL_V4, stun()).build()).verdict
     }),
+    (Verdict::LateRtp, |world| taking(world, Content { opaque: true, ..Content::default() }, &rtp(0))),
     (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V4, LOCAL_V4, rtp(9)))),
     (Verdict::PayloadType, |world| over(world, BACK, &datagram(FROM_V6, LOCAL_V6, rtp(0x80 | 0x48)))),
     (Verdict::NotRtcp, |world| {

@@ -75,8 +75,8 @@ fn each_class_has_its_shortest_datagram() {
 fn an_opaque_flow_looks_at_nothing_but_the_length() {
     let rule = rule(&[Class::Opaque]);
     let of = |length| rule.class_of(length, || panic!("looked into the datagram"));
-    assert_eq!(of(0), Err(Verdict::TooShort));
-    assert_eq!(of(1), Ok(Class::Opaque));
+    assert_eq!(of(OPAQUE_MIN - 1), Err(Verdict::TooShort));
+    assert_eq!(of(OPAQUE_MIN), Ok(Class::Opaque));
     assert_eq!(of(OPAQUE_MAX), Ok(Class::Opaque));
     assert_eq!(of(OPAQUE_MAX + 1), Err(Verdict::TooLong));
 }

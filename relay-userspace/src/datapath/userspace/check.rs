@@ -27,7 +27,9 @@ pub(super) fn accept(
     match learned {
         Some(learned) if learned == source => Ok(class),
         Some(_) => Err(Verdict::WrongSource),
-        None if allowed => Ok(class),
+        None if allowed => {
+            class.fixes_source(|| payload.first_chunk().copied().ok_or(Verdict::Truncated)).map(|()| class)
+        }
         None => Err(Verdict::SourceNotAllowed),
     }
 }
@@ -61,6 +63,7 @@ mod tests {
     fn the_first_reason_in_the_kernels_order_is_the_verdict() {
         let audio = flow("127.0.0.1:4000", "127.0.0.1:4002", "192.0.2.7:9000");
         let control = FlowSpec { content: Content::rtcp(), ..audio.clone() };
+        let fax = FlowSpec { content: Content { opaque: true, ..Content::default() }, ..audio.clone() };
         let asks = FlowSpec { content: Content { stun: true, ..audio.content }, ..audio.clone() };
         let (near, far) = (at("127.0.0.9:7000"), at("198.51.100.1:7000"));
         let locked = Some(near);
@@ -68,6 +71,10 @@ mod tests {
             (&audio, None, near, rtp(0), Ok(Class::Rtp)),
             (&audio, None, near, rtp(128), Ok(Class::Rtp)), // the marker bit
             (&audio, locked, near, rtp(0), Ok(Class::Rtp)),
+            (&fax, None, near, rtp(0), Err(Verdict::LateRtp)),
+            (&fax, None, far, rtp(0), Err(Verdict::SourceNotAllowed)),
+            (&fax, None, near, vec![0; 20], Ok(Class::Opaque)),
+            (&fax, locked, near, rtp(0), Ok(Class::Opaque)),
             (&control, None, near, rtcp(), Ok(Class::Rtcp)),
             (&audio, None, far, rtp(0)[..11].to_vec(), Err(Verdict::TooShort)),
             (&audio, None, far, Vec::new(), Err(Verdict::TooShort)),
