@@ -217,7 +217,7 @@ pub struct LegView {
 pub struct FlowView {
     /// The leg whose far end sends.
     pub leg: LegName,
-    /// `rtp`, `rtcp`, `rtp+rtcp` where both share a port, or `udptl`.
+    /// The word for what it carries ([`super::flow::Content::as_str`]).
     pub content: String,
     /// The codec of its RTP.
     pub codec: Option<Encoding>,

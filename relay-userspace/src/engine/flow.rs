@@ -101,16 +101,39 @@ pub enum Transport {
         /// otherwise the keys crossed in signalling (RFC 4568).
         dtls: bool,
     },
+    /// Fax (ITU-T T.38).
+    Udptl {
+        /// Whether it is encrypted from one far end to the other (RFC 7345).
+        dtls: bool,
+    },
 }
 
 impl Transport {
     /// What both far ends speak, if there is anything.
     #[must_use]
-    pub const fn common(self, other: Self) -> Option<Self> {
+    pub fn common(self, other: Self) -> Option<Self> {
         match (self, other) {
-            (Self::Rtp, Self::Rtp) => Some(Self::Rtp),
             (Self::Srtp { dtls }, Self::Srtp { dtls: other }) => Some(Self::Srtp { dtls: dtls && other }),
-            (Self::Rtp, Self::Srtp { .. }) | (Self::Srtp { .. }, Self::Rtp) => None,
+            (Self::Rtp | Self::Srtp { .. } | Self::Udptl { .. }, other) => (self == other).then_some(self),
+        }
+    }
+
+    /// Whether nobody between the far ends can read it.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        match self {
+            Self::Rtp => false,
+            Self::Srtp { .. } => true,
+            Self::Udptl { dtls } => dtls,
+        }
+    }
+
+    /// Whether RTCP goes with it.
+    #[must_use]
+    pub const fn has_rtcp(self) -> bool {
+        match self {
+            Self::Rtp | Self::Srtp { .. } => true,
+            Self::Udptl { .. } => false,
         }
     }
 
@@ -118,11 +141,13 @@ impl Transport {
     /// or both.
     #[must_use]
     pub fn content(self, payload_types: PayloadTypes, rtcp: bool) -> Content {
-        let (encrypted, dtls) = match self {
-            Self::Rtp => (false, false),
-            Self::Srtp { dtls } => (true, dtls),
-        };
-        Content { payload_types, rtcp, dtls, encrypted, ..Content::default() }
+        let encrypted = self.is_encrypted();
+        match self {
+            Self::Rtp => Content { payload_types, rtcp, ..Content::default() },
+            Self::Srtp { dtls } => Content { payload_types, rtcp, dtls, encrypted, ..Content::default() },
+            Self::Udptl { dtls: true } => Content { dtls: true, encrypted, ..Content::default() },
+            Self::Udptl { dtls: false } => Content { opaque: true, ..Content::default() },
+        }
     }
 }
 
@@ -158,12 +183,15 @@ impl Content {
     }
 
     /// The word that tables show: `rtp`, `rtcp`, `rtp+rtcp`, the same with `srtp` and
-    /// `srtcp` where they are encrypted, `udptl`, or `exit` for a
-    /// flow that takes nothing.
+    /// `srtcp` where they are encrypted, `udptl`, `dtls` where nothing else is seen of it,
+    /// or `exit` for a flow that takes nothing.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         if self.opaque {
             return "udptl";
+        }
+        if self.dtls && !self.has_rtp() && !self.rtcp {
+            return "dtls";
         }
         match (self.encrypted, self.has_rtp(), self.rtcp) {
             (false, true, true) => "rtp+rtcp",

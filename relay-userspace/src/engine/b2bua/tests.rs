@@ -3,6 +3,7 @@ mod emergency;
 mod encryption;
 mod endings;
 mod far_end;
+mod fax;
 mod hearing;
 mod limits;
 mod refusals;

@@ -137,6 +137,7 @@ impl MediaSession {
             ports.agreement.codec = answered.codec;
             let renewed = ports.agreement.transport != transport;
             ports.agreement.transport = transport;
+            ports.agreement.audio = words[offerer].description.streams[index].is_audio();
             ports.share(offerer, offered.mux, answered.mux);
             for (leg, said) in [(offerer, offered), (offerer.other(), answered)] {
                 ports.place(leg, said, self.sides[leg].source, words[leg].signalled_from, renewed);
@@ -176,7 +177,7 @@ impl StreamPorts {
                 let both = agreed(offered && answered);
                 ByLeg { a: both, b: both }
             }
-            Transport::Rtp | Transport::Srtp { dtls: false } => {
+            Transport::Rtp | Transport::Srtp { dtls: false } | Transport::Udptl { .. } => {
                 ByLeg::new(offerer, agreed(offered), agreed(we_offered && answered))
             }
         };

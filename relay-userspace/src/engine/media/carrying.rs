@@ -121,7 +121,7 @@ impl MediaSession {
             Mux::Agreed => Content::nothing(),
             Mux::Offered | Mux::No => transport.content(PayloadTypes::default(), true),
         };
-        let rtcp = (rtcp_apart || shares != Mux::Agreed).then(|| Carried {
+        let rtcp = (transport.has_rtcp() && (rtcp_apart || shares != Mux::Agreed)).then(|| Carried {
             spec: flow(content, local.rtcp(), rtcp_exit),
             codec: None,
             judged: false,

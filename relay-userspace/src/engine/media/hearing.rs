@@ -49,7 +49,10 @@ impl MediaSession {
         let leg = carried.spec.owner.leg;
         let packets = stats.forwarded.packets;
         let rtp = if carried.spec.content.rtcp { stats.quality.expected } else { packets };
-        self.watch.counted(now, leg, local, packets, carried.judged.then_some(rtp));
+        // Fax is spoken by turns: while one side sends a page, the other one listens.
+        let by_turns = !carried.spec.content.has_rtp();
+        let speakers: &[LegName] = if by_turns { &[LegName::A, LegName::B] } else { &[leg] };
+        self.watch.counted(now, speakers, local, packets, carried.judged.then_some(rtp));
         let over = self.watch.learning_is_over(now, patience);
         let port =
             |ports: &&mut StreamPorts| [ports.pairs[leg].rtp(), ports.pairs[leg].rtcp()].contains(&local);

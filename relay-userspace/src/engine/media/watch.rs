@@ -66,12 +66,12 @@ impl Watch {
         self.silent = ByLeg::default();
     }
 
-    /// A flow from `leg`'s far end has counted so many packets, and so many of
-    /// speech where it carries any.
+    /// A flow has counted so many packets, and so many of speech where it carries
+    /// any: its speakers are heard.
     pub(super) fn counted(
         &mut self,
         now: Instant,
-        leg: LegName,
+        speakers: &[LegName],
         local: SocketAddr,
         packets: u64,
         speech: Option<u64>,
@@ -83,7 +83,9 @@ impl Watch {
             self.alive = now;
         }
         if speech != speech_before {
-            self.spoke[leg] = now;
+            for &leg in speakers {
+                self.spoke[leg] = now;
+            }
         }
     }
 
@@ -170,7 +172,7 @@ mod tests {
         for now in (from..to).step_by(5) {
             for leg in [LegName::A, LegName::B] {
                 let spoken = if speaks[leg] { now } else { 0 };
-                watch.counted(at(now), leg, port(leg), spoken, Some(spoken));
+                watch.counted(at(now), &[leg], port(leg), spoken, Some(spoken));
             }
             found.extend(watch.judge(at(now), &PATIENCE).into_iter().map(|finding| (now, finding)));
         }
@@ -203,8 +205,8 @@ mod tests {
         let mut watch = Watch::default();
         watch.settled(at(100), true);
         for now in 100..300 {
-            watch.counted(at(now), LegName::A, port(LegName::A), now, Some(0));
-            watch.counted(at(now), LegName::B, port(LegName::B), now, Some(now));
+            watch.counted(at(now), &[LegName::A], port(LegName::A), now, Some(0));
+            watch.counted(at(now), &[LegName::B], port(LegName::B), now, Some(now));
             let found = watch.judge(at(now), &PATIENCE);
             assert_eq!(found.contains(&Finding::OneWay(LegName::A)), now == 110, "at {now}");
             assert!(!found.contains(&Finding::Dead));

@@ -4,7 +4,7 @@
 //! kept, so nothing else can cross: of a media section its kind, protocol and
 //! formats, where it wants its media (`c=`, the port, `a=rtcp:`, `a=rtcp-mux`),
 //! its direction, the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime` and,
-//! with early feedback, `rtcp-fb`. Where [`Rules`] let far ends encrypt, `crypto`,
+//! with early feedback, `rtcp-fb`; of fax, those of T.38. Where [`Rules`] let far ends encrypt, `crypto`,
 //! `fingerprint` and `setup` of a section that is encrypted. Origin, session name,
 //! information, addresses, bandwidth, candidates, sources, labels and whatever else
 //! a peer writes end here. What we send is written from scratch with our origin and
@@ -12,16 +12,18 @@
 //!
 //! Media sections correspond by position in offer and answer (RFC 3264 section
 //! 6), so one that we do not relay stays, with port zero. Relayed are `audio`
-//! and `video` over RTP, and over SRTP where the rules say so; a host name as an
+//! and `video` over RTP, fax over UDPTL, and both encrypted where the rules say so; a host name as an
 //! address is refused, since the engine resolves nothing. `group` and `mid` are left out,
 //! which unbundles what a peer would have bundled (RFC 8843 section 7.3.3): every
 //! section has ports of its own here.
 //!
 //! - [`mod@line`]: the `m=` line;
 //! - [`attribute`]: the other lines that are kept;
-//! - [`keys`]: those that encryption needs.
+//! - [`keys`]: those that encryption needs;
+//! - [`fax`]: those of T.38.
 
 mod attribute;
+mod fax;
 mod keys;
 mod line;
 
@@ -118,19 +120,20 @@ pub(crate) struct Relayed {
 impl Relayed {
     /// Whether our offer of it lets RTCP share the port of RTP.
     fn offers_mux(&self, to: Anchor) -> bool {
-        self.mux || (to.shares && !self.is_dtls())
+        self.mux || (to.shares && self.shares_with_us())
     }
 
     /// Whether our answer with it to `offer` does: that is between that far end and
     /// us, but for DTLS, whose associations are between the far ends.
     fn answers_mux(&self, offer: &StreamContent) -> bool {
-        offer.allows_mux() && (self.mux || !self.is_dtls())
+        offer.allows_mux() && (self.mux || self.shares_with_us())
     }
 
-    const fn is_dtls(&self) -> bool {
+    /// Whether a far end shares a port with us alone, whatever the other one does.
+    const fn shares_with_us(&self) -> bool {
         match self.transport {
-            Transport::Srtp { dtls } => dtls,
-            Transport::Rtp => false,
+            Transport::Rtp | Transport::Srtp { dtls: false } => true,
+            Transport::Srtp { dtls: true } | Transport::Udptl { .. } => false,
         }
     }
 }
@@ -250,7 +253,7 @@ impl Description {
         for (start, section) in sections {
             let transport = transport(&start, &section);
             let refused =
-                matches!(transport, Some(Transport::Srtp { .. })) && rules.encryption == Encryption::Strict;
+                rules.encryption == Encryption::Strict && transport.is_some_and(Transport::is_encrypted);
             encryption_refused |= refused;
             streams.push(match transport.filter(|_| !refused) {
                 Some(transport) => Stream::relayed(start, section, transport)?,
@@ -349,23 +352,26 @@ impl Stream {
             Some(FarEnd { rtp: SocketAddr::new(address, start.port), rtcp })
         };
         let payload_types = start.payload_set();
-        let codec = Codec::preferred(&start, &section);
+        let codec = Codec::preferred(&start, &section, transport);
         let feedback = start.line.protocol.has_feedback();
         let mut attributes: String = section
             .attributes
             .into_iter()
             .filter(|attribute| match attribute.scope {
-                Scope::Section => true,
+                Scope::Fax => !transport.has_rtcp(),
+                Scope::Rtp => transport.has_rtcp(),
                 Scope::Format(payload_type) => payload_types.contains(payload_type),
                 Scope::Feedback(of) => feedback && of.is_none_or(|of| payload_types.contains(of)),
             })
             .map(|attribute| attribute.line)
             .collect();
-        if matches!(transport, Transport::Srtp { .. }) {
+        if matches!(start.line.protocol, Protocol::Srtp { .. }) {
             section.keys.write(&mut attributes);
+        }
+        if transport.is_encrypted() {
             section.dtls.write(&mut attributes);
         }
-        let (mux, attributes) = (section.mux, Lines(attributes));
+        let (mux, attributes) = (section.mux && transport.has_rtcp(), Lines(attributes));
         let relayed = Relayed { transport, far, direction, payload_types, codec, mux, attributes };
         Ok(Self { content: StreamContent::Relayed(relayed), line: start.line })
     }
@@ -374,7 +380,7 @@ impl Stream {
 /// How a section travels; `None` when it is off, or nothing that can be relayed:
 /// one that is encrypted says what with.
 fn transport(start: &MediaStart, section: &Section) -> Option<Transport> {
-    if !start.is_rtp() {
+    if !start.is_relayed() {
         return None;
     }
     let dtls = section.dtls.is_usable();
@@ -383,13 +389,18 @@ fn transport(start: &MediaStart, section: &Section) -> Option<Transport> {
         // Some peers name DTLS-SRTP so.
         Protocol::Srtp { .. } => (dtls || section.keys.is_usable()).then_some(Transport::Srtp { dtls }),
         Protocol::DtlsSrtp { .. } => dtls.then_some(Transport::Srtp { dtls }),
-        Protocol::Udptl | Protocol::Msrp | Protocol::Udp => None,
+        Protocol::Udptl => Some(Transport::Udptl { dtls: false }),
+        Protocol::DtlsUdptl => dtls.then_some(Transport::Udptl { dtls }),
+        Protocol::Msrp | Protocol::Udp => None,
     }
 }
 
 impl Codec {
-    /// The first that carries the medium itself.
-    fn preferred(start: &MediaStart, section: &Section) -> Self {
+    /// The first that carries the medium itself; fax has one.
+    fn preferred(start: &MediaStart, section: &Section, transport: Transport) -> Self {
+        if matches!(transport, Transport::Udptl { .. }) {
+            return Self { encoding: Encoding::T38, clock_rate: 0 };
+        }
         let of = |payload_type: u8| {
             let mapped = section.encodings.iter().find(|(of, ..)| *of == payload_type);
             let (encoding, clock_rate) = mapped

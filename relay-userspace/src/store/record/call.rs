@@ -59,6 +59,7 @@ struct StreamV2 {
 enum TransportV2 {
     Rtp,
     Srtp { dtls: bool },
+    Udptl { dtls: bool },
 }
 
 impl From<Transport> for TransportV2 {
@@ -66,6 +67,7 @@ impl From<Transport> for TransportV2 {
         match transport {
             Transport::Rtp => Self::Rtp,
             Transport::Srtp { dtls } => Self::Srtp { dtls },
+            Transport::Udptl { dtls } => Self::Udptl { dtls },
         }
     }
 }
@@ -75,6 +77,7 @@ impl From<TransportV2> for Transport {
         match transport {
             TransportV2::Rtp => Self::Rtp,
             TransportV2::Srtp { dtls } => Self::Srtp { dtls },
+            TransportV2::Udptl { dtls } => Self::Udptl { dtls },
         }
     }
 }

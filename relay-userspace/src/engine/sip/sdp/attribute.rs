@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use super::keys::{Dtls, Keys};
-use super::{Direction, SdpError, put};
+use super::{Direction, SdpError, fax, put};
 use crate::engine::encoding::Encoding;
 
-/// Bytes of the value of one codec attribute; a longer one is dropped.
+/// Bytes of one attribute; a longer one is dropped.
 const MAX_ATTRIBUTE: usize = 512;
 /// Attributes of one media section; more are dropped.
 const MAX_ATTRIBUTES: usize = 128;
@@ -39,8 +39,10 @@ pub(super) struct Attribute {
 /// What an attribute speaks of; without that it is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The whole section.
-    Section,
+    /// RTP as a whole.
+    Rtp,
+    /// Fax.
+    Fax,
     /// One payload type.
     Format(u8),
     /// Early feedback, on all payload types or one of them.
@@ -81,10 +83,17 @@ impl Section {
             self.mux = true;
             return;
         }
-        let Some((name, value)) = attribute.split_once(':') else { return };
-        if value.len() > MAX_ATTRIBUTE || self.attributes.len() == MAX_ATTRIBUTES {
+        if attribute.len() > MAX_ATTRIBUTE || self.attributes.len() == MAX_ATTRIBUTES {
             return;
         }
+        let (name, value) = match attribute.split_once(':') {
+            Some((name, value)) => (name, Some(value)),
+            None => (attribute, None),
+        };
+        if let Some(line) = fax::line(name, value) {
+            self.attributes.push(Attribute { scope: Scope::Fax, line });
+        }
+        let Some(value) = value else { return };
         let kept = match name {
             "rtcp" => {
                 self.rtcp = rtcp(value);
@@ -109,7 +118,7 @@ impl Section {
             "fmtp" => fmtp(value),
             "rtcp-fb" => feedback(value),
             "ptime" | "maxptime" => value.trim().parse::<u16>().ok().map(|milliseconds| Attribute {
-                scope: Scope::Section,
+                scope: Scope::Rtp,
                 line: format!("a={name}:{milliseconds}\r\n"),
             }),
             _ => None,

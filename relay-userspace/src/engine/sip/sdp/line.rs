@@ -35,6 +35,8 @@ pub(super) enum Protocol {
     DtlsSrtp { feedback: bool },
     /// Fax (ITU-T T.38).
     Udptl,
+    /// Fax, encrypted (RFC 7345).
+    DtlsUdptl,
     /// Instant messages over TCP (RFC 4975).
     Msrp,
     /// Anything over UDP.
@@ -42,7 +44,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Rtp { feedback: false },
         Self::Rtp { feedback: true },
         Self::Srtp { feedback: false },
@@ -50,6 +52,7 @@ impl Protocol {
         Self::DtlsSrtp { feedback: false },
         Self::DtlsSrtp { feedback: true },
         Self::Udptl,
+        Self::DtlsUdptl,
         Self::Msrp,
         Self::Udp,
     ];
@@ -63,6 +66,7 @@ impl Protocol {
             Self::DtlsSrtp { feedback: false } => "UDP/TLS/RTP/SAVP",
             Self::DtlsSrtp { feedback: true } => "UDP/TLS/RTP/SAVPF",
             Self::Udptl => "udptl",
+            Self::DtlsUdptl => "UDP/TLS/UDPTL",
             Self::Msrp => "TCP/MSRP",
             Self::Udp => "udp",
         }
@@ -76,7 +80,15 @@ impl Protocol {
     const fn is_rtp(self) -> bool {
         match self {
             Self::Rtp { .. } | Self::Srtp { .. } | Self::DtlsSrtp { .. } => true,
-            Self::Udptl | Self::Msrp | Self::Udp => false,
+            Self::Udptl | Self::DtlsUdptl | Self::Msrp | Self::Udp => false,
+        }
+    }
+
+    /// Whether it is T.38, which has one format.
+    const fn is_udptl(self) -> bool {
+        match self {
+            Self::Udptl | Self::DtlsUdptl => true,
+            Self::Rtp { .. } | Self::Srtp { .. } | Self::DtlsSrtp { .. } | Self::Msrp | Self::Udp => false,
         }
     }
 
@@ -84,7 +96,7 @@ impl Protocol {
     pub(super) const fn has_feedback(self) -> bool {
         match self {
             Self::Rtp { feedback } | Self::Srtp { feedback } | Self::DtlsSrtp { feedback } => feedback,
-            Self::Udptl | Self::Msrp | Self::Udp => false,
+            Self::Udptl | Self::DtlsUdptl | Self::Msrp | Self::Udp => false,
         }
     }
 }
@@ -111,7 +123,7 @@ impl MediaStart {
         let protocol = Protocol::named(protocol).unwrap_or(Protocol::Udp);
         if !protocol.is_rtp() {
             // Its formats are free text; whoever is refused needs only one of the right shape.
-            let formats = if protocol == Protocol::Udptl { "t38" } else { "*" }.to_owned();
+            let formats = if protocol.is_udptl() { "t38" } else { "*" }.to_owned();
             return Ok(Self {
                 port,
                 line: MediaLine { media, protocol, formats },
@@ -142,8 +154,16 @@ impl MediaStart {
         self.payload_types.iter().copied().collect()
     }
 
-    /// Whether it is switched on, and RTP of a kind that we relay.
-    pub(super) fn is_rtp(&self) -> bool {
-        self.port != 0 && self.line.protocol.is_rtp() && matches!(self.line.media, "audio" | "video")
+    /// Whether it is switched on, and of a kind that we relay.
+    pub(super) fn is_relayed(&self) -> bool {
+        let media = self.line.media;
+        let fits = match self.line.protocol {
+            Protocol::Rtp { .. } | Protocol::Srtp { .. } | Protocol::DtlsSrtp { .. } => {
+                matches!(media, "audio" | "video")
+            }
+            Protocol::Udptl | Protocol::DtlsUdptl => media == "image",
+            Protocol::Msrp | Protocol::Udp => false,
+        };
+        self.port != 0 && fits
     }
 }

@@ -86,7 +86,7 @@ fn what_the_far_end_wants_is_understood() {
     assert_eq!(audio.far, Some(far));
     assert_eq!(audio.direction, Direction::SendOnly);
     assert_eq!(audio.payload_types, PayloadTypes::from_iter([0, 97, 101]));
-    assert_eq!(offer.streams[1].content, StreamContent::Off);
+    assert_eq!(rtp(&offer.streams[1]).transport, Transport::Udptl { dtls: false });
     assert_eq!(offer.streams[2].content, StreamContent::Off, "keys are not relayed");
 }
 
@@ -196,6 +196,27 @@ fn fingerprints_cross_where_far_ends_may_encrypt() {
         };
         assert_eq!(transport(&text), Transport::Srtp { dtls: true });
     }
+}
+
+#[test]
+fn fax_crosses_with_the_attributes_of_t38() {
+    let text = "v=0\r\nc=IN IP4 10.2.2.7\r\na=T38FaxMaxBuffer:9\r\nm=image 6000 UDPTL T38\r\n\
+        a=T38FaxVersion:0\r\na=t38maxbitrate:14400\r\na=T38FaxRateManagement:transferredTCF\r\n\
+        a=T38FaxUdpEC:t38UDPRedundancy\r\na=T38VendorInfo:SECRET\r\na=T38FaxMaxDatagram:SECRET\r\n\
+        a=ptime:20\r\na=rtcp-mux\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf\r\na=secret:SECRET\r\n";
+    let written = crossing(text, Encryption::Strict).unwrap();
+    assert_eq!(
+        written,
+        "image 40000 udptl t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\n\
+         a=T38FaxRateManagement:transferredTCF\r\na=T38FaxUdpEC:t38UDPRedundancy\r\na=sendrecv\r\n"
+    );
+    assert!(crossing(&text.replace("m=image", "m=audio"), Encryption::EndToEnd).is_none());
+    let sealed = format!("{}{}\r\n", text.replace("UDPTL T38", "UDP/TLS/UDPTL t38"), fingerprint());
+    assert_eq!(crossing(&sealed, Encryption::Strict), None);
+    let written = crossing(&sealed, Encryption::EndToEnd).unwrap();
+    assert!(written.starts_with("image 40000 UDP/TLS/UDPTL t38\r\n") && written.contains("fingerprint"));
+    let audio = "v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 RTP/AVP 0\r\na=T38FaxVersion:0\r\n";
+    assert!(!crossing(audio, Encryption::Strict).unwrap().contains("T38"));
 }
 
 #[test]
@@ -327,6 +348,9 @@ fn line() -> impl Strategy<Value = String> {
         Just(fingerprint()),
         "a=fingerprint:(sha-1|SECRET) ([0-9A-F]{2}:){18,20}[0-9A-F]{2}( SECRET)?",
         "a=setup:(actpass|active|SECRET)",
+        Just("m=image 6000 udptl t38".to_owned()),
+        Just("m=image 6000 UDP/TLS/UDPTL SECRET".to_owned()),
+        "a=T38(FaxVersion|FaxUdpEC|FaxMaxBuffer|VendorInfo)(:(SECRET|14155550100|[0-9]{1,9}))?",
         Just("a=key-mgmt:mikey SECRET".to_owned()),
         Just("a=secret:SECRET".to_owned()),
         Just("s=SECRET".to_owned()),
