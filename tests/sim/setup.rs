@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use vizard::engine::admin::{AdminRequest, NewBinding};
+use vizard::engine::admin::{AdminRequest, NewBinding, NumberWish};
 use vizard::engine::config::{
     Bindings, Config, Emergency, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat, Permissions,
     Route, Sip, Timers, Trunk, TrunkId,
@@ -92,6 +92,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             callback_window: CALLBACK_WINDOW,
             cool_off: Duration::from_mins(1),
         },
+        geography: vizard::engine::geography::Rules::default(),
         guard: vizard::engine::config::Guard::default(),
         limits: Limits::default(),
     })
@@ -124,7 +125,7 @@ pub(crate) fn bind_create(scenario: &Scenario, plan: &BindingPlan) -> AdminReque
         customer: typed(&scenario.parties[plan.customer]),
         agent: typed(&scenario.parties[plan.agent]),
         time_to_live: plan.time_to_live,
-        country: None,
+        numbers: NumberWish::default(),
         encryption: None,
     })
 }

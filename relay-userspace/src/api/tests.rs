@@ -9,7 +9,7 @@ use super::client::{Client, ClientError};
 use super::frame::{self, FrameError, Lines, MAX_REQUEST};
 use super::local::{Answer, Call, Hello, PROTOCOL, Request, Response};
 use super::server::{BindError, Listener};
-use crate::engine::admin::{AdminReply, AdminRequest, NewBinding, Refusal, RefusalKind};
+use crate::engine::admin::{AdminReply, AdminRequest, NewBinding, NumberWish, Refusal, RefusalKind};
 use crate::engine::number::Typed;
 use crate::settings::Control;
 
@@ -101,7 +101,7 @@ fn a_request_with_numbers_survives_the_wire_and_never_prints() {
         customer: Typed("+12125551200".to_owned()),
         agent: Typed("101@pbx".to_owned()),
         time_to_live: Some(Duration::from_millis(1500)),
-        country: Some("US".parse().unwrap()),
+        numbers: NumberWish { country: Some("US".parse().unwrap()), ..NumberWish::default() },
         encryption: None,
     };
     let call = Call { id: 7, request: Request::Admin(AdminRequest::BindCreate(binding)) };

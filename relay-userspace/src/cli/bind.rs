@@ -9,7 +9,7 @@ use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
 use super::secret;
-use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding};
+use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState};
 use crate::engine::ids::BindingId;
@@ -82,6 +82,15 @@ pub(super) struct CreateArgs {
     /// Only numbers of this country will do
     #[arg(long, value_name = "CC")]
     country: Option<Country>,
+    /// Rather numbers of this region or state than of each party's own
+    #[arg(long)]
+    region: Option<String>,
+    /// Rather numbers of this city or exchange
+    #[arg(long)]
+    locality: Option<String>,
+    /// Nothing but the first choice of place will do
+    #[arg(long)]
+    strict: bool,
     /// Whether they may encrypt their media [default: the configuration's]
     #[arg(long, value_enum, value_name = "POLICY")]
     media: Option<MediaArg>,
@@ -182,7 +191,12 @@ fn new_binding(args: CreateArgs) -> Result<NewBinding, Failure> {
         kind: args.kind.into(),
         key: args.key,
         time_to_live: args.ttl,
-        country: args.country,
+        numbers: NumberWish {
+            country: args.country,
+            region: args.region,
+            locality: args.locality,
+            strict: args.strict,
+        },
         encryption: args.media.map(Encryption::from),
     })
 }

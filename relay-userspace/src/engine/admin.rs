@@ -89,10 +89,23 @@ pub struct NewBinding {
     pub agent: Typed,
     /// How long it lives; the configured default when absent.
     pub time_to_live: Option<Duration>,
-    /// Only numbers of this country will do.
-    pub country: Option<Country>,
+    /// What its numbers should be like.
+    pub numbers: NumberWish,
     /// Whether its parties may encrypt their media; as configured when absent.
     pub encryption: Option<Encryption>,
+}
+
+/// Where the numbers of a binding should be from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberWish {
+    /// Only numbers of this country will do.
+    pub country: Option<Country>,
+    /// Rather of this region or state than of the party's own.
+    pub region: Option<String>,
+    /// Rather of this city or exchange.
+    pub locality: Option<String>,
+    /// Nothing but the first choice will do.
+    pub strict: bool,
 }
 
 /// The answer to an [`AdminRequest`].

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::geography;
 use super::guard::StrangerLimit;
 use super::number::Country;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub emergency: Emergency,
     /// How long bindings live.
     pub bindings: Bindings,
+    /// Where numbers are looked for.
+    pub geography: geography::Rules,
     /// Who may send to the signalling sockets, and how fast.
     pub guard: Guard,
     /// What bounds memory and load.

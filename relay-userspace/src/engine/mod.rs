@@ -39,6 +39,7 @@ pub mod egress;
 pub mod encoding;
 pub mod event;
 pub mod flow;
+pub mod geography;
 pub mod guard;
 pub mod ids;
 pub mod io;

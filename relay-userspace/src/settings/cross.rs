@@ -12,6 +12,7 @@ use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDr
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, Mode};
 use crate::engine::config::{Bindings, Config, Emergency, Guard, Limits, Media, Route, Sip, Trunk, TrunkId};
+use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
 
 /// The sections as read, with names still unresolved.
@@ -22,6 +23,7 @@ pub(super) struct Drafts {
     pub(super) routes: Vec<RouteDraft>,
     pub(super) emergency: EmergencyDraft,
     pub(super) bindings: Bindings,
+    pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
     pub(super) limits: LimitsDraft,
 }
@@ -29,7 +31,7 @@ pub(super) struct Drafts {
 /// Resolves names and runs every check. `None` when something is missing; a
 /// wrong value leaves an error in the report and may still give a result.
 pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
-    let Drafts { sip, media, trunks, routes, emergency, bindings, guard, limits } = drafts;
+    let Drafts { sip, media, trunks, routes, emergency, bindings, geography, guard, limits } = drafts;
     listens(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
@@ -89,6 +91,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         routes: resolved_routes?,
         emergency: Emergency { trunk: emergency_trunk, numbers: emergency.numbers },
         bindings,
+        geography,
         guard,
         limits: limits.limits,
     };

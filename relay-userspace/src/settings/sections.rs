@@ -556,7 +556,7 @@ pub(super) fn log(mut section: Section<'_>, overrides: &Overrides, report: &mut 
 }
 
 /// Names stand in tables, records and file paths, so they are kept plain.
-fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Located<String>> {
+pub(super) fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Located<String>> {
     let remedy = "write 1 to 32 letters, digits, '-' or '_', such as \"carrier\"";
     let item = section.require("name", report, remedy)?;
     let text = item.text(report)?;

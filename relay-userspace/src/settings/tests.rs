@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
+use crate::engine::geography::Step;
 
 /// The least that loads without a warning.
 const MINIMAL: &str = r#"
@@ -81,6 +82,9 @@ fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
     let mut expected = as_shipped.clone();
     // Examples of values that have no default.
     expected.engine.emergency.numbers.clone_from(&spelt_out.engine.emergency.numbers);
+    let rules = spelt_out.engine.geography.clone();
+    assert_eq!((rules.strict, rules.anywhere), (false, true));
+    expected.engine.geography = rules;
     expected.control.group.clone_from(&spelt_out.control.group);
     expected.control.unmask_group.clone_from(&spelt_out.control.unmask_group);
     assert_eq!(format!("{spelt_out:?}"), format!("{expected:?}"));
@@ -182,6 +186,32 @@ USA = ["9 1 1"]
             "25: nonsense: unknown key",
         ]
     );
+}
+
+#[test]
+fn places_are_read_and_their_mistakes_told() {
+    let text = format!(
+        "{MINIMAL}[geography]\nstrict = true\n[geography.order]\nUS = [\"state\", \"country\"]\n\
+         [geography.neighbours]\nDE = [\"AT\", \"FR\"]\n\
+         [[geography.region]]\nname = \"apac\"\ncountries = [\"AU\"]\n"
+    );
+    let rules = check(&text).unwrap().engine.geography;
+    let country = |code: &str| code.parse().unwrap();
+    assert_eq!(rules.order(country("US")), [Step::State, Step::Country]);
+    assert_eq!(rules.order(country("CA")), [Step::Locality, Step::State, Step::Country]);
+    assert_eq!(rules.neighbours(country("DE")), [country("AT"), country("FR")]);
+    assert_eq!((rules.strict, rules.anywhere, rules.regions.len()), (true, true, 1));
+    for (line, problem) in [
+        ("[geography.order]\nUS = [\"city\"]", "'city' is not known here"),
+        ("[geography.order]\nUS = []", "the list is empty"),
+        ("[geography.order]\nUSA = [\"state\"]", "not a two-letter country code"),
+        ("[geography.neighbours]\nDE = [\"AT\", \"AT\"]", "it stands here twice"),
+        ("[[geography.region]]\nname = \"apac\"", "this key is missing"),
+        ("[geography]\nstrickt = true", "did you mean 'strict'?"),
+    ] {
+        let found = problems(&format!("{MINIMAL}{line}\n"));
+        assert!(found.iter().any(|found| found.contains(problem)), "{line}: {found:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use harness::process::{Running, output};
 use harness::vizard::{Vizard, build_release, socket};
 use vizard::api::client::{Client, PATIENCE};
 use vizard::api::local::{Request, Response, Status};
-use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding};
+use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
 use vizard::engine::directory::{BindingKind, NewNumber, PoolReply, PoolRequest};
 use vizard::engine::number::Typed;
 use vizard::store::CdrQuery;
@@ -325,7 +325,7 @@ fn new_binding(n: u32, customer: &str) -> NewBinding {
         customer: Typed(customer.into()),
         agent: Typed(format!("+1646555{n:04}")),
         time_to_live: None,
-        country: None,
+        numbers: NumberWish::default(),
         encryption: None,
     }
 }

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::time::Instant;
 
 use super::*;
-use crate::engine::admin::{CallView, NewBinding};
+use crate::engine::admin::{CallView, NewBinding, NumberWish};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Route;
 use crate::engine::directory::{BindingKind, NewNumber, PoolRequest};
@@ -211,7 +211,7 @@ fn bind(client: &mut Client) -> String {
         customer: Typed(CUSTOMER.into()),
         agent: Typed(AGENT.into()),
         time_to_live: None,
-        country: None,
+        numbers: NumberWish::default(),
         encryption: None,
     };
     match client.ask(Request::Admin(AdminRequest::BindCreate(binding))).unwrap() {

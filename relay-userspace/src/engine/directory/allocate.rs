@@ -6,10 +6,9 @@
 
 use super::numbers::{NumberIx, Place};
 use super::parties::PartyIx;
+use super::search::Search;
 use super::{BindingState, Directory, PartyAddress, refusal};
-use crate::engine::admin::{Refusal, RefusalKind};
-use crate::engine::dialling::Geography;
-use crate::engine::number::Country;
+use crate::engine::admin::{NumberWish, Refusal, RefusalKind};
 
 /// How many of a party's familiar numbers are weighed.
 const FAMILIAR_LOOKED_AT: usize = 64;
@@ -20,8 +19,8 @@ pub(super) struct Wanted<'a> {
     pub(super) who: &'static str,
     /// Who will dial and see it.
     pub(super) party: &'a PartyAddress,
-    /// Only numbers of this country will do.
-    pub(super) country: Option<Country>,
+    /// What it should be like.
+    pub(super) wish: &'a NumberWish,
     /// The other side's.
     pub(super) other: Option<NumberIx>,
 }
@@ -30,42 +29,11 @@ impl Directory {
     /// The number for a party, or why there is none.
     pub(super) fn allocate(&self, wanted: &Wanted<'_>) -> Result<NumberIx, Refusal> {
         let party = self.parties.find(wanted.party);
-        let places = self.places(wanted);
-        places
-            .iter()
-            .find_map(|place| {
-                self.familiar(wanted, party, place).or_else(|| self.offered(wanted, party, place))
-            })
-            .ok_or_else(|| self.exhausted(wanted, party, &places))
-    }
-
-    fn places(&self, wanted: &Wanted<'_>) -> Vec<Place> {
-        let mut places = Vec::with_capacity(5);
-        let own = match wanted.party {
-            PartyAddress::Number(number) => Some(Geography::of(number.reveal(), number.country())),
-            PartyAddress::Extension { trunk, .. } => {
-                places.extend([Place::Internal(Some(trunk.clone())), Place::Internal(None)]);
-                let trunk = self.config.trunk_named(trunk).and_then(|id| self.config.trunk(id));
-                trunk.map(|trunk| Geography::of_country(trunk.country))
-            }
-        };
-        let near = match wanted.country {
-            Some(country) => {
-                own.filter(|own| own.country == Some(country)).or(Some(Geography::of_country(country)))
-            }
-            None => own,
-        };
-        if let Some(near) = near {
-            places.extend(near.area.map(Place::Area));
-            places.extend(near.country.map(Place::Country));
-            if wanted.country.is_none() {
-                places.push(Place::Code(near.code));
-            }
-        }
-        if wanted.country.is_none() {
-            places.push(Place::World);
-        }
-        places
+        let search = self.search(wanted.party, wanted.wish);
+        let closest = search.places.iter().find_map(|place| {
+            self.familiar(wanted, party, place).or_else(|| self.offered(wanted, party, place))
+        });
+        closest.ok_or_else(|| self.exhausted(wanted, party, &search))
     }
 
     /// A number that the party has seen, and that has cooled off.
@@ -89,12 +57,15 @@ impl Directory {
     /// Whether a number may be given to a party: active, of the country that was
     /// asked for, in no binding of this party, and not in cool-off for it.
     fn suits(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, number: NumberIx) -> bool {
-        let country = wanted.country.is_none_or(|country| self.numbers.get(number).country == country)
-            && self.numbers.is_offered(number);
+        let country = self.is_of(wanted, number) && self.numbers.is_offered(number);
         let free = party.is_none_or(|party| {
             !self.pairs.contains_key(&(party, number)) && !self.is_cooling(party, number)
         });
         country && free
+    }
+
+    fn is_of(&self, wanted: &Wanted<'_>, number: NumberIx) -> bool {
+        wanted.wish.country.is_none_or(|country| self.numbers.get(number).country == country)
     }
 
     fn is_cooling(&self, party: PartyIx, number: NumberIx) -> bool {
@@ -103,11 +74,10 @@ impl Directory {
     }
 
     /// The refusal that names what was wanted and what holds the numbers.
-    fn exhausted(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, places: &[Place]) -> Refusal {
-        let (who, place) = (wanted.who, wanted.country.map(|c| format!(" of {c}")).unwrap_or_default());
-        let matching = |&number: &NumberIx| {
-            wanted.country.is_none_or(|country| self.numbers.get(number).country == country)
-        };
+    fn exhausted(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, search: &Search) -> Refusal {
+        let Search { places, name: place } = search;
+        let who = wanted.who;
+        let matching = |&number: &NumberIx| self.is_of(wanted, number);
         let inside = |number: &NumberIx| places.iter().any(|place| self.numbers.is_in(*number, place));
         let mut states = [0; 4];
         for place in widest(places) {
@@ -153,7 +123,8 @@ impl Directory {
                 "no number{place} is free for the {who}: of {total} in the pool, this party's live bindings \
                  hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it{resting}"
             ),
-            "add numbers with `vizard pool add`, close bindings of this party, or shorten `callback_window` \
+            "add numbers with `vizard pool add`, close bindings of this party, allow more places in \
+             [geography], or shorten `callback_window` \
              and `cool_off` in [bindings]",
         )
     }

@@ -59,7 +59,8 @@ impl Directory {
                 "name that project, or use another key",
             );
         }
-        let outside = |side: Side| wanted.country.is_some_and(|c| self.numbers.get(side.number).country != c);
+        let outside =
+            |side: Side| wanted.numbers.country.is_some_and(|c| self.numbers.get(side.number).country != c);
         if record.sides().into_iter().any(outside) {
             return conflict(
                 format!("{} has this key, and its numbers are of another country", binding.id),
@@ -107,15 +108,12 @@ impl Directory {
         let ttl = parse::time_to_live(wanted.time_to_live, self.config.bindings.time_to_live)?;
         self.admits_commit()?;
         self.admits_binding()?;
-        let country = wanted.country;
+        let wish = &wanted.numbers;
+        parse::wish(wish)?;
         let for_customer =
-            self.allocate_or_tell(&Wanted { who: "customer", party: &customer, country, other: None })?;
-        let for_agent = self.allocate_or_tell(&Wanted {
-            who: "agent",
-            party: &agent,
-            country,
-            other: Some(for_customer),
-        })?;
+            self.allocate_or_tell(&Wanted { who: "customer", party: &customer, wish, other: None })?;
+        let for_agent =
+            self.allocate_or_tell(&Wanted { who: "agent", party: &agent, wish, other: Some(for_customer) })?;
         let binding = Binding {
             id: BindingId::random(&mut self.random),
             tenant: wanted.tenant.clone(),

@@ -45,6 +45,7 @@ pub mod pool;
 mod pool_requests;
 mod proposal;
 mod rests;
+mod search;
 
 #[cfg(test)]
 pub(super) mod tests;

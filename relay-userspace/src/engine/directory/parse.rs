@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::model::{Extension, PartyAddress};
 use super::refusal;
-use crate::engine::admin::{Refusal, RefusalKind};
+use crate::engine::admin::{NumberWish, Refusal, RefusalKind};
 use crate::engine::config::Config;
 use crate::engine::number::{PartyNumber, Typed};
 
@@ -54,6 +54,12 @@ pub(super) fn name(what: &str, text: &str) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Where a binding's numbers should be from: named in refusals.
+pub(super) fn wish(wish: &NumberWish) -> Result<(), Refusal> {
+    let names = [("region", &wish.region), ("locality", &wish.locality)];
+    names.into_iter().try_for_each(|(what, text)| text.as_deref().map_or(Ok(()), |text| name(what, text)))
 }
 
 /// A key is shown, so it must not be a party's number in disguise.

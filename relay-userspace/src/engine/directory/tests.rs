@@ -1,13 +1,15 @@
 //! The directory against examples, and against a reference model.
 
 mod model;
+mod places;
 mod pool;
 
 use std::time::Duration;
 
 use super::*;
-use crate::engine::admin::{BindingView, NewBinding};
+use crate::engine::admin::{BindingView, NewBinding, NumberWish};
 use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, TrunkId};
+use crate::engine::geography;
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
 
@@ -47,6 +49,7 @@ pub(in crate::engine) fn config() -> Config {
             callback_window: Duration::from_mins(10),
             cool_off: Duration::from_mins(20),
         },
+        geography: geography::Rules::default(),
         guard: config::Guard::default(),
         limits: Limits::default(),
     }
@@ -76,9 +79,14 @@ pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBi
         customer: Typed(customer.into()),
         agent: Typed(agent.into()),
         time_to_live: None,
-        country: None,
+        numbers: NumberWish::default(),
         encryption: None,
     }
+}
+
+/// Numbers of this country, and of no other.
+pub(in crate::engine) fn within(country: &str) -> NumberWish {
+    NumberWish { country: Some(country.parse().unwrap()), ..NumberWish::default() }
 }
 
 /// A directory with a store that works.
@@ -281,7 +289,7 @@ fn numbers_come_from_the_nearest_place() {
     assert_eq!(toronto.customer.proxy, "+16045550100".parse().unwrap());
     // A German customer gets what there is, unless a country was asked for.
     world.bind(at(5), wanted("e", "+49301234567", AGENT));
-    let german = NewBinding { country: Some("DE".parse().unwrap()), ..wanted("f", "+49301234567", AGENT) };
+    let german = NewBinding { numbers: within("DE"), ..wanted("f", "+49301234567", AGENT) };
     let refusal = world.refused(at(6), AdminRequest::BindCreate(german));
     assert_eq!(refusal.kind, RefusalKind::Exhausted);
     assert!(refusal.what.contains("no voice number of DE"), "{refusal:?}");

@@ -15,6 +15,7 @@ use crate::engine::config::*;
 use crate::engine::directory::*;
 use crate::engine::event::Event;
 use crate::engine::flow::{FlowSpec, FlowStats};
+use crate::engine::geography;
 use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
 use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
 use crate::engine::time::{Instant, Now, Timestamp};
@@ -108,6 +109,7 @@ pub(super) fn config() -> Config {
             callback_window: Duration::from_hours(24),
             cool_off: Duration::from_hours(24),
         },
+        geography: geography::Rules::default(),
         guard: Guard::default(),
         limits: Limits::default(),
     }

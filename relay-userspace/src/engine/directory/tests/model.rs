@@ -204,7 +204,8 @@ impl Simulation {
         let (customer, agent) = (PARTIES[self.pick(6)], PARTIES[self.pick(6)]);
         let mut wanted = wanted(&key, customer, agent);
         wanted.time_to_live = [None, Some(Duration::from_secs(5))][self.pick(2)];
-        wanted.country = [None, None, Some("GB".parse().unwrap())][self.pick(3)];
+        wanted.numbers = [NumberWish::default(), NumberWish::default(), within("GB")][self.pick(3)].clone();
+        wanted.numbers.strict = self.pick(4) == 0;
         self.ask(AdminRequest::BindCreate(wanted.clone()));
         if self.pick(4) == 0 {
             self.ask(AdminRequest::BindCreate(wanted));
