@@ -35,6 +35,8 @@ counters! {
     Unwritable = "sip.unwritable",
     /// Messages that would have shown one party to the other, not sent.
     LeakStopped = "sip.leak_stopped",
+    /// Forks of a call whose early media was not let through: too many of them.
+    ForksNotHeard = "calls.forks_not_heard",
     /// Calls that matched a binding or an emergency number.
     Started = "calls.started",
     /// Calls that were answered.

@@ -17,7 +17,7 @@ use crate::engine::cdr::Cause;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
-use crate::engine::media::Word;
+use crate::engine::media::{Finality, Word};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
@@ -59,7 +59,7 @@ impl Call {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             Content::Nothing | Content::Unsupported | Content::Unusable(_) => None,
         };
-        let session = said.and_then(|said| self.answer_offer(context, name, said));
+        let session = said.and_then(|said| self.answer_early(context, name, response, &said));
         // Being forwarded, queued or unforked is not for the caller to know.
         let relayed = match (status, &session) {
             (180, _) => 180,
@@ -105,7 +105,10 @@ impl Call {
         let said = match body::read(response, self.facts.rules()) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             // An answer in a provisional response is repeated in the 2xx, or ought to be.
-            Content::Nothing => self.exchange.as_mut().and_then(|exchange| exchange.answer.take()),
+            Content::Nothing => {
+                let early = self.exchange.as_ref().map(|exchange| &exchange.early);
+                early.zip(tag(response)).and_then(|(early, tag)| early.of(&tag)).cloned()
+            }
             Content::Unsupported | Content::Unusable(_) => None,
         };
         let Some(said) = said else {
@@ -114,7 +117,7 @@ impl Call {
         };
         if self.exchange.as_ref().is_some_and(|exchange| exchange.offer.is_some()) {
             self.acknowledge(context, name, None);
-            let Some(session) = self.answer_offer(context, name, said) else { return };
+            let Some(session) = self.answer_offer(context, name, &said, Finality::Final) else { return };
             self.accept_exchange(context, name.other(), &session, None);
         } else {
             let Some(session) = self.offer_late(context, name, &said) else { return };
@@ -122,18 +125,39 @@ impl Call {
         }
     }
 
+    /// Takes the answer of a fork that has not accepted: from now on it is heard.
+    fn answer_early(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        response: &Message,
+        said: &Said,
+    ) -> Option<Vec<u8>> {
+        let tag = tag(response)?;
+        if !self.exchange.as_mut()?.early.note(&tag, said) {
+            context.count(Counter::ForksNotHeard);
+            return None;
+        }
+        self.answer_offer(context, name, said, Finality::Early)
+    }
+
     /// Takes the answer to the offer under way to the media, and puts it into
     /// our words for the offerer. `None` when there was no offer.
-    fn answer_offer(&mut self, context: &mut Context, name: LegName, said: Said) -> Option<Vec<u8>> {
-        let exchange = self.exchange.as_mut()?;
+    fn answer_offer(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        said: &Said,
+        finality: Finality,
+    ) -> Option<Vec<u8>> {
+        let exchange = self.exchange.as_ref()?;
         let offer = exchange.offer.as_ref()?;
         let offered = Word { description: offer, signalled_from: exchange.invite.source.ip() };
         let answered = Word { description: &said.description, signalled_from: said.from };
         let dscp = context.config.media.dscp;
-        let outputs = self.media.agreed(name.other(), offered, answered, dscp);
+        let outputs = self.media.agreed(name.other(), offered, answered, finality, dscp);
         let anchors = self.media.anchors(name.other(), &context.config.media);
         let session = self.legs[name.other()].speech.say(&said.description, &anchors, Some(offer));
-        exchange.answer = Some(said);
         self.carry(context, outputs);
         self.begin_listening(context);
         Some(session)
@@ -283,6 +307,11 @@ impl Call {
             context.event(Event::TrunkChallenged { session: self.id, trunk, status });
         }
     }
+}
+
+/// The far end's tag: which fork it is.
+fn tag(response: &Message) -> Option<String> {
+    response.to().ok()?.tag().map(str::to_owned)
 }
 
 /// What a caller is told of the callee's failure, and what the record says.

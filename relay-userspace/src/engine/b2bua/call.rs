@@ -225,6 +225,10 @@ impl Call {
     /// A flow is gone.
     pub(super) fn flow_removed(&mut self, context: &mut Context, local: SocketAddr, stats: &FlowStats) {
         self.media.removed(local, stats);
+        // Another one may have been made at its place in the meantime.
+        if !self.media.knows(local) {
+            context.index.flows.remove(&local);
+        }
         self.settle(context);
         self.changed(context);
     }

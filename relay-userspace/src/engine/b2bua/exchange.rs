@@ -35,8 +35,8 @@ pub(super) struct Exchange {
     /// What its sender offered; without an offer the other side makes it
     /// (RFC 3264 section 4, RFC 3261 section 13.2.1).
     pub(super) offer: Option<Description>,
-    /// The latest answer to that offer, and where it came from.
-    pub(super) answer: Option<Said>,
+    /// What its forks have answered so far.
+    pub(super) early: EarlyAnswers,
     pub(super) stage: Stage,
 }
 
@@ -45,6 +45,36 @@ pub(super) struct Exchange {
 pub(super) struct Said {
     pub(super) description: Description,
     pub(super) from: IpAddr,
+}
+
+/// Answers in provisional responses, by the tag of the fork that gave them: each
+/// fork's is its own (RFC 6337 section 2.1), and a 2xx without a description
+/// repeats that of its own fork, never another's.
+#[derive(Debug, Default)]
+pub(super) struct EarlyAnswers(Vec<(String, Said)>);
+
+impl EarlyAnswers {
+    /// Forks of one INVITE that may answer early; a hunt group larger than that
+    /// rings, and is heard once somebody accepts.
+    const MOST: usize = 16;
+
+    /// The latest answer of a fork; `false` when there are too many of them.
+    pub(super) fn note(&mut self, tag: &str, said: &Said) -> bool {
+        if let Some((_, answer)) = self.0.iter_mut().find(|(of, _)| of == tag) {
+            *answer = said.clone();
+            return true;
+        }
+        let has_room = self.0.len() < Self::MOST;
+        if has_room {
+            self.0.push((tag.to_owned(), said.clone()));
+        }
+        has_room
+    }
+
+    /// The answer of a fork, if it has given one.
+    pub(super) fn of(&self, tag: &str) -> Option<&Said> {
+        self.0.iter().find(|(of, _)| of == tag).map(|(_, answer)| answer)
+    }
 }
 
 /// How far an exchange is.

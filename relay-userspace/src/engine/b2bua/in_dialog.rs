@@ -4,12 +4,12 @@
 use super::body::{self, Content};
 use super::call::{Call, Ending};
 use super::context::{Context, Purpose};
-use super::exchange::{Arrival, Exchange, Said, Stage};
+use super::exchange::{Arrival, EarlyAnswers, Exchange, Said, Stage};
 use super::leg::LegState;
 use super::timers::Timer;
 use crate::engine::cdr::Cause;
 use crate::engine::ids::{LegName, SessionId};
-use crate::engine::media::Word;
+use crate::engine::media::{Finality, Word};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
@@ -131,8 +131,13 @@ impl Call {
             self.legs[other].speech.say(offer, &anchors, None)
         });
         context.index.invites.insert(arrival.transaction, self.id);
-        self.exchange =
-            Some(Exchange { from: name, invite: arrival, offer, answer: None, stage: Stage::Relayed });
+        self.exchange = Some(Exchange {
+            from: name,
+            invite: arrival,
+            offer,
+            early: EarlyAnswers::default(),
+            stage: Stage::Relayed,
+        });
         self.reinvite(context, other, session.as_deref());
     }
 
@@ -203,6 +208,7 @@ impl Call {
             offerer,
             Word { description: &offer.description, signalled_from: offer.from },
             Word { description: &answer.description, signalled_from: answer.from },
+            Finality::Final,
             context.config.media.dscp,
         );
         let anchors = self.media.anchors(offerer, &context.config.media);

@@ -133,7 +133,7 @@ impl Calls {
         local: SocketAddr,
         stats: FlowStats,
     ) {
-        if let Some((id, _)) = context.index.flows.remove(&local) {
+        if let Some(&(id, _)) = context.index.flows.get(&local) {
             self.with(context, id, |call, context| call.flow_removed(context, local, &stats));
         }
     }

@@ -8,7 +8,7 @@
 use super::call::{Call, Ending};
 use super::context::{Context, Purpose};
 use super::emergency;
-use super::exchange::{Arrival, Exchange, Stage};
+use super::exchange::{Arrival, EarlyAnswers, Exchange, Stage};
 use super::in_dialog::{self, ACCEPT};
 use super::leg::{Leg, LegState};
 use super::plan::{Invitation, Plan};
@@ -155,7 +155,13 @@ fn open(
     }
     context.count(Counter::Started);
     context.event(Event::CallStarted { session: id, binding: facts.binding, caller: name });
-    let exchange = Exchange { from: name, invite: arrival, offer, answer: None, stage: Stage::Relayed };
+    let exchange = Exchange {
+        from: name,
+        invite: arrival,
+        offer,
+        early: EarlyAnswers::default(),
+        stage: Stage::Relayed,
+    };
     let mut call = Call {
         id,
         facts,

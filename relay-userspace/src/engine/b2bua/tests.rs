@@ -4,6 +4,7 @@ mod encryption;
 mod endings;
 mod far_end;
 mod fax;
+mod forks;
 mod hearing;
 mod limits;
 mod refusals;

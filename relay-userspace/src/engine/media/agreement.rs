@@ -5,7 +5,8 @@
 //! Until the answer is final, several far ends may answer one offer (RFC 3261
 //! section 13.2.2.4). The one that spoke last has the media: what it says takes
 //! the place of what the one before said, under a new generation where it is
-//! elsewhere, and the far end that accepts the call has the last word.
+//! elsewhere, and the far end that accepts the call has the last word. Where a fork
+//! does not want a stream, its ports wait for one that does.
 //!
 //! # RTCP beside RTP
 //!
@@ -35,6 +36,15 @@ pub(crate) struct Word<'a> {
     pub(crate) description: &'a Description,
     /// Where the message came from, for peers behind NAT.
     pub(crate) signalled_from: IpAddr,
+}
+
+/// Whether an answer may be followed by another one, of another fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finality {
+    /// It came in a provisional response.
+    Early,
+    /// It came in the 2xx or its ACK.
+    Final,
 }
 
 impl MediaSession {
@@ -118,6 +128,7 @@ impl MediaSession {
         offerer: LegName,
         offer: Word<'_>,
         answer: Word<'_>,
+        finality: Finality,
         dscp: u8,
     ) -> Vec<Output> {
         let words = ByLeg::new(offerer, offer, answer);
@@ -130,8 +141,14 @@ impl MediaSession {
             let both = relayed(offerer).zip(relayed(offerer.other()));
             let both = both.and_then(|(a, b)| Some((a, b, a.transport.common(b.transport)?)));
             let Some((offered, answered, transport)) = both else {
-                self.closing.extend([ports.pairs.a, ports.pairs.b]);
-                *slot = None;
+                match finality {
+                    // Another fork may still want it.
+                    Finality::Early => ports.ends = ByLeg::default(),
+                    Finality::Final => {
+                        self.closing.extend([ports.pairs.a, ports.pairs.b]);
+                        *slot = None;
+                    }
+                }
                 continue;
             };
             ports.agreement.codec = answered.codec;

@@ -49,7 +49,7 @@ impl MediaSession {
         for (local, carried) in &before {
             if !wanted.contains_key(local) {
                 outputs.push(Output::RemoveFlow(*local));
-                self.removing.insert(*local, carried.clone());
+                self.removing.push(carried.clone());
             }
         }
         let is_new =

@@ -24,7 +24,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-pub(crate) use agreement::Word;
+pub(crate) use agreement::{Finality, Word};
 pub(crate) use ports::{PortPair, Ports};
 pub(crate) use watch::Finding;
 
@@ -47,8 +47,9 @@ pub(crate) struct MediaSession {
     streams: Vec<Option<StreamPorts>>,
     /// What the datapath was told to carry, by the address where it arrives.
     flows: BTreeMap<SocketAddr, Carried>,
-    /// Removals that the datapath has not answered yet.
-    removing: BTreeMap<SocketAddr, Carried>,
+    /// Removals that the datapath has not answered yet, in their order: a flow may
+    /// be made again, and removed again, before the first answer.
+    removing: Vec<Carried>,
     /// Ports of streams that are over, kept until the removals are answered.
     closing: Vec<PortPair>,
     /// What each leg's far end sent, of the flows that are gone.
@@ -99,7 +100,7 @@ impl MediaSession {
             sides,
             streams: Vec::new(),
             flows: BTreeMap::new(),
-            removing: BTreeMap::new(),
+            removing: Vec::new(),
             closing: Vec::new(),
             received: ByLeg::default(),
             codec: None,
@@ -158,7 +159,10 @@ impl MediaSession {
 
     /// Counts a flow that the datapath has removed.
     pub(crate) fn removed(&mut self, local: SocketAddr, stats: &FlowStats) {
-        let Some(carried) = self.removing.remove(&local) else { return };
+        let Some(first) = self.removing.iter().position(|carried| carried.spec.local == local) else {
+            return;
+        };
+        let carried = self.removing.remove(first);
         self.watch.forget(local);
         let received = &mut self.received[carried.spec.owner.leg];
         received.traffic = received.traffic.plus(stats.forwarded);
@@ -185,6 +189,11 @@ impl MediaSession {
     /// The codec that was agreed on last; none before an answer.
     pub(crate) const fn codec(&self) -> Option<Encoding> {
         self.codec
+    }
+
+    /// Whether the datapath carries or counts a flow that arrives here.
+    pub(crate) fn knows(&self, local: SocketAddr) -> bool {
+        self.flows.contains_key(&local) || self.removing.iter().any(|carried| carried.spec.local == local)
     }
 
     /// The flows that the datapath was told to carry.

@@ -71,7 +71,7 @@ impl World {
         let word =
             |description, last| Word { description, signalled_from: IpAddr::from([203, 0, 113, last]) };
         let (from, to) = if offerer == LegName::A { (1, 2) } else { (2, 1) };
-        self.session.agreed(offerer, word(offer, from), word(answer, to), self.media.dscp)
+        self.session.agreed(offerer, word(offer, from), word(answer, to), Finality::Final, self.media.dscp)
     }
 }
 
@@ -84,6 +84,8 @@ pub(super) fn puts(outputs: &[Output]) -> Vec<&FlowSpec> {
         })
         .collect()
 }
+
+mod order;
 
 #[test]
 fn a_stream_is_four_flows_between_the_two_far_ends() {
