@@ -201,6 +201,7 @@ fn build(
         root.sections("route", report).into_iter().map(|section| sections::route(section, report)).collect();
     let emergency = sections::emergency(root.section("emergency", report), report);
     let bindings = sections::bindings(root.section("bindings", report), report);
+    let pool = sections::pool(root.section("pool", report), report);
     let geography = places::geography(root.section("geography", report), report);
     let guard = sections::guard(root.section("guard", report), report);
     let limits = sections::limits(root.section("limits", report), report);
@@ -209,7 +210,8 @@ fn build(
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
 
-    let drafts = cross::Drafts { sip, media, trunks, routes, emergency, bindings, geography, guard, limits };
+    let drafts =
+        cross::Drafts { sip, media, trunks, routes, emergency, bindings, pool, geography, guard, limits };
     let (engine, datapath) = cross::resolve(drafts, report)?;
     let file = file.to_owned();
     Some(Settings { file, engine, datapath, store, control, log, warnings: Vec::new() })

@@ -89,6 +89,7 @@ fn level(event: &Event) -> Level {
         | Event::BindingEntombed { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
         Event::GuardChanged { .. }
+        | Event::PoolLevel { low: false, .. }
         | Event::CaptureBegan { masked: true, .. }
         | Event::CallsRestored { ended: 0, .. } => Level::INFO,
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
@@ -99,6 +100,7 @@ fn level(event: &Event) -> Level {
         | Event::SourceDenied { .. }
         | Event::CaptureBegan { masked: false, .. }
         | Event::PoolExhausted { .. }
+        | Event::PoolLevel { low: true, .. }
         | Event::OneWayAudio { .. }
         | Event::EncryptionRefused { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
@@ -153,6 +155,7 @@ impl Kind {
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }
             | Event::BindingForgotten { .. }
+            | Event::PoolLevel { .. }
             | Event::GuardChanged { .. }
             | Event::GuardFailed { .. }
             | Event::CaptureBegan { .. } => None,

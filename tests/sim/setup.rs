@@ -92,6 +92,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             callback_window: CALLBACK_WINDOW,
             cool_off: Duration::from_mins(1),
         },
+        pool: vizard::engine::config::Pool::default(),
         geography: vizard::engine::geography::Rules::default(),
         guard: vizard::engine::config::Guard::default(),
         limits: Limits::default(),

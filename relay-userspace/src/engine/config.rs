@@ -30,6 +30,8 @@ pub struct Config {
     pub emergency: Emergency,
     /// How long bindings live.
     pub bindings: Bindings,
+    /// When numbers run low.
+    pub pool: Pool,
     /// Where numbers are looked for.
     pub geography: geography::Rules,
     /// Who may send to the signalling sockets, and how fast.
@@ -281,6 +283,22 @@ pub struct Bindings {
     pub callback_window: Duration,
     /// How long a number is not given again to a party that has seen it.
     pub cool_off: Duration,
+}
+
+/// When numbers run low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// A place whose busiest party leaves less than this share of its numbers is
+    /// low; percent.
+    pub low_percent: u32,
+    /// Bindings that one number may have; zero is no cap.
+    pub bindings_per_number: u32,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { low_percent: 20, bindings_per_number: 0 }
+    }
 }
 
 /// Who may send to the signalling sockets, and how fast.

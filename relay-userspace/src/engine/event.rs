@@ -150,6 +150,17 @@ pub enum Event {
         /// The binding.
         binding: BindingId,
     },
+    /// A place's numbers come to their end, or are enough again.
+    PoolLevel {
+        /// The place.
+        place: String,
+        /// Numbers that its busiest party does not have.
+        left: u32,
+        /// Its numbers.
+        numbers: u32,
+        /// Whether they run low.
+        low: bool,
+    },
     /// No number was left for a binding.
     PoolExhausted {
         /// What was asked for.
@@ -238,6 +249,14 @@ impl fmt::Display for Event {
             Self::Malformed { source, problem } => write!(f, "malformed SIP from {source}: {problem}"),
             Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),
             Self::BindingForgotten { binding } => write!(f, "{binding} forgotten; its numbers are free"),
+            Self::PoolLevel { place, left, numbers, low: true } => write!(
+                f,
+                "numbers run low in {place}: the busiest party has all but {left} of {numbers}; add some, and \
+                 see `vizard pool plan`"
+            ),
+            Self::PoolLevel { place, left, numbers, low: false } => {
+                write!(f, "there are enough numbers in {place} again: {left} of {numbers} are left")
+            }
             Self::PoolExhausted { wanted } => write!(f, "no number is free: {wanted}"),
             Self::CommitFailed { problem } => write!(f, "the store did not take a transaction: {problem}"),
             Self::FlowRefused { local, problem } => write!(f, "no media flow at {local}: {problem}"),

@@ -151,6 +151,9 @@ pub enum LegName {
 }
 
 impl LegName {
+    /// Both legs of a two-party call.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
     /// The opposite leg of a two-party call.
     #[must_use]
     pub const fn other(self) -> Self {

@@ -11,7 +11,9 @@ use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, Mode};
-use crate::engine::config::{Bindings, Config, Emergency, Guard, Limits, Media, Route, Sip, Trunk, TrunkId};
+use crate::engine::config::{
+    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Route, Sip, Trunk, TrunkId,
+};
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
 
@@ -23,6 +25,7 @@ pub(super) struct Drafts {
     pub(super) routes: Vec<RouteDraft>,
     pub(super) emergency: EmergencyDraft,
     pub(super) bindings: Bindings,
+    pub(super) pool: Pool,
     pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
     pub(super) limits: LimitsDraft,
@@ -31,7 +34,7 @@ pub(super) struct Drafts {
 /// Resolves names and runs every check. `None` when something is missing; a
 /// wrong value leaves an error in the report and may still give a result.
 pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
-    let Drafts { sip, media, trunks, routes, emergency, bindings, geography, guard, limits } = drafts;
+    let Drafts { sip, media, trunks, routes, emergency, bindings, pool, geography, guard, limits } = drafts;
     listens(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
@@ -91,6 +94,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         routes: resolved_routes?,
         emergency: Emergency { trunk: emergency_trunk, numbers: emergency.numbers },
         bindings,
+        pool,
         geography,
         guard,
         limits: limits.limits,

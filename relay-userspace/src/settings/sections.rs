@@ -15,7 +15,7 @@ use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
     Bindings, Encryption, Guard, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience,
-    Permissions, Timers,
+    Permissions, Pool, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -408,6 +408,23 @@ pub(super) fn bindings(mut section: Section<'_>, report: &mut Report<'_>) -> Bin
     };
     section.finish(report);
     bindings
+}
+
+/// `[pool]`.
+pub(super) fn pool(mut section: Section<'_>, report: &mut Report<'_>) -> Pool {
+    let default = Pool::default();
+    let pool = Pool {
+        low_percent: count(&mut section, "low_percent", default.low_percent, 0..=100, report),
+        bindings_per_number: count(
+            &mut section,
+            "bindings_per_number",
+            default.bindings_per_number,
+            0..=1_000_000,
+            report,
+        ),
+    };
+    section.finish(report);
+    pool
 }
 
 /// `[guard]`.

@@ -4,6 +4,7 @@ mod change;
 mod file;
 mod import;
 mod list;
+mod plan;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -32,6 +33,7 @@ pub(super) enum PoolCommand {
     /// Count the pool by country, region and kind, with its load and its cost
     #[command(after_help = "Examples:\n  vizard pool stats\n  vizard pool stats --json | jq .total")]
     Stats,
+    Plan(plan::PlanArgs),
     Drain(change::NumbersArgs),
     SetState(change::SetStateArgs),
     /// Take numbers out of the pool that no binding has
@@ -142,20 +144,18 @@ impl StateArg {
 }
 
 pub(super) fn run(command: PoolCommand, global: &GlobalArgs) -> Result<Report, Failure> {
-    if let PoolCommand::Import(args) = &command {
-        return import::run(args, global);
-    }
-    let mut daemon = Daemon::connect(global)?;
+    let connect = || Daemon::connect(global);
     match command {
-        PoolCommand::Add(args) => change::add(&mut daemon, args),
+        PoolCommand::Add(args) => change::add(&mut connect()?, args),
         PoolCommand::Import(args) => import::run(&args, global),
-        PoolCommand::Export(args) => list::export(&mut daemon, &args),
-        PoolCommand::List(args) => list::list(&mut daemon, &args),
-        PoolCommand::Show(args) => list::show(&mut daemon, &args),
-        PoolCommand::Stats => list::stats(&mut daemon),
-        PoolCommand::Drain(args) => change::set_state(&mut daemon, args, NumberState::Draining),
-        PoolCommand::SetState(args) => change::set_state(&mut daemon, args.numbers, args.state.state()),
-        PoolCommand::Remove(args) => change::remove(&mut daemon, args),
+        PoolCommand::Export(args) => list::export(&mut connect()?, &args),
+        PoolCommand::List(args) => list::list(&mut connect()?, &args),
+        PoolCommand::Show(args) => list::show(&mut connect()?, &args),
+        PoolCommand::Stats => list::stats(&mut connect()?),
+        PoolCommand::Plan(args) => plan::run(&args, global),
+        PoolCommand::Drain(args) => change::set_state(&mut connect()?, args, NumberState::Draining),
+        PoolCommand::SetState(args) => change::set_state(&mut connect()?, args.numbers, args.state.state()),
+        PoolCommand::Remove(args) => change::remove(&mut connect()?, args),
     }
 }
 

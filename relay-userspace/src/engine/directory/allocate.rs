@@ -4,6 +4,8 @@
 //! its cool-off, then the order in which the place offers its numbers. The
 //! other side's number is taken only where the place has no second one.
 
+use std::fmt::Write as _;
+
 use super::numbers::{NumberIx, Place};
 use super::parties::PartyIx;
 use super::search::Search;
@@ -94,10 +96,14 @@ impl Directory {
             );
         }
         let [active, ..] = states;
-        let resting = match total - active {
-            0 => String::new(),
-            resting => format!(", and {resting} are draining, quarantined or disabled"),
-        };
+        let mut others = String::new();
+        if total > active {
+            let _ = write!(others, ", and {} are draining, quarantined or disabled", total - active);
+        }
+        let offered: usize = widest(places).map(|place| self.numbers.count_offered(place)).sum();
+        if active > offered {
+            let _ = write!(others, ", and {} have as many bindings as a number may", active - offered);
+        }
         let (mut live, mut entombed, mut cooling) = (0, 0, 0);
         if let Some(party) = party {
             let range = (party, NumberIx::FIRST)..=(party, NumberIx::LAST);
@@ -121,7 +127,7 @@ impl Directory {
             RefusalKind::Exhausted,
             format!(
                 "no number{place} is free for the {who}: of {total} in the pool, this party's live bindings \
-                 hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it{resting}"
+                 hold {live}, its tombstones {entombed}, and {cooling} are in cool-off for it{others}"
             ),
             "add numbers with `vizard pool add`, close bindings of this party, allow more places in \
              [geography], or shorten `callback_window` \

@@ -127,7 +127,14 @@ impl Directory {
             encryption: wanted.encryption,
         };
         match self.reserve(&binding) {
-            Some(ix) => self.propose(Proposal::Create { request: id, binding: ix }),
+            Some(ix) => {
+                self.propose(Proposal::Create { request: id, binding: ix });
+                if let Some(parties) =
+                    self.bindings.get(ix).map(|record| record.sides().map(|side| side.party))
+                {
+                    self.tell_headroom(parties);
+                }
+            }
             None => return Err(in_doubt()),
         }
         Ok(())

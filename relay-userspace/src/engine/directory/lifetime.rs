@@ -3,11 +3,13 @@
 
 use super::bindings::{BindingIx, Change, Record, Side, Stage};
 use super::check;
+use super::headroom::Home;
 use super::model::BindingState::{Entombed, Live};
 use super::proposal::Proposal;
 use super::rests::{FAMILIAR, Rest};
 use super::{Binding, BindingState, Directory, Snapshot};
 use crate::engine::event::Event;
+use crate::engine::ids::LegName;
 use crate::engine::io::Output;
 use crate::engine::time::{Instant, Timestamp};
 
@@ -78,9 +80,11 @@ impl Directory {
         };
         let sides = record.sides();
         let ix = self.bindings.insert(record);
-        for side in sides {
+        let addresses = [&binding.customer.address, &binding.agent.address];
+        for ((side, leg), address) in sides.into_iter().zip(LegName::BOTH).zip(addresses) {
             self.pairs.insert((side.party, side.number), ix);
             self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
+            self.headroom.take(self.clock.wall, side.party, leg, || Home::of(address, &self.config));
         }
         Some(ix)
     }
@@ -118,8 +122,9 @@ impl Directory {
     pub(super) fn discard(&mut self, ix: BindingIx) {
         self.unschedule(ix);
         let Some(record) = self.bindings.remove(ix) else { return };
-        for side in record.sides() {
+        for (side, leg) in record.sides().into_iter().zip(LegName::BOTH) {
             self.pairs.remove(&(side.party, side.number));
+            self.headroom.give(self.clock.wall, side.party, leg);
             self.numbers.set_load(side.number, |load| load.count(record.state, -1));
             self.parties.release(side.party);
         }

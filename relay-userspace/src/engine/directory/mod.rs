@@ -35,12 +35,14 @@ mod allocate;
 mod binding_requests;
 mod bindings;
 mod check;
+mod headroom;
 mod import;
 mod lifetime;
 pub mod model;
 mod numbers;
 mod parse;
 mod parties;
+pub mod plan;
 pub mod pool;
 mod pool_requests;
 mod proposal;
@@ -70,6 +72,7 @@ use super::io::{CommitId, Output, RequestId};
 use super::number::ProxyNumber;
 use super::time::{Instant, Now, Timestamp};
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
+use headroom::Headroom;
 use import::{Import, Landing};
 use numbers::{NumberIx, Numbers};
 use parties::{Parties, PartyIx};
@@ -94,6 +97,7 @@ pub struct Directory {
     /// call under way.
     due: BTreeSet<(Timestamp, BindingIx)>,
     rests: Rests,
+    headroom: Headroom,
     pending: BTreeMap<CommitId, Pending>,
     retries: BTreeMap<(Instant, u64), Pending>,
     waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
@@ -161,16 +165,18 @@ impl Directory {
     /// holds, the later is left out and counted.
     #[must_use]
     pub fn new(config: Arc<Config>, seed: [u8; 32], now: Now, snapshot: Snapshot) -> Self {
+        let cap = config.pool.bindings_per_number;
         let mut directory = Self {
             config,
             random: ChaCha8Rng::from_seed(seed),
             clock: now,
             parties: Parties::default(),
-            numbers: Numbers::default(),
+            numbers: Numbers::with_cap(cap),
             bindings: Bindings::default(),
             pairs: BTreeMap::new(),
             due: BTreeSet::new(),
             rests: Rests::default(),
+            headroom: Headroom::default(),
             pending: BTreeMap::new(),
             retries: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -328,9 +334,12 @@ impl Directory {
     #[must_use]
     pub fn counters(&self) -> Vec<(String, u64)> {
         let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let [_, low, exhausted] = self.levels();
         [
             ("directory.bindings", size(self.bindings.len())),
             ("directory.numbers", size(self.numbers.len())),
+            ("directory.places_low", low),
+            ("directory.places_exhausted", exhausted),
             ("directory.resting_pairs", size(self.rests.len())),
             ("directory.pending_commits", size(self.pending.len())),
             ("directory.created", self.counts.created),

@@ -83,6 +83,8 @@ pub(super) struct Numbers {
     present: usize,
     places: BTreeMap<Place, PlaceIx>,
     at: Vec<AtPlace>,
+    /// Bindings that one number may have; zero is no cap.
+    cap: u32,
 }
 
 /// Names one place.
@@ -124,6 +126,12 @@ struct Rank {
 }
 
 impl Numbers {
+    /// An empty pool whose numbers may have so many bindings each; zero is no
+    /// cap.
+    pub(super) fn with_cap(cap: u32) -> Self {
+        Self { cap, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.present
     }
@@ -196,6 +204,11 @@ impl Numbers {
         self.at(place).map_or([0; 4], |at| at.states)
     }
 
+    /// How many numbers of a place may be given away.
+    pub(super) fn count_offered(&self, place: &Place) -> usize {
+        self.at(place).map_or(0, |at| at.offered.len())
+    }
+
     /// Whether a number is in a place.
     pub(super) fn is_in(&self, ix: NumberIx, place: &Place) -> bool {
         self.places.get(place).is_some_and(|place| self.slots[ix.index()].places.contains(place))
@@ -203,7 +216,7 @@ impl Numbers {
 
     /// Whether a number may be given away.
     pub(super) fn is_offered(&self, ix: NumberIx) -> bool {
-        self.slots[ix.index()].is_offered()
+        self.slots[ix.index()].is_offered(self.cap)
     }
 
     /// When a pair of this number was last freed.
@@ -213,14 +226,15 @@ impl Numbers {
 
     /// Changes what is counted on a number.
     pub(super) fn set_load(&mut self, ix: NumberIx, change: impl FnOnce(&mut Load)) {
-        change(&mut self.slots[ix.index()].load);
-        let load = self.load(ix);
-        self.rerank(ix, |rank| rank.uses = load.bindings());
+        self.update(ix, |slot| {
+            change(&mut slot.load);
+            slot.rank.uses = slot.load.bindings();
+        });
     }
 
     /// Notes that a pair of this number was freed.
     pub(super) fn note_release(&mut self, ix: NumberIx, at: Timestamp) {
-        self.rerank(ix, |rank| rank.released = rank.released.max(at));
+        self.update(ix, |slot| slot.rank.released = slot.rank.released.max(at));
     }
 
     fn at(&self, place: &Place) -> Option<&AtPlace> {
@@ -274,31 +288,39 @@ impl Numbers {
         for place in &slot.places {
             let at = &mut self.at[place.0 as usize];
             at.states[slot.number.traits.state as usize] += 1;
-            if slot.is_offered() {
+            if slot.is_offered(self.cap) {
                 at.offered.insert((slot.rank, ix));
             }
         }
     }
 
-    fn rerank(&mut self, ix: NumberIx, change: impl FnOnce(&mut Rank)) {
+    /// Changes a number's turn, and whether it has one.
+    fn update(&mut self, ix: NumberIx, change: impl FnOnce(&mut Slot)) {
         let slot = &mut self.slots[ix.index()];
-        let before = slot.rank;
-        change(&mut slot.rank);
-        if slot.rank == before || !slot.is_offered() {
+        let (before, was_offered) = (slot.rank, slot.is_offered(self.cap));
+        change(slot);
+        let offered = slot.is_offered(self.cap);
+        if (slot.rank, offered) == (before, was_offered) {
             return;
         }
         for place in &slot.places {
-            let offered = &mut self.at[place.0 as usize].offered;
-            offered.remove(&(before, ix));
-            offered.insert((slot.rank, ix));
+            let order = &mut self.at[place.0 as usize].offered;
+            if was_offered {
+                order.remove(&(before, ix));
+            }
+            if offered {
+                order.insert((slot.rank, ix));
+            }
         }
     }
 }
 
 impl Slot {
     /// Whether new bindings may have it.
-    fn is_offered(&self) -> bool {
-        self.standing == Standing::Present && self.number.traits.state == NumberState::Active
+    fn is_offered(&self, cap: u32) -> bool {
+        self.standing == Standing::Present
+            && self.number.traits.state == NumberState::Active
+            && (cap == 0 || self.load.bindings() < cap)
     }
 }
 

@@ -105,6 +105,11 @@ impl Parties {
 }
 
 impl PartyIx {
+    /// Not after any other.
+    pub(super) const FIRST: Self = Self(0);
+    /// Not before any other.
+    pub(super) const LAST: Self = Self(u32::MAX);
+
     const fn index(self) -> usize {
         self.0 as usize
     }

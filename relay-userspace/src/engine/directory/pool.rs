@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::model::{NumberKind, NumberState, NumberTraits, PoolNumber};
+use super::plan::PlaceLoad;
 use crate::engine::money::Currency;
 use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::time::Timestamp;
@@ -44,6 +45,8 @@ pub enum PoolRequest {
         /// Continue after this number.
         after: Option<ProxyNumber>,
     },
+    /// How many numbers are needed where, and how many there are.
+    Plan,
     /// Take numbers out of the pool that no binding has.
     Remove {
         /// All or none of them.
@@ -185,6 +188,13 @@ pub enum PoolReply {
     Number(PoolRow),
     /// To [`PoolRequest::Stats`].
     Stats(PoolStats),
+    /// To [`PoolRequest::Plan`].
+    Plan {
+        /// Each place that has parties.
+        places: Vec<PlaceLoad>,
+        /// Bindings that one number may have; zero is no cap.
+        cap: u32,
+    },
     /// To [`PoolRequest::Remove`]: how many.
     Removed(usize),
     /// To [`PoolRequest::SetState`].

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use super::binding_requests::rows;
 use super::check::in_country;
+use super::headroom::Level;
 use super::model::{NumberState, NumberTraits};
 use super::numbers::NumberIx;
+use super::parties::PartyIx;
+use super::plan::PlaceLoad;
 use super::pool::{
     NewNumber, PoolFilter, PoolGroup, PoolPage, PoolReply, PoolRequest, PoolRow, PoolStats, PoolSums,
 };
 use super::proposal::{NumberChange, Proposal};
 use super::{Directory, PoolNumber, refusal};
 use crate::engine::admin::{AdminReply, Refusal, RefusalKind};
-use crate::engine::io::RequestId;
+use crate::engine::event::Event;
+use crate::engine::io::{Output, RequestId};
 use crate::engine::number::ProxyNumber;
 use crate::engine::time::Timestamp;
 
@@ -37,6 +41,10 @@ impl Directory {
                 self.reply_pool(id, PoolReply::Stats(self.pool_stats(after)));
                 Ok(())
             }
+            PoolRequest::Plan => {
+                self.reply_pool(id, self.plan());
+                Ok(())
+            }
             PoolRequest::Remove { numbers } => self.pool_remove(id, numbers),
             PoolRequest::SetState { numbers, to } => self.pool_set_state(id, &numbers, to),
             PoolRequest::ImportBegin { update } => self.import_begin(id, update),
@@ -45,6 +53,34 @@ impl Directory {
         };
         if let Err(refusal) = outcome {
             self.refuse_request(id, refusal);
+        }
+    }
+
+    fn plan(&self) -> PoolReply {
+        let places = self.headroom.places(&self.numbers, self.config.geography.strict);
+        let named = |(load, parties): (PlaceLoad, Vec<PartyIx>)| {
+            let masked = |party| self.parties.address(party).masked();
+            PlaceLoad { busiest_parties: parties.into_iter().map(masked).collect(), ..load }
+        };
+        let places = places.into_iter().map(named).collect();
+        PoolReply::Plan { places, cap: self.config.pool.bindings_per_number }
+    }
+
+    /// How many places are ample, low and exhausted.
+    pub(super) fn levels(&self) -> [u64; 3] {
+        let rules = &self.config;
+        self.headroom.levels(&self.numbers, rules.geography.strict, rules.pool.low_percent)
+    }
+
+    /// Tells when the places of a binding's parties come close to their end, or
+    /// away from it.
+    pub(super) fn tell_headroom(&mut self, parties: [PartyIx; 2]) {
+        let (strict, low) = (self.config.geography.strict, self.config.pool.low_percent);
+        for (load, level) in self.headroom.changed(&self.numbers, strict, low, parties) {
+            let place = load.name();
+            let (left, numbers) = (load.numbers.saturating_sub(load.busiest), load.numbers);
+            let low = level != Level::Ample;
+            self.outputs.push_back(Output::Event(Event::PoolLevel { place, left, numbers, low }));
         }
     }
 

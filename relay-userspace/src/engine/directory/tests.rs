@@ -2,6 +2,7 @@
 
 mod model;
 mod places;
+mod plan_tests;
 mod pool;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(in crate::engine) fn config() -> Config {
             callback_window: Duration::from_mins(10),
             cool_off: Duration::from_mins(20),
         },
+        pool: config::Pool::default(),
         geography: geography::Rules::default(),
         guard: config::Guard::default(),
         limits: Limits::default(),

@@ -109,6 +109,7 @@ pub(super) fn config() -> Config {
             callback_window: Duration::from_hours(24),
             cool_off: Duration::from_hours(24),
         },
+        pool: crate::engine::config::Pool::default(),
         geography: geography::Rules::default(),
         guard: Guard::default(),
         limits: Limits::default(),

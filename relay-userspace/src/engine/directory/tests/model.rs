@@ -11,8 +11,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::engine::directory::headroom::Home;
 use crate::engine::directory::pool::ImportLine;
 use crate::engine::io::Change as Stored;
+use crate::engine::number::Country;
 
 const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
 /// Numbers that come and go.
@@ -393,10 +395,36 @@ impl Simulation {
                 self.acknowledged.bindings.values().filter(entombed).map(|binding| uses(&binding)).sum();
             assert_eq!(number.entombed, counted);
         }
+        self.check_headroom();
         let numbers: Vec<_> = self.acknowledged.numbers.values().collect();
         let shown = self.directory.pool_list(&PoolFilter::default(), None, 0).rows;
         assert_eq!(shown.iter().map(|row| &row.number).collect::<Vec<_>>(), numbers);
         assert!(self.directory.pending.len() <= self.config.limits.pending_commits);
+    }
+
+    /// What is counted for plans is what there is.
+    fn check_headroom(&self) {
+        let mut counted: BTreeMap<(Country, Option<String>), BTreeMap<PartyIx, [u32; 2]>> = BTreeMap::new();
+        for (_, record) in self.directory.bindings.after(None) {
+            for (at, side) in record.sides().into_iter().enumerate() {
+                let home = Home::of(&self.directory.parties.address(side.party), &self.config);
+                let place = (home.country, home.state.map(str::to_owned));
+                counted.entry(place).or_default().entry(side.party).or_default()[at] += 1;
+            }
+        }
+        let places = self.directory.headroom.places(&self.directory.numbers, false);
+        assert_eq!(places.len(), counted.len());
+        for (load, busiest) in places {
+            let parties = &counted[&(load.country, load.state.clone())];
+            let most = |count: fn(&[u32; 2]) -> u32| parties.values().map(count).max();
+            assert_eq!(Some(load.busiest), most(|[customer, agent]| customer + agent));
+            assert_eq!(Some(load.busiest_customer), most(|&[customer, _]| customer));
+            assert_eq!(Some(load.busiest_agent), most(|&[_, agent]| agent));
+            assert_eq!(load.bindings, parties.values().flatten().copied().map(u64::from).sum::<u64>());
+            for party in busiest {
+                assert_eq!(parties[&party].iter().sum::<u32>(), load.busiest);
+            }
+        }
     }
 
     /// With a store that works and no calls, everything ends, and every
@@ -419,7 +447,7 @@ impl Simulation {
         assert_eq!(self.directory.bindings.len(), 0);
         assert_eq!(self.directory.rests.len(), 0);
         assert!(self.directory.pairs.is_empty() && self.directory.due.is_empty());
-        assert!(self.directory.parties.is_empty());
+        assert!(self.directory.parties.is_empty() && self.directory.headroom.is_empty());
         let rows = &self.written;
         assert!(rows.bindings.is_empty() && rows.pairs.is_empty() && rows.rests.is_empty());
         self.answers
