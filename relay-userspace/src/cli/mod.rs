@@ -18,6 +18,7 @@ mod live;
 mod output;
 mod pcapng;
 mod pool;
+mod resolve;
 mod run;
 mod secret;
 mod status;
@@ -90,6 +91,7 @@ enum Command {
     /// Bindings: who talks to whom through which numbers
     #[command(subcommand)]
     Bind(bind::BindCommand),
+    Resolve(resolve::ResolveArgs),
     Calls(calls::CallsArgs),
     Capture(capture::CaptureArgs),
     Drain(drain::DrainArgs),
@@ -131,6 +133,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Status(args) => status::run(&args, global),
         Command::Pool(command) => pool::run(command, global),
         Command::Bind(command) => bind::run(command, global),
+        Command::Resolve(args) => resolve::run(&args, global),
         Command::Calls(args) => calls::run(&args, global),
         Command::Capture(args) => capture::run(&args, global),
         Command::Drain(args) => drain::run(&args, global),

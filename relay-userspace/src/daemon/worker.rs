@@ -367,6 +367,7 @@ impl Worker {
             | AdminReply::Bindings(_)
             | AdminReply::Binding(_)
             | AdminReply::HungUp(_)
+            | AdminReply::Resolved(_)
             | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
             | AdminReply::Refused(_) => return,

@@ -17,6 +17,7 @@ use super::flow::{FlowStats, MediaPath};
 use super::guard::{GuardReply, GuardRequest};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
+use super::policy::Resolution;
 use super::quality::Mos;
 use super::time::Timestamp;
 
@@ -48,6 +49,13 @@ pub enum AdminRequest {
     BindClose {
         /// Which.
         id: BindingId,
+    },
+    /// Whom a caller reaches who dials a proxy, and why.
+    Resolve {
+        /// Who calls: `+14155550100`, or `extension@trunk`.
+        caller: Typed,
+        /// The number dialled.
+        proxy: ProxyNumber,
     },
     /// Calls in progress.
     CallsList,
@@ -125,6 +133,8 @@ pub enum AdminReply {
     Bindings(Vec<BindingView>),
     /// To [`AdminRequest::BindShow`] and [`AdminRequest::BindClose`].
     Binding(BindingView),
+    /// To [`AdminRequest::Resolve`].
+    Resolved(Box<Resolution>),
     /// To [`AdminRequest::CallsList`].
     Calls(Vec<CallView>),
     /// To [`AdminRequest::CallShow`].

@@ -260,6 +260,12 @@ impl Engine {
         let Self { context, calls, .. } = self;
         let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
         let reply = match request {
+            AdminRequest::Resolve { caller, proxy } => {
+                match policy::resolve(&context.config, &context.directory, &caller, &proxy) {
+                    Ok(resolution) => AdminReply::Resolved(Box::new(resolution)),
+                    Err(refusal) => AdminReply::Refused(refusal),
+                }
+            }
             AdminRequest::CallsList => calls.list(),
             AdminRequest::CallShow { session } => calls.show(session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),

@@ -11,9 +11,13 @@
 //! grammar.
 
 mod emergency;
+mod resolve;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use resolve::resolve;
+pub use resolve::{Resolution, Step, Verdict};
 
 use super::cdr::Cause;
 use super::config::{Config, TrunkId};

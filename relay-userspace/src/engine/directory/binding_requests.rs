@@ -277,7 +277,7 @@ impl Directory {
         }
     }
 
-    fn view(&self, record: &Record) -> BindingView {
+    pub(super) fn view(&self, record: &Record) -> BindingView {
         let Binding { id, tenant, project, kind, key, customer, agent, created, state, encryption } =
             self.binding_of(record);
         let party = |party: Party| PartyView { address: party.address.masked(), proxy: party.proxy };

@@ -64,12 +64,12 @@ pub use model::{
 };
 pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
 
-use super::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
 use super::config::Config;
 use super::event::Event;
 use super::ids::{BindingId, LegName};
 use super::io::{CommitId, Output, RequestId};
-use super::number::ProxyNumber;
+use super::number::{ProxyNumber, Typed};
 use super::time::{Instant, Now, Timestamp};
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
 use headroom::Headroom;
@@ -155,6 +155,22 @@ pub struct Match {
     pub callee_sees: ProxyNumber,
 }
 
+/// What is known about a caller and a number.
+pub(super) struct PairFacts {
+    /// The number, if it is in the pool.
+    pub(super) number: Option<PoolNumber>,
+    /// Bindings that the caller is in.
+    pub(super) bindings: usize,
+    /// Whether a binding of this pair is being made.
+    pub(super) reserved: bool,
+    /// The binding of this pair.
+    pub(super) binding: Option<BindingView>,
+    /// Which of its parties the caller is.
+    pub(super) caller: LegName,
+    /// When the pair was freed, and when its cool-off ends.
+    pub(super) freed: Option<(Timestamp, Timestamp)>,
+}
+
 /// The directory numbers its commits from here, so that calls can number
 /// theirs from zero.
 const FIRST_COMMIT: u64 = 1 << 63;
@@ -227,6 +243,37 @@ impl Directory {
         (record.stage != Stage::Reserved).then(|| self.binding_of(record))
     }
 
+    /// The address that an operator typed.
+    pub(super) fn party(&self, typed: &Typed) -> Result<PartyAddress, Refusal> {
+        parse::party("caller", typed, &self.config)
+    }
+
+    /// What is known about a pair, beyond what a look-up says.
+    pub(super) fn facts(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> PairFacts {
+        let number = self.numbers.find(proxy);
+        let party = self.parties.find(caller);
+        let record = self.record_of(proxy, caller);
+        let shown = record.filter(|(record, _)| record.stage != Stage::Reserved);
+        let freed = number
+            .or_else(|| self.numbers.known(proxy))
+            .zip(party)
+            .and_then(|(number, party)| self.rests.since(party, number));
+        PairFacts {
+            number: number.map(|ix| self.numbers.get(ix).clone()),
+            bindings: party.map_or(0, |party| self.bindings_of(party)),
+            reserved: record.is_some() && shown.is_none(),
+            binding: shown.map(|(record, _)| self.view(record)),
+            caller: record.map_or(LegName::A, |(_, leg)| leg),
+            freed: freed.map(|since| (since, since + self.config.bindings.cool_off)),
+        }
+    }
+
+    /// Bindings that a party is in, tombstones included; one in which it stands
+    /// on both sides cannot be.
+    fn bindings_of(&self, party: PartyIx) -> usize {
+        self.pairs.range((party, NumberIx::FIRST)..=(party, NumberIx::LAST)).count()
+    }
+
     /// Notes that a call on a binding is in progress, so that it is not ended
     /// under the call. `false` when there is no such binding.
     pub fn hold(&mut self, id: BindingId) -> bool {
@@ -267,6 +314,7 @@ impl Directory {
             | AdminRequest::CallHangup { .. }
             | AdminRequest::Drain { .. }
             | AdminRequest::Counters
+            | AdminRequest::Resolve { .. }
             | AdminRequest::Guard(_)) => return Some(other),
         }
         None

@@ -141,6 +141,11 @@ impl Numbers {
         (self.slots[ix.index()].standing != Standing::Gone).then_some(ix)
     }
 
+    /// A number that is in the pool or was.
+    pub(super) fn known(&self, number: &ProxyNumber) -> Option<NumberIx> {
+        self.by_number.get(number).copied()
+    }
+
     pub(super) fn get(&self, ix: NumberIx) -> &PoolNumber {
         &self.slots[ix.index()].number
     }

@@ -1,7 +1,7 @@
 //! Decisions about calls, by example.
 
 use super::*;
-use crate::engine::admin::AdminRequest;
+use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::config::Route;
 use crate::engine::directory::tests::{World, at, config, number, wanted};
 
@@ -160,6 +160,81 @@ fn emergency_comes_before_identity_and_binding() {
         for dialled in ["911", "9-1-1", "urn:service:sos.fire"] {
             let call = Incoming { trunk: CARRIER, dialled, asserted: &[], from: None };
             assert_eq!(decide(&config, &world.directory, &call), Decision::Emergency { trunk });
+        }
+    }
+}
+
+/// The verdict about a caller, and all steps in one text.
+fn explained(world: &World, caller: &str, dialled: &ProxyNumber) -> (Verdict, String) {
+    let caller = crate::engine::number::Typed(caller.into());
+    let resolution = resolve(&config(), &world.directory, &caller, dialled).unwrap();
+    let steps: Vec<String> = resolution.steps.into_iter().map(|step| step.what).collect();
+    (resolution.verdict, steps.join("\n"))
+}
+
+#[test]
+fn every_decision_is_explained_without_a_number_of_a_party() {
+    let (_, mut world, dials, agent_dials) = joined();
+    let outside = "+14155550188".parse().unwrap();
+    let mut told = String::new();
+    for (caller, dialled, verdict, why) in [
+        (CUSTOMER, &dials, Verdict::Connects, "over trunk carrier, where +14155550101 is shown"),
+        (AGENT, &agent_dials, Verdict::Connects, "the pair is that of the agent of bind_"),
+        (CUSTOMER, &agent_dials, Verdict::NoBinding, "no binding, live or ended, has this pair"),
+        ("+12125551299", &dials, Verdict::NoBinding, "is no party of any binding"),
+        (CUSTOMER, &outside, Verdict::NotOurs, "+14155550188 is not in the pool"),
+    ] {
+        let (found, steps) = explained(&world, caller, dialled);
+        assert_eq!(found, verdict, "{steps}");
+        assert!(steps.contains(why), "{steps}");
+        told += &steps;
+    }
+    let AdminReply::Bindings(bindings) =
+        world.ask(at(2), AdminRequest::BindList { key: None, entombed: false, after: None, limit: 1 })
+    else {
+        panic!()
+    };
+    world.ask(at(3), AdminRequest::BindClose { id: bindings[0].id });
+    let (verdict, steps) = explained(&world, CUSTOMER, &dials);
+    assert_eq!(verdict, Verdict::Ended);
+    assert!(steps.contains("a late call is refused with 410"), "{steps}");
+    world.run_until(at(700));
+    let (verdict, steps) = explained(&world, CUSTOMER, &dials);
+    assert_eq!(verdict, Verdict::NoBinding);
+    assert!(steps.contains("an earlier binding gave this pair back"), "{steps}");
+    told += &steps;
+    for party in [CUSTOMER, AGENT] {
+        assert!(!told.contains(&party[1..]), "{told}");
+    }
+}
+
+/// What is explained is what calls meet.
+#[test]
+fn explanations_agree_with_decisions() {
+    let (mut config, mut world, dials, agent_dials) = joined();
+    let disabled = crate::engine::directory::PoolRequest::SetState {
+        numbers: vec![agent_dials],
+        to: crate::engine::directory::NumberState::Disabled,
+    };
+    for round in 0..3 {
+        if round == 1 {
+            config.routes.clear();
+        }
+        if round == 2 {
+            world.ask(at(5), AdminRequest::Pool(disabled.clone()));
+        }
+        for caller in [CUSTOMER, AGENT, "+12125551299"] {
+            for dialled in [dials, agent_dials] {
+                let typed = crate::engine::number::Typed(caller.into());
+                let verdict = resolve(&config, &world.directory, &typed, &dialled).unwrap().verdict;
+                let expected = match verdict {
+                    Verdict::Connects => 200,
+                    Verdict::Ended => 410,
+                    Verdict::NoRoute | Verdict::NoBinding | Verdict::NotOurs => 404,
+                };
+                let decision = decide(&config, &world.directory, &call(&dialled.to_string(), caller));
+                assert_eq!(status(&decision), expected, "round {round}: {caller} dials {dialled}");
+            }
         }
     }
 }

@@ -474,6 +474,7 @@ fn name_of(reply: &AdminReply) -> &'static str {
         AdminReply::Calls(_)
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
+        | AdminReply::Resolved(_)
         | AdminReply::Drain { .. }
         | AdminReply::Counters(_)
         | AdminReply::Guard(_) => {

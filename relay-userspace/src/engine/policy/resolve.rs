@@ -1,0 +1,154 @@
+//! Why a caller who dials a proxy reaches whom: the decision of a call, step by
+//! step, for whoever has to explain one.
+//!
+//! It asks the same look-up that calls ask and adds what that one does not need
+//! to say: what a tombstone waits for, what is left of a pair that was freed.
+
+use serde::{Deserialize, Serialize};
+
+use super::route;
+use crate::engine::admin::{BindingView, Refusal};
+use crate::engine::config::Config;
+use crate::engine::directory::{BindingState, Directory, Lookup, NumberState, PairFacts};
+use crate::engine::ids::LegName;
+use crate::engine::number::{ProxyNumber, Typed};
+use crate::engine::time::Timestamp;
+
+/// What became of the question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// What a call would meet now.
+    pub verdict: Verdict,
+    /// The binding that the pair belongs to.
+    pub binding: Option<BindingView>,
+    /// Why, in the order in which it is decided.
+    pub steps: Vec<Step>,
+}
+
+/// What a call would meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It reaches the other party.
+    Connects,
+    /// The binding is live, and no trunk leads to the other party.
+    NoRoute,
+    /// The binding has ended, and the pair is still reserved for it: 410.
+    Ended,
+    /// Nobody is behind the number for this caller: 404.
+    NoBinding,
+    /// The number is none of ours: 404.
+    NotOurs,
+}
+
+/// One step of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What was found.
+    pub what: String,
+    /// The moment that it speaks of.
+    pub since: Option<Timestamp>,
+    /// Until when it holds.
+    pub until: Option<Timestamp>,
+}
+
+/// Explains what `caller`, as typed, meets at `dialled`.
+pub(in crate::engine) fn resolve(
+    config: &Config,
+    directory: &Directory,
+    caller: &Typed,
+    dialled: &ProxyNumber,
+) -> Result<Resolution, Refusal> {
+    let caller = directory.party(caller)?;
+    let facts = directory.facts(dialled, &caller);
+    let mut steps = Steps::default();
+    let Some(number) = &facts.number else {
+        steps.say(format!("{dialled} is not in the pool"));
+        steps.freed(&facts);
+        return Ok(steps.end(Verdict::NotOurs, None));
+    };
+    let state = number.traits.state;
+    steps.say(format!("{dialled} is in the pool: {}, {}", number.country, state.as_str()));
+    steps.say(match facts.bindings {
+        0 => format!("{} is no party of any binding", caller.masked()),
+        1 => format!("{} is a party of one binding", caller.masked()),
+        n => format!("{} is a party of {n} bindings", caller.masked()),
+    });
+    let Some(binding) = facts.binding.clone() else {
+        if facts.reserved {
+            steps.say("a binding of this pair is being made, and the store does not have it yet".to_owned());
+        } else {
+            steps.say("no binding, live or ended, has this pair".to_owned());
+        }
+        steps.freed(&facts);
+        return Ok(steps.end(Verdict::NoBinding, None));
+    };
+    let side = match facts.caller {
+        LegName::A => "customer",
+        LegName::B => "agent",
+    };
+    steps.say(format!("the pair is that of the {side} of {}", binding.id));
+    let verdict = match directory.lookup(dialled, &caller) {
+        Lookup::Live(found) => {
+            let until = match binding.state {
+                BindingState::Live { expires } => Some(expires),
+                BindingState::Entombed { .. } => None,
+            };
+            steps.until("the binding is live", Some(binding.created), until);
+            let callee = found.callee.masked();
+            if let Some(trunk) = route(config, &found.callee).and_then(|id| config.trunk(id)) {
+                let (sees, trunk) = (found.callee_sees, &trunk.name);
+                steps.say(format!("the call goes to {callee} over trunk {trunk}, where {sees} is shown"));
+                Verdict::Connects
+            } else {
+                steps.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
+                Verdict::NoRoute
+            }
+        }
+        Lookup::Entombed(_) => {
+            let (since, until) = match binding.state {
+                BindingState::Entombed { since, until } => (Some(since), Some(until)),
+                BindingState::Live { expires } => (Some(expires), None),
+            };
+            steps.until("the binding has ended, and its numbers stay reserved", since, until);
+            steps.say("a late call is refused with 410, and reaches nobody else".to_owned());
+            Verdict::Ended
+        }
+        Lookup::Unknown => {
+            let disabled =
+                if state == NumberState::Disabled { "this number" } else { "the other side's number" };
+            steps.say(format!("{disabled} is disabled: the call is refused with 404"));
+            Verdict::NoBinding
+        }
+    };
+    Ok(steps.end(verdict, Some(binding)))
+}
+
+/// The steps so far.
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn say(&mut self, what: String) {
+        self.0.push(Step { what, since: None, until: None });
+    }
+
+    fn until(&mut self, what: &str, since: Option<Timestamp>, until: Option<Timestamp>) {
+        self.0.push(Step { what: what.to_owned(), since, until });
+    }
+
+    /// What is remembered of a pair that nobody has.
+    fn freed(&mut self, facts: &PairFacts) {
+        if let Some((since, cool)) = facts.freed {
+            self.until(
+                "an earlier binding gave this pair back; it is not given again in its cool-off",
+                Some(since),
+                Some(cool),
+            );
+        }
+    }
+
+    fn end(self, verdict: Verdict, binding: Option<BindingView>) -> Resolution {
+        Resolution { verdict, binding, steps: self.0 }
+    }
+}
