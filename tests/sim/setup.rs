@@ -88,8 +88,11 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
         routes: vec![route("", 0), route("1212", agents)],
         emergency: Emergency { trunk: scenario.emergency_trunk.then_some(TrunkId(3)), numbers: Vec::new() },
         bindings: Bindings {
-            time_to_live: DEFAULT_LIFE,
-            callback_window: CALLBACK_WINDOW,
+            usual: vizard::engine::config::Life {
+                time_to_live: DEFAULT_LIFE,
+                callback_window: CALLBACK_WINDOW,
+            },
+            kinds: [None; 4],
             cool_off: Duration::from_mins(1),
         },
         pool: vizard::engine::config::Pool::default(),

@@ -48,6 +48,10 @@ pub(super) enum BindCommand {
     /// Show one binding
     #[command(after_help = "Examples:\n  vizard bind show bind_01h455vb4pex5vsknk084sn02q")]
     Show(OneArgs),
+    Extend(ProlongArgs),
+    /// Bring a binding back whose numbers are still reserved
+    #[command(after_help = "Examples:\n  vizard bind reopen bind_01h455vb4pex5vsknk084sn02q --ttl 2h")]
+    Reopen(ProlongArgs),
     /// End a binding; late callbacks stay reserved for its callback window
     #[command(after_help = "Examples:\n  vizard bind close bind_01h455vb4pex5vsknk084sn02q\n\n\
         Calls in progress go on.")]
@@ -67,7 +71,7 @@ pub(super) struct CreateArgs {
     /// The agent, likewise
     #[arg(long, value_name = "ADDRESS")]
     agent: Typed,
-    /// How long it lives, such as 30m, 24h or 7d [default: the configuration's]
+    /// How long it lives, such as 30m, 24h or 7d [default: that of its kind]
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
     /// What sort of conversation it is for
@@ -91,7 +95,7 @@ pub(super) struct CreateArgs {
     /// Nothing but the first choice of place will do
     #[arg(long)]
     strict: bool,
-    /// Whether they may encrypt their media [default: the configuration's]
+    /// Whether they may encrypt their media [default: that of its kind]
     #[arg(long, value_enum, value_name = "POLICY")]
     media: Option<MediaArg>,
 }
@@ -109,6 +113,18 @@ pub(super) struct ListArgs {
     /// At most so many
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     limit: usize,
+}
+
+/// Let a live binding live longer; it never ends earlier for it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vizard bind extend bind_01h455vb4pex5vsknk084sn02q --ttl 2h")]
+pub(super) struct ProlongArgs {
+    /// The binding's id, as `vizard bind list` shows it
+    #[arg(value_name = "ID")]
+    id: BindingId,
+    /// How long from now on, such as 30m, 24h or 7d [default: that of its kind]
+    #[arg(long, value_parser = duration)]
+    ttl: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +184,14 @@ pub(super) fn run(command: BindCommand, global: &GlobalArgs) -> Result<Report, F
         BindCommand::List(args) => listed(&rows(&mut Daemon::connect(global)?, &args)?),
         BindCommand::Show(args) => {
             shown(Daemon::connect(global)?.admin(AdminRequest::BindShow { id: args.id })?)
+        }
+        BindCommand::Extend(ProlongArgs { id, ttl }) => {
+            let request = AdminRequest::BindExtend { id, time_to_live: ttl };
+            shown(Daemon::connect(global)?.admin(request)?)
+        }
+        BindCommand::Reopen(ProlongArgs { id, ttl }) => {
+            let request = AdminRequest::BindReopen { id, time_to_live: ttl };
+            shown(Daemon::connect(global)?.admin(request)?)
         }
         BindCommand::Close(args) => {
             shown(Daemon::connect(global)?.admin(AdminRequest::BindClose { id: args.id })?)
@@ -254,7 +278,7 @@ fn row(binding: &BindingView) -> Vec<String> {
     };
     vec![
         binding.id.to_string(),
-        kind(binding.kind).to_owned(),
+        binding.kind.as_str().to_owned(),
         binding.key.clone(),
         binding.customer.address.clone(),
         binding.customer.proxy.to_string(),
@@ -277,7 +301,7 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
     vec![
         ("binding", binding.id.to_string()),
         ("key", binding.key.clone()),
-        ("kind", kind(binding.kind).to_owned()),
+        ("kind", binding.kind.as_str().to_owned()),
         ("tenant", format!("{} / {}", binding.tenant, binding.project)),
         ("customer", format!("{} dials and sees {}", binding.customer.address, binding.customer.proxy)),
         ("agent", format!("{} dials and sees {}", binding.agent.address, binding.agent.proxy)),
@@ -290,13 +314,4 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
 
 fn media(binding: &BindingView) -> &'static str {
     binding.encryption.map_or("default", Encryption::as_str)
-}
-
-const fn kind(kind: BindingKind) -> &'static str {
-    match kind {
-        BindingKind::Session => "session",
-        BindingKind::Case => "case",
-        BindingKind::Customer => "customer",
-        BindingKind::Agent => "agent",
-    }
 }

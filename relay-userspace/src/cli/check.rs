@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output::{Block, Failure, Report, length};
 use crate::datapath::Mode;
 use crate::engine::config::Config;
+use crate::engine::directory::BindingKind;
 use crate::settings::{self, DEFAULT_FILE, Overrides, Problem, Settings, Severity};
 
 const EXAMPLES: &str = "\
@@ -102,8 +103,8 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
             "bindings",
             format!(
                 "live {}, callbacks {}, cool-off {}",
-                length(bindings.time_to_live),
-                length(bindings.callback_window),
+                length(bindings.life(BindingKind::Session).time_to_live),
+                length(bindings.life(BindingKind::Session).callback_window),
                 length(bindings.cool_off)
             ),
         ),

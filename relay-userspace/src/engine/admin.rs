@@ -45,6 +45,21 @@ pub enum AdminRequest {
         /// Which.
         id: BindingId,
     },
+    /// Let a live binding live longer.
+    BindExtend {
+        /// Which.
+        id: BindingId,
+        /// From now on; what its kind has when absent. It never ends earlier for
+        /// it.
+        time_to_live: Option<Duration>,
+    },
+    /// Bring a binding back that has ended and whose numbers are still reserved.
+    BindReopen {
+        /// Which.
+        id: BindingId,
+        /// From now on; what its kind has when absent.
+        time_to_live: Option<Duration>,
+    },
     /// End a binding: it becomes a tombstone.
     BindClose {
         /// Which.
@@ -131,7 +146,8 @@ pub enum AdminReply {
     },
     /// To [`AdminRequest::BindList`].
     Bindings(Vec<BindingView>),
-    /// To [`AdminRequest::BindShow`] and [`AdminRequest::BindClose`].
+    /// To [`AdminRequest::BindShow`], [`AdminRequest::BindExtend`],
+    /// [`AdminRequest::BindReopen`] and [`AdminRequest::BindClose`].
     Binding(BindingView),
     /// To [`AdminRequest::Resolve`].
     Resolved(Box<Resolution>),

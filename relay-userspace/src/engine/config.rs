@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::directory::BindingKind;
 use super::geography;
 use super::guard::StrangerLimit;
 use super::number::Country;
@@ -277,12 +278,29 @@ pub struct Emergency {
 /// How long bindings live, where the request does not say.
 #[derive(Clone, Copy, Debug)]
 pub struct Bindings {
+    /// Of kinds that have no times of their own.
+    pub usual: Life,
+    /// The times of each kind, in the order of [`BindingKind::ALL`].
+    pub kinds: [Option<Life>; 4],
+    /// How long a number is not given again to a party that has seen it.
+    pub cool_off: Duration,
+}
+
+impl Bindings {
+    /// The times of a kind.
+    #[must_use]
+    pub fn life(&self, kind: BindingKind) -> Life {
+        self.kinds[kind as usize].unwrap_or(self.usual)
+    }
+}
+
+/// How long a binding lives, and what is left of it after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
     /// Time-to-live of a new binding, and what reuse extends it by.
     pub time_to_live: Duration,
     /// How long an ended binding's pairs stay reserved for late callbacks.
     pub callback_window: Duration,
-    /// How long a number is not given again to a party that has seen it.
-    pub cool_off: Duration,
 }
 
 /// When numbers run low.

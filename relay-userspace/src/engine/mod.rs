@@ -281,6 +281,8 @@ impl Engine {
             | AdminRequest::BindCreate(_)
             | AdminRequest::BindList { .. }
             | AdminRequest::BindShow { .. }
+            | AdminRequest::BindExtend { .. }
+            | AdminRequest::BindReopen { .. }
             | AdminRequest::BindClose { .. } => return,
         };
         context.outputs.push_back(Output::Reply(id, reply));

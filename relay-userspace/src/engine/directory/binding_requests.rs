@@ -42,7 +42,8 @@ impl Directory {
 
     fn reuse(&mut self, id: RequestId, ix: BindingIx, wanted: &NewBinding) -> Result<(), Refusal> {
         let [customer, agent] = self.parties_of(wanted)?;
-        let ttl = parse::time_to_live(wanted.time_to_live, self.config.bindings.time_to_live)?;
+        let ttl =
+            parse::time_to_live(wanted.time_to_live, self.config.bindings.life(wanted.kind).time_to_live)?;
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
         let binding = self.binding_of(record);
         let conflict = |what: String, remedy: &str| Err(refusal(RefusalKind::Conflict, what, remedy));
@@ -105,7 +106,8 @@ impl Directory {
         parse::name("key", &wanted.key)?;
         let [customer, agent] = self.parties_of(wanted)?;
         parse::key_hides_parties(&wanted.key, [&customer, &agent])?;
-        let ttl = parse::time_to_live(wanted.time_to_live, self.config.bindings.time_to_live)?;
+        let ttl =
+            parse::time_to_live(wanted.time_to_live, self.config.bindings.life(wanted.kind).time_to_live)?;
         self.admits_commit()?;
         self.admits_binding()?;
         let wish = &wanted.numbers;
@@ -239,11 +241,14 @@ impl Directory {
                 let to = if record.calls > 0 {
                     Live { expires: expires.min(now) }
                 } else {
-                    Entombed { since: now, until: now + self.config.bindings.callback_window }
+                    Entombed {
+                        since: now,
+                        until: now + self.config.bindings.life(record.kind).callback_window,
+                    }
                 };
                 match self.admits_commit() {
                     Ok(()) => {
-                        let asked = Some((id, Asked::Close));
+                        let asked = Some((id, Asked::Show));
                         self.propose(Proposal::Turn { asked, binding: ix, to });
                     }
                     Err(refusal) => self.refuse_request(id, refusal),
@@ -252,7 +257,7 @@ impl Directory {
         }
     }
 
-    fn visible(&self, id: BindingId) -> Result<BindingIx, Refusal> {
+    pub(super) fn visible(&self, id: BindingId) -> Result<BindingIx, Refusal> {
         self.bindings
             .find(id)
             .filter(|&ix| self.bindings.get(ix).is_some_and(|record| record.stage != Stage::Reserved))
@@ -287,7 +292,7 @@ impl Directory {
     }
 }
 
-fn in_doubt() -> Refusal {
+pub(super) fn in_doubt() -> Refusal {
     refusal(
         RefusalKind::Unavailable,
         "the store failed with an earlier change to this binding, and what it holds is not known yet",

@@ -211,7 +211,8 @@ impl Directory {
             Live { .. } if record.calls > 0 => record.stage = Stage::Closing,
             Entombed { .. } if record.calls > 0 => {}
             Live { .. } => {
-                let to = Entombed { since, until: since + self.config.bindings.callback_window };
+                let until = since + self.config.bindings.life(record.kind).callback_window;
+                let to = Entombed { since, until };
                 self.propose(Proposal::Turn { asked: None, binding: ix, to });
             }
             Entombed { .. } => self.propose(Proposal::Forget { binding: ix, since }),

@@ -45,6 +45,7 @@ mod parties;
 pub mod plan;
 pub mod pool;
 mod pool_requests;
+mod prolong;
 mod proposal;
 mod rests;
 mod search;
@@ -76,6 +77,7 @@ use headroom::Headroom;
 use import::{Import, Landing};
 use numbers::{NumberIx, Numbers};
 use parties::{Parties, PartyIx};
+use prolong::Prolong;
 use proposal::Proposal;
 use rests::Rests;
 
@@ -308,6 +310,12 @@ impl Directory {
                 self.reply(id, AdminReply::Bindings(rows));
             }
             AdminRequest::BindShow { id: binding } => self.bind_show(id, binding),
+            AdminRequest::BindExtend { id: binding, time_to_live } => {
+                self.bind_prolong(id, Prolong { binding, time_to_live, ended: false });
+            }
+            AdminRequest::BindReopen { id: binding, time_to_live } => {
+                self.bind_prolong(id, Prolong { binding, time_to_live, ended: true });
+            }
             AdminRequest::BindClose { id: binding } => self.bind_close(id, binding),
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }

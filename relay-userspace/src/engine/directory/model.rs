@@ -246,6 +246,22 @@ pub enum BindingKind {
     Agent,
 }
 
+impl BindingKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 4] = [Self::Session, Self::Case, Self::Customer, Self::Agent];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Case => "case",
+            Self::Customer => "customer",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// Where a binding is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]

@@ -59,8 +59,8 @@ impl NumberChange {
 pub(super) enum Asked {
     /// A creation that found its key.
     Reuse,
-    /// A request to close.
-    Close,
+    /// A request whose answer is the binding as it is now.
+    Show,
 }
 
 impl Directory {
@@ -173,7 +173,7 @@ impl Directory {
                         self.counts.reused += 1;
                         self.reply_bound(request, binding, true);
                     }
-                    Some((request, Asked::Close)) => self.reply_binding(request, binding),
+                    Some((request, Asked::Show)) => self.reply_binding(request, binding),
                     None => {}
                 }
                 self.wake(binding);

@@ -46,8 +46,11 @@ pub(in crate::engine) fn config() -> Config {
         routes: vec![config::Route { prefix: String::new(), trunk: TrunkId(0) }],
         emergency: config::Emergency::default(),
         bindings: Times {
-            time_to_live: Duration::from_hours(1),
-            callback_window: Duration::from_mins(10),
+            usual: config::Life {
+                time_to_live: Duration::from_hours(1),
+                callback_window: Duration::from_mins(10),
+            },
+            kinds: [None; 4],
             cool_off: Duration::from_mins(20),
         },
         pool: config::Pool::default(),
@@ -226,6 +229,51 @@ fn the_key_finds_the_binding_and_its_tombstone_again() {
     let other = world.refused(at(31), AdminRequest::BindCreate(wanted("k", CUSTOMER, "+13105550148")));
     assert_eq!(other.kind, RefusalKind::Conflict);
     assert!(other.what.contains(&first.id.to_string()), "{other:?}");
+}
+
+#[test]
+fn a_binding_is_extended_while_it_lives_and_reopened_while_its_numbers_wait() {
+    let mut world = World::new(&POOL);
+    let bound = world.bind(at(1), wanted("k", CUSTOMER, AGENT));
+    let id = bound.id;
+    let minutes = |minutes| Some(Duration::from_mins(minutes));
+    let state = |reply| match reply {
+        AdminReply::Binding(binding) => binding.state,
+        other => panic!("{other:?}"),
+    };
+    let longer = world.ask(at(2), AdminRequest::BindExtend { id, time_to_live: minutes(90) });
+    assert_eq!(state(longer), BindingState::Live { expires: at(2 + 5400).wall });
+    let shorter = world.ask(at(3), AdminRequest::BindExtend { id, time_to_live: minutes(1) });
+    assert_eq!(state(shorter), BindingState::Live { expires: at(2 + 5400).wall }, "never earlier");
+    let reopen = || AdminRequest::BindReopen { id, time_to_live: None };
+    assert_eq!(world.refused(at(4), reopen()).kind, RefusalKind::Conflict);
+    world.ask(at(5), AdminRequest::BindClose { id });
+    let extend = AdminRequest::BindExtend { id, time_to_live: None };
+    assert_eq!(world.refused(at(6), extend).kind, RefusalKind::Conflict);
+    assert_eq!(state(world.ask(at(7), reopen())), BindingState::Live { expires: at(7 + 3600).wall });
+    let found = world.directory.lookup(&bound.customer.proxy, &number(CUSTOMER));
+    assert!(matches!(found, Lookup::Live(_)), "with the numbers that it had");
+    world.ask(at(8), AdminRequest::BindClose { id });
+    world.run_until(at(700));
+    assert_eq!(world.refused(at(701), reopen()).kind, RefusalKind::NotFound);
+}
+
+#[test]
+fn each_kind_has_its_times() {
+    let mut config = config();
+    let hour = Duration::from_hours(1);
+    config.bindings.kinds[BindingKind::Case as usize] =
+        Some(config::Life { time_to_live: 48 * hour, callback_window: 72 * hour });
+    let mut world = World::with(config, &POOL);
+    let case = NewBinding { kind: BindingKind::Case, ..wanted("k", CUSTOMER, AGENT) };
+    let bound = world.bind(at(0), case);
+    assert_eq!(bound.state, BindingState::Live { expires: at(48 * 3600).wall });
+    let AdminReply::Binding(closed) = world.ask(at(10), AdminRequest::BindClose { id: bound.id }) else {
+        panic!()
+    };
+    assert_eq!(closed.state, BindingState::Entombed { since: at(10).wall, until: at(10 + 72 * 3600).wall });
+    let session = world.bind(at(11), wanted("s", CUSTOMER, AGENT));
+    assert_eq!(session.state, BindingState::Live { expires: at(11 + 3600).wall });
 }
 
 #[test]

@@ -110,8 +110,8 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut config = config();
-        config.bindings.time_to_live = Duration::from_secs(40);
-        config.bindings.callback_window = Duration::from_secs(20);
+        config.bindings.usual.time_to_live = Duration::from_secs(40);
+        config.bindings.usual.callback_window = Duration::from_secs(20);
         config.bindings.cool_off = Duration::from_secs(30);
         config.limits.pending_commits = 12;
         let config = Arc::new(config);
@@ -221,6 +221,12 @@ impl Simulation {
 
     fn close(&mut self) {
         let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
+        let time_to_live = [None, Some(Duration::from_secs(9))][self.pick(2)];
+        match self.pick(4) {
+            0 => return self.ask(AdminRequest::BindExtend { id, time_to_live }),
+            1 => return self.ask(AdminRequest::BindReopen { id, time_to_live }),
+            _ => {}
+        }
         self.ask(AdminRequest::BindClose { id });
     }
 

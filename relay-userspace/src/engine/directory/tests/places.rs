@@ -123,7 +123,7 @@ fn the_busiest_party_alone_sets_how_many_numbers_are_needed() {
         let mut config = config();
         config.geography.strict = true;
         config.bindings.cool_off = Duration::ZERO;
-        config.bindings.callback_window = Duration::from_secs(30);
+        config.bindings.usual.callback_window = Duration::from_secs(30);
         let mut world = World::with(config, &[]);
         let numbers = (0..count).map(|n| new_number(&format!("+1212555{n:04}"))).collect();
         world.ask(at(0), AdminRequest::Pool(PoolRequest::Add { numbers }));

@@ -1,0 +1,72 @@
+//! Requests that let a binding live on: extend a live one, reopen an ended one.
+
+use super::bindings::{Change, Stage};
+use super::model::BindingState::{Entombed, Live};
+use super::proposal::{Asked, Proposal};
+use super::{BindingId, Directory, parse, refusal};
+use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
+use crate::engine::io::RequestId;
+use std::time::Duration;
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Prolong {
+    pub(super) binding: BindingId,
+    pub(super) time_to_live: Option<Duration>,
+    /// Whether it is meant to have ended.
+    pub(super) ended: bool,
+}
+
+impl Prolong {
+    const fn request(self) -> AdminRequest {
+        let Self { binding: id, time_to_live, ended } = self;
+        if ended {
+            AdminRequest::BindReopen { id, time_to_live }
+        } else {
+            AdminRequest::BindExtend { id, time_to_live }
+        }
+    }
+}
+
+impl Directory {
+    pub(super) fn bind_prolong(&mut self, id: RequestId, asked: Prolong) {
+        if let Err(refusal) = self.prolong(id, asked) {
+            self.refuse_request(id, refusal);
+        }
+    }
+
+    fn prolong(&mut self, id: RequestId, asked: Prolong) -> Result<(), Refusal> {
+        let ix = self.visible(asked.binding)?;
+        let Some(record) = self.bindings.get(ix) else { return Ok(()) };
+        let life = self.config.bindings.life(record.kind);
+        let until = self.clock.wall + parse::time_to_live(asked.time_to_live, life.time_to_live)?;
+        let over = matches!(record.state, Entombed { .. }) || record.stage == Stage::Closing;
+        let expires = match (record.change, record.state) {
+            (Change::Committing, _) => {
+                self.wait(ix, id, asked.request());
+                return Ok(());
+            }
+            (Change::Doubtful, _) => return Err(super::binding_requests::in_doubt()),
+            (Change::None, _) if over && !asked.ended => {
+                let remedy = "bring it back with `vizard bind reopen`";
+                return Err(refusal(RefusalKind::Conflict, format!("{} has ended", asked.binding), remedy));
+            }
+            (Change::None, _) if !over && asked.ended => {
+                let remedy = "let it live longer with `vizard bind extend`";
+                return Err(refusal(
+                    RefusalKind::Conflict,
+                    format!("{} has not ended", asked.binding),
+                    remedy,
+                ));
+            }
+            (Change::None, Live { expires }) if expires >= until => {
+                self.reply_binding(id, ix);
+                return Ok(());
+            }
+            (Change::None, Live { .. } | Entombed { .. }) => until,
+        };
+        self.admits_commit()?;
+        self.propose(Proposal::Turn { asked: Some((id, Asked::Show)), binding: ix, to: Live { expires } });
+        Ok(())
+    }
+}
