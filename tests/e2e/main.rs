@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audio;
 mod bad_input;
 mod calls;
 mod canary;

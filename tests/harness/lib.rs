@@ -7,6 +7,7 @@
 //! it is run and asked like anybody's, over its command line.
 
 pub mod audio;
+pub mod baresip;
 pub mod capture;
 pub mod lab;
 pub mod namespace;

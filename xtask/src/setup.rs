@@ -164,7 +164,7 @@ fn rust_source() -> Result<String> {
 /// A program and the Debian package that has it.
 type Packaged = (&'static str, &'static str);
 
-const PEERS: [Packaged; 1] = [("sipp", "sip-tester")];
+const PEERS: [Packaged; 2] = [("sipp", "sip-tester"), ("baresip", "baresip-core")];
 const NETWORK: [Packaged; 5] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
