@@ -17,4 +17,5 @@ mod emergency;
 mod guard;
 mod refusals;
 mod restart;
+mod soak;
 mod world;

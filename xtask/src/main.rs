@@ -1,4 +1,4 @@
-//! Vizard's tasks: `cargo xtask setup|demo|test|e2e|vmtest|bench|run`.
+//! Vizard's tasks: `cargo xtask setup|demo|test|e2e|soak|vmtest|bench|run`.
 //!
 //! Every task first brings about what it needs (see [`setup`]), so a fresh
 //! clone on a machine with nothing but cargo can start with any of them.
@@ -10,6 +10,7 @@ mod imports;
 mod run;
 mod setup;
 mod sh;
+mod soak;
 mod test;
 mod ui;
 mod vm;
@@ -42,6 +43,8 @@ enum Task {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Let calls start, move, hold and end at random for minutes, media running (root only).
+    Soak(soak::Options),
     /// Run the packet tests and masked calls on Debian's 6.1 kernel, in an emulated machine.
     Vmtest(vm::Options),
     /// Measure: ns per packet, or masked calls per second.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::E2e { filter } => test::end_to_end(filter.as_deref()),
+        Task::Soak(options) => soak::run(&options),
         Task::Vmtest(options) => vm::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Run { arguments } => run::run(&arguments),

@@ -119,12 +119,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     summarise(&rows, &unable)
 }
 
+/// Brings about what the end-to-end tests need.
+pub(crate) fn bring_about_end_to_end() -> Result<()> {
+    setup::bring_about(&Tier::EndToEnd.needs())
+}
+
 /// `cargo xtask e2e`.
 pub(crate) fn end_to_end(filter: Option<&str>) -> Result<()> {
     if !harness::is_root() {
         bail!("the end-to-end tests create network namespaces and load XDP programs: run them as root");
     }
-    setup::bring_about(&Tier::EndToEnd.needs())?;
+    bring_about_end_to_end()?;
     let mut arguments = vec!["-p", "vizard-tests", "--test", "e2e"];
     if let Some(filter) = filter {
         arguments.extend(["--", filter]);
