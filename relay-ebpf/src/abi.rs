@@ -49,7 +49,7 @@ use crate::verdict::Verdict;
 pub use address::{Address, End, Family, Port};
 pub use flow::{Allowed, Content, Exit, Flow, FlowSlot};
 pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatment};
-pub use hop::{Hop, HopSlot, Tag, mac_words};
+pub use hop::{Attachment, Hop, HopSlot, Tag, mac_words};
 pub use layout::Layout;
 pub use record::{FlowCount, LearnedSource, Phase};
 pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
@@ -85,6 +85,14 @@ pub const VERDICTS: &str = "VERDICTS";
 /// Device map, keyed by interface index, of the interfaces that may send.
 pub const DEVICES: &str = "DEVICES";
 
+/// `u32`, read-only data fixed before the program is loaded: not zero where a media
+/// interface has VLAN tags, so that untagged media too is looked up in [`ARRIVALS`].
+pub const VLANS_USED: &str = "VLANS_USED";
+/// Hash of the index of a media interface by its [`Attachment`].
+pub const ARRIVALS: &str = "ARRIVALS";
+/// Hash of [`Attachment`] by the index of a media interface that has VLAN tags.
+pub const VLANS: &str = "VLANS";
+
 /// [`Guard`], read-only data fixed before the program is loaded.
 pub const GUARD: &str = "GUARD";
 /// Trie of [`GuardRule`] by IPv4 network.
@@ -108,6 +116,8 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
     let verdicts = Verdict::COUNT as u64 * size_of::<u64>() as u64 * cpus;
     // A device map keeps a bucket and, per device, one record of at most a cache line or two.
     let devices = MAX_DEVICES as u64 * 128;
+    // As does a hash, of which there are two.
+    let attachments = 2 * MAX_DEVICES as u64 * 128;
     let log = 128 * 1024;
     // A rule of a trie takes two nodes of at most 96 bytes, and eight for its count.
     let guard = BUCKET_SETS as u64 * size_of::<BucketSet>() as u64 + MAX_RULES as u64 * (2 * 96 + 8);
@@ -115,6 +125,7 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
         + MAX_HOPS as u64 * size_of::<HopSlot>() as u64
         + verdicts
         + devices
+        + attachments
         + log
         + guard
         + TAP_RING as u64
@@ -129,6 +140,7 @@ const _: () = {
     assert!(FlowSlot::offset_of_body(0) == 8 && FlowSlot::offset_of_body(1) == 128);
     assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
     assert!(size_of::<FlowCount>() == 32);
+    assert!(size_of::<Attachment>() == 12);
     assert!(size_of::<Hop>() == 28 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);
     assert!(size_of::<Guard>() == 32 + MAX_SIGNALLING * 20 && align_of::<Guard>() == 8);
@@ -138,7 +150,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{FlowCount, FlowSlot, Guard, GuardRule, HopSlot, Layout};
+    use super::{Attachment, FlowCount, FlowSlot, Guard, GuardRule, HopSlot, Layout};
 
     // SAFETY: `repr(C)` of integers and of `repr(transparent)` integers, every
     // byte is a field (the size asserts above leave no room for padding), and
@@ -154,6 +166,8 @@ mod pod {
     unsafe impl aya::Pod for Guard {}
     // SAFETY: as above.
     unsafe impl aya::Pod for GuardRule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Attachment {}
 }
 
 #[cfg(test)]

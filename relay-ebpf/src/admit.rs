@@ -13,11 +13,16 @@ use crate::forward::{self, Exit};
 use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
+use crate::reshape::Room;
 use crate::tap::{self, Packet};
 
 /// The verdict on a datagram to a media address and port.
 #[inline(always)]
-pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -> Result<Verdict, Verdict> {
+pub(crate) fn verdict<N: Network>(
+    context: &XdpContext,
+    datagram: Datagram<N>,
+    room: &mut Room,
+) -> Result<Verdict, Verdict> {
     let slot = datagram.slot;
     let Some(live) = maps::flow(slot) else { return Err(Verdict::NoFlow) };
     let flow = live.fields();
@@ -28,14 +33,14 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
     let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
     let leaving = if apart { maps::flow(slot + 1) } else { Some(live) };
     let Some(leaving) = leaving else { return refused(slot, Verdict::FlowChanging) };
-    let exit = exit(leaving.fields());
+    let exit = exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {
         return refused(slot, Verdict::FlowChanging);
     }
     if flow.is_tapped() {
         tap::copy(context, &tapped(&datagram, payload));
     }
-    match forward::forward(context, datagram, &exit) {
+    match forward::forward(context, datagram, &exit, room) {
         Ok(verdict) => {
             maps::count_forwarded(slot, payload);
             Ok(verdict)
@@ -46,15 +51,12 @@ pub(crate) fn verdict<N: Network>(context: &XdpContext, datagram: Datagram<N>) -
 
 /// How what a flow admits leaves.
 #[inline(always)]
-fn exit(flow: &Flow) -> Exit {
+fn exit(flow: &Flow, room: &mut Room) -> Exit {
     let family = flow.exit_family();
-    let (to, hop) = match followed(flow) {
-        // A followed source may live elsewhere than the far end that the hop was resolved for.
-        Some(to) if !same(family, &to, &flow.send_to()) => (to, None),
-        Some(to) => (to, maps::hop(flow.hop())),
-        None => (flow.send_to(), maps::hop(flow.hop())),
-    };
-    Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), hop }
+    let to = followed(flow).unwrap_or_else(|| flow.send_to());
+    // A followed source may live elsewhere than the far end that the hop was resolved for.
+    let known = same(family, &to, &flow.send_to()) && maps::hop(flow.hop(), &mut room.way);
+    Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), known }
 }
 
 /// An admitted datagram, as the tap wants it.
@@ -62,7 +64,7 @@ fn exit(flow: &Flow) -> Exit {
 fn tapped<N: Network>(datagram: &Datagram<N>, length: u16) -> Packet {
     Packet {
         slot: datagram.slot,
-        start: (datagram.start + size_of::<N>() + size_of::<Udp>()) as u32,
+        start: Datagram::<N>::PAYLOAD as u32,
         length,
         source_v6: matches!(N::FAMILY, Family::V6),
         source: End { address: datagram.network.source(), port: datagram.udp.source() },
@@ -96,7 +98,7 @@ fn admit<N: Network>(
         return Err(Verdict::NoUdpChecksum);
     }
     let payload = length - UDP;
-    let at = datagram.start + size_of::<N>() + size_of::<Udp>();
+    let at = Datagram::<N>::PAYLOAD;
     let class = content(flow, datagram.frame, at, payload)?;
     if datagram.network.hops_left() <= 1 {
         return Err(Verdict::TtlExpired);

@@ -3,34 +3,40 @@
 
 use core::mem::zeroed;
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS,
-    BPF_FIB_LKUP_RET_UNREACHABLE, BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
+    BPF_FIB_LKUP_RET_UNREACHABLE, BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup, xdp_md,
 };
 use aya_ebpf::helpers::bpf_fib_lookup as lookup;
-use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{Family, Hop};
+use relay_ebpf::abi::{Attachment, Family, Hop, Tag};
 use relay_ebpf::header::PROTOCOL_UDP;
 use relay_ebpf::verdict::Verdict;
 
-use crate::forward::Exit;
+use crate::maps;
+use crate::reshape::Shape;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// The way of a packet of `length` bytes that came in on `ingress`. A VLAN
-/// device that the tables name is none of ours: its tag would be missing.
-#[inline(always)]
-pub(crate) fn way(context: &XdpContext, exit: &Exit, length: u16, ingress: u32) -> Result<Hop, Verdict> {
-    let (from, to) = (exit.from.address.words(), exit.to.address.words());
+/// Finds the way of a packet of `length` bytes that came in on the interface `arrived_on`.
+/// Where the tables name an interface with VLAN tags, the way is that of what it is
+/// made of. Out of line, since a query takes its share of the stack.
+#[inline(never)]
+pub(crate) fn find(
+    context: *mut xdp_md,
+    shape: &Shape,
+    way: &mut Hop,
+    length: u16,
+    arrived_on: u32,
+) -> Result<(), Verdict> {
+    let (from, to) = (shape.from.address.words(), shape.to.address.words());
     // SAFETY: a structure of integers, for which zero is a value.
     let mut query: bpf_fib_lookup = unsafe { zeroed() };
     query.l4_protocol = PROTOCOL_UDP;
-    query.ifindex = ingress;
+    query.ifindex = arrived_on;
     query.__bindgen_anon_1.tot_len = length;
-    match exit.family {
+    match shape.family {
         Family::V4 => {
             query.family = AF_INET;
             query.__bindgen_anon_3.ipv4_src = from[0];
@@ -44,9 +50,12 @@ pub(crate) fn way(context: &XdpContext, exit: &Exit, length: u16, ingress: u32) 
     }
     // SAFETY: the context of this invocation, and a query that the helper may
     // read and write for its whole size.
-    let code = unsafe { lookup(context.as_ptr(), &raw mut query, size_of::<bpf_fib_lookup>() as i32, 0) };
+    let code = unsafe { lookup(context.cast(), &raw mut query, size_of::<bpf_fib_lookup>() as i32, 0) };
     outcome(code)?;
-    Ok(Hop::new(query.ifindex, u16::MAX, query.smac, query.dmac))
+    let Attachment { interface, tags } =
+        maps::vlan(query.ifindex).unwrap_or(Attachment { interface: query.ifindex, tags: [Tag::NONE; 2] });
+    *way = Hop::new(interface, u16::MAX, query.smac, query.dmac).tagged(tags);
+    Ok(())
 }
 
 /// Every code that the helper returns. Without `BPF_FIB_LOOKUP_SRC` it never

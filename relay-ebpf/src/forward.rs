@@ -1,19 +1,19 @@
 //! Rewrites an admitted datagram and sends it on its way.
 //!
-//! What arrives untagged and leaves so, in its own family, is rewritten where it
-//! stands. Other frames change their size, out of line in `reshape`.
+//! What leaves untagged, in its own family, is rewritten where it stands. Other
+//! frames change their size, out of line in `reshape`.
 
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{End, Family, Hop};
+use relay_ebpf::abi::{End, Family};
 use relay_ebpf::checksum::Update;
-use relay_ebpf::header::{Ethernet, Ipv4, Ipv6, Udp};
+use relay_ebpf::header::{Ipv4, Ipv6, Udp};
 use relay_ebpf::verdict::Verdict;
 
 use crate::fib;
 use crate::maps;
 use crate::network::{Datagram, Network, replaced};
 use crate::packet;
-use crate::reshape::{self, Shape};
+use crate::reshape::{self, Room, Shape};
 
 /// How a datagram leaves.
 pub(crate) struct Exit {
@@ -25,9 +25,9 @@ pub(crate) struct Exit {
     pub(crate) to: End,
     /// Its traffic class.
     pub(crate) class: u8,
-    /// The way, where the control plane knows it; the kernel's tables are asked
+    /// Whether the control plane knows the way; the kernel's tables are asked
     /// otherwise.
-    pub(crate) hop: Option<Hop>,
+    pub(crate) known: bool,
 }
 
 impl Exit {
@@ -48,20 +48,19 @@ pub(crate) fn forward<N: Network>(
     context: &XdpContext,
     datagram: Datagram<N>,
     exit: &Exit,
+    room: &mut Room,
 ) -> Result<Verdict, Verdict> {
-    let ingress = packet::ingress(context);
+    let ingress = packet::ingress(context.ctx);
     let length = exit.packet_length(datagram.udp.length());
-    let (way, known) = match exit.hop {
-        Some(way) => {
-            if length > u32::from(way.mtu) {
-                return Err(Verdict::ExceedsMtu);
-            }
-            (way, true)
-        }
-        None => (fib::way(context, exit, length as u16, ingress)?, false),
-    };
-    let interface = way.interface;
-    rewrite(context, datagram, exit, &way)?;
+    let known = exit.known;
+    if !known {
+        let (way, shape) = room.with(Shape::of(exit));
+        fib::find(context.ctx, shape, way, length as u16, datagram.arrived_on)?;
+    } else if length > u32::from(room.way.mtu) {
+        return Err(Verdict::ExceedsMtu);
+    }
+    let interface = room.way.interface;
+    rewrite(context, datagram, exit, room)?;
     if interface == ingress {
         return Ok(if known { Verdict::Transmitted } else { Verdict::FibTransmitted });
     }
@@ -76,9 +75,9 @@ fn rewrite<N: Network>(
     context: &XdpContext,
     datagram: Datagram<N>,
     exit: &Exit,
-    way: &Hop,
+    room: &mut Room,
 ) -> Result<(), Verdict> {
-    let Datagram { ethernet, network, udp, start, .. } = datagram;
+    let Datagram { ethernet, network, udp, .. } = datagram;
     let (from, to) = (exit.from, exit.to);
     let update = Update::of(udp.checksum)
         .word(udp.source, from.port.to_wire())
@@ -86,25 +85,28 @@ fn rewrite<N: Network>(
     if exit.family != N::FAMILY {
         let update = replaced(update, &network.source(), &from.address);
         let update = replaced(update, &network.destination(), &to.address);
-        let shape = Shape {
-            way: *way,
-            from,
-            to,
-            head: start + size_of::<N>(),
+        let (way, shape) = room.with(Shape {
+            head: Datagram::<N>::UDP,
             length: udp.length(),
             checksum: if udp.checksum == 0 { 0 } else { update.finish_udp() },
             hops: network.hops_left().wrapping_sub(1),
-            class: exit.class,
-        };
+            ..Shape::of(exit)
+        });
         return match N::FAMILY {
-            Family::V4 => reshape::to_v6(context.ctx, &shape),
-            Family::V6 => reshape::to_v4(context.ctx, &shape),
+            Family::V4 => {
+                if shape.checksum == 0 {
+                    reshape::compute_checksum(context.ctx, shape)?;
+                }
+                reshape::to_v6(context.ctx, way, shape)
+            }
+            Family::V6 => reshape::to_v4(context.ctx, way, shape),
         };
     }
     let update = network.rewrite(&from.address, &to.address, exit.class, update);
     rewrite_udp(udp, from, to, update);
-    if start != size_of::<Ethernet>() || way.tag_count() != 0 {
-        return reshape::retag(context.ctx, way, start, N::ETHERTYPE);
+    let way = &room.way;
+    if way.tag_count() != 0 {
+        return reshape::tag(context.ctx, way, N::ETHERTYPE);
     }
     ethernet.destination = way.destination;
     ethernet.source = way.source;

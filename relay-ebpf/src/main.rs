@@ -35,6 +35,7 @@ mod packet;
 mod parse;
 mod reshape;
 mod tap;
+mod vlan;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::macros::xdp;

@@ -11,10 +11,10 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
-use aya_ebpf::maps::{Array, DevMapHash, LpmTrie, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
-    Address, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot, Layout,
-    LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
+    Address, Attachment, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot,
+    Layout, LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::verdict::Verdict;
@@ -35,6 +35,10 @@ static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT
 #[map]
 static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
 #[map]
+static ARRIVALS: HashMap<Attachment, u32> = HashMap::with_max_entries(MAX_DEVICES, 0);
+#[map]
+static VLANS: HashMap<u32, Attachment> = HashMap::with_max_entries(MAX_DEVICES, 0);
+#[map]
 static GUARD_V4: LpmTrie<u32, GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 0);
 #[map]
 static GUARD_V6: LpmTrie<[u32; 4], GuardRule> = LpmTrie::with_max_entries(MAX_RULES, 0);
@@ -53,6 +57,31 @@ static LAYOUT: Layout = Layout::EMPTY;
 /// Likewise.
 #[unsafe(no_mangle)]
 static GUARD: Guard = Guard::NONE;
+
+/// Likewise.
+#[unsafe(no_mangle)]
+static VLANS_USED: u32 = 0;
+
+/// Whether a media interface has VLAN tags.
+#[inline(always)]
+pub(crate) fn uses_vlans() -> bool {
+    // SAFETY: read-only data, set after compiling, hence volatile.
+    unsafe { read_volatile(&raw const VLANS_USED) != 0 }
+}
+
+/// The media interface that arrives so.
+#[inline(always)]
+pub(crate) fn arrival(attachment: Attachment) -> Option<u32> {
+    // SAFETY: written before the program runs, and not after.
+    unsafe { ARRIVALS.get(attachment) }.copied()
+}
+
+/// What a media interface with VLAN tags is made of.
+#[inline(always)]
+pub(crate) fn vlan(interface: u32) -> Option<Attachment> {
+    // SAFETY: as above.
+    unsafe { VLANS.get(interface) }.copied()
+}
 
 /// Counts a packet under its verdict.
 #[inline(always)]
@@ -214,21 +243,25 @@ pub(crate) fn count_refused(slot: u32) {
     }
 }
 
-/// The way of a hop slot, when it is known.
+/// Copies the way of a hop slot, when it is known: word by word, each written before
+/// the next is read, since the program's stack has no room for all in registers.
 #[inline(always)]
-pub(crate) fn hop(slot: u32) -> Option<Hop> {
-    let hop = HOPS.get_ptr(slot)?;
+pub(crate) fn hop(slot: u32, way: &mut Hop) -> bool {
+    let Some(hop) = HOPS.get_ptr(slot) else { return false };
     // SAFETY: a map value that the control plane changes, hence volatile and
     // twice: equal, non-zero states around the reading make it one way.
     unsafe {
         let before = read_volatile(addr_of!((*hop).state));
         if before == 0 {
-            return None;
+            return false;
         }
         keep_order();
-        let way = read_volatile(addr_of!((*hop).hop));
+        let (from, to) = (addr_of!((*hop).hop).cast::<u32>(), (&raw mut *way).cast::<u32>());
+        for word in 0..size_of::<Hop>() / size_of::<u32>() {
+            write_volatile(to.add(word), read_volatile(from.add(word)));
+        }
         keep_order();
-        if read_volatile(addr_of!((*hop).state)) == before { Some(way) } else { None }
+        read_volatile(addr_of!((*hop).state)) == before
     }
 }
 

@@ -11,7 +11,8 @@ use relay_ebpf::verdict::Verdict;
 
 use crate::packet::{Frame, Plain};
 
-/// A UDP datagram to a media address and port, untagged and unfragmented.
+/// A UDP datagram to a media address and port, unfragmented, in a frame without
+/// VLAN tags: `vlan` takes them off before.
 pub(crate) struct Datagram<N: 'static> {
     /// The frame that it came in.
     pub(crate) frame: Frame,
@@ -21,10 +22,17 @@ pub(crate) struct Datagram<N: 'static> {
     pub(crate) network: &'static mut N,
     /// Its UDP header.
     pub(crate) udp: &'static mut Udp,
-    /// Where its IP header begins.
-    pub(crate) start: usize,
+    /// The interface that it came in on: the one with its VLAN tags, where it had any.
+    pub(crate) arrived_on: u32,
     /// The slot of its address and port.
     pub(crate) slot: u32,
+}
+
+impl<N: Network> Datagram<N> {
+    /// Where its UDP header begins.
+    pub(crate) const UDP: usize = size_of::<Ethernet>() + size_of::<N>();
+    /// Where its payload begins.
+    pub(crate) const PAYLOAD: usize = Self::UDP + size_of::<Udp>();
 }
 
 /// What relaying asks of an IP header.
@@ -157,7 +165,9 @@ impl Network for Ipv6 {
         self.length()
     }
 
-    #[inline(always)]
+    // Out of line: four addresses at once in registers are more than the program's
+    // stack has room for.
+    #[inline(never)]
     fn rewrite(&mut self, from: &Address, to: &Address, class: u8, udp: Update) -> Update {
         let udp = replaced(udp, &self.source(), from);
         let udp = replaced(udp, &self.destination(), to);

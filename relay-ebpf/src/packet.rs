@@ -1,6 +1,7 @@
 //! The only raw packet pointers.
 
 use core::arch::asm;
+use core::ptr::read_volatile;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
@@ -123,10 +124,11 @@ unsafe impl Plain for relay_ebpf::header::Ipv6Fragment {}
 // SAFETY: bytes.
 unsafe impl<const N: usize> Plain for [u8; N] {}
 
-/// The index of the interface that the frame came in on.
+/// The index of the interface that the frame came in on. Volatile, or the compiler
+/// might read it through a pointer that leads to one of two places, which the
+/// verifier does not take for the context.
 #[inline(always)]
-pub(crate) fn ingress(context: &XdpContext) -> u32 {
-    let metadata: *const xdp_md = context.ctx;
+pub(crate) fn ingress(context: *mut xdp_md) -> u32 {
     // SAFETY: the context that the kernel passed to this invocation.
-    unsafe { (*metadata).ingress_ifindex }
+    unsafe { read_volatile(&raw const (*context).ingress_ifindex) }
 }

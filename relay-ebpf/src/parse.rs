@@ -2,91 +2,97 @@
 //! else gets its verdict here.
 
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, Udp, VlanTag, announces_tag};
-use relay_ebpf::verdict::Verdict;
+use relay_ebpf::abi::{Attachment, Tag};
+use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, Udp, announces_tag};
+use relay_ebpf::verdict::{Action, Verdict};
 
 use crate::admit;
 use crate::maps;
 use crate::network::{Datagram, Network};
-use crate::packet::Frame;
+use crate::packet::{self, Frame};
+use crate::reshape::Room;
+use crate::vlan::{self, Taken};
 
 /// The verdict on one frame.
 #[inline(always)]
 pub(crate) fn verdict(context: &XdpContext) -> Verdict {
-    match parse(context) {
+    let mut taken = Taken::NOTHING;
+    match parse(context, &mut taken) {
+        Err(verdict) if taken.is_something() && matches!(verdict.action(), Action::Pass) => {
+            match vlan::put_back(context.ctx, &taken) {
+                Ok(()) => verdict,
+                Err(broken) => broken,
+            }
+        }
         Ok(verdict) | Err(verdict) => verdict,
     }
 }
 
 #[inline(always)]
-fn parse(context: &XdpContext) -> Result<Verdict, Verdict> {
-    let frame = Frame::of(context);
-    let ethernet: &mut Ethernet = frame.view(0)?;
+fn parse(context: &XdpContext, taken: &mut Taken) -> Result<Verdict, Verdict> {
+    let mut room = Room::new();
+    let mut frame = Frame::of(context);
+    let mut ethernet: &mut Ethernet = frame.view(0)?;
+    let mut arrived_on = packet::ingress(context.ctx);
+    if announces_tag(ethernet.ethertype) {
+        vlan::take_off(context.ctx, taken)?;
+        arrived_on = taken.interface;
+        frame = Frame::of(context);
+        ethernet = frame.view(0)?;
+    }
     match ethernet.ethertype {
-        ETHERTYPE_IPV4 => admit::verdict(context, datagram::<Ipv4>(frame, ethernet)?),
-        ETHERTYPE_IPV6 => admit::verdict(context, datagram::<Ipv6>(frame, ethernet)?),
-        tag if announces_tag(tag) => Err(tagged(frame, ethernet)?),
+        ETHERTYPE_IPV4 => {
+            let datagram = datagram::<Ipv4>(frame, ethernet, arrived_on)?;
+            arrives_as_it_may(context, taken)?;
+            admit::verdict(context, datagram, &mut room)
+        }
+        ETHERTYPE_IPV6 => {
+            let datagram = datagram::<Ipv6>(frame, ethernet, arrived_on)?;
+            arrives_as_it_may(context, taken)?;
+            admit::verdict(context, datagram, &mut room)
+        }
         _ => Err(Verdict::NotIp),
     }
 }
 
-/// The datagram of an untagged frame.
+/// The datagram of a frame without tags.
 #[inline(always)]
 fn datagram<N: Network + 'static>(
     frame: Frame,
     ethernet: &'static mut Ethernet,
+    arrived_on: u32,
 ) -> Result<Datagram<N>, Verdict> {
-    const START: usize = size_of::<Ethernet>();
     if ethernet.is_group() {
         return Err(Verdict::NotUnicast);
     }
-    let network: &mut N = frame.view(START)?;
-    network.check(frame.length() - START)?;
-    let udp: &mut Udp = frame.view(START + size_of::<N>())?;
-    let slot = slot(network, udp)?;
-    Ok(Datagram { frame, ethernet, network, udp, start: START, slot })
+    let (network, udp, slot) = media::<N>(frame, size_of::<Ethernet>())?;
+    Ok(Datagram { frame, ethernet, network, udp, arrived_on, slot })
 }
 
-/// The verdict on a tagged frame: media is refused by name, the rest passes.
+/// The headers of a datagram to a media address and port, when what is at `start`
+/// is one, and its slot.
 #[inline(always)]
-fn tagged(frame: Frame, ethernet: &Ethernet) -> Result<Verdict, Verdict> {
-    const OUTER: usize = size_of::<Ethernet>();
-    const INNER: usize = OUTER + size_of::<VlanTag>();
-    const AFTER: usize = INNER + size_of::<VlanTag>();
-    if ethernet.is_group() {
-        return Err(Verdict::NotUnicast);
-    }
-    let outer = frame.view::<VlanTag>(OUTER)?.ethertype;
-    if !announces_tag(outer) {
-        return tagged_datagram::<INNER>(frame, outer);
-    }
-    let inner = frame.view::<VlanTag>(INNER)?.ethertype;
-    tagged_datagram::<AFTER>(frame, inner)
-}
-
-#[inline(always)]
-fn tagged_datagram<const START: usize>(frame: Frame, ethertype: u16) -> Result<Verdict, Verdict> {
-    match ethertype {
-        ETHERTYPE_IPV4 => tagged_media::<Ipv4, START>(frame),
-        ETHERTYPE_IPV6 => tagged_media::<Ipv6, START>(frame),
-        _ => Err(Verdict::NotIp),
-    }
-}
-
-#[inline(always)]
-fn tagged_media<N: Network + 'static, const START: usize>(frame: Frame) -> Result<Verdict, Verdict> {
-    let network: &mut N = frame.view(START)?;
-    network.check(frame.length() - START)?;
-    let udp: &mut Udp = frame.view(START + size_of::<N>())?;
-    slot(network, udp)?;
-    Ok(Verdict::Tagged)
-}
-
-/// The slot of the datagram's destination.
-#[inline(always)]
-fn slot<N: Network>(network: &N, udp: &Udp) -> Result<u32, Verdict> {
+pub(crate) fn media<N: Network + 'static>(
+    frame: Frame,
+    start: usize,
+) -> Result<(&'static mut N, &'static mut Udp, u32), Verdict> {
+    let network: &mut N = frame.view(start)?;
+    network.check(frame.length() - start)?;
+    let udp: &mut Udp = frame.view(start + size_of::<N>())?;
     if network.payload_length() < size_of::<Udp>() as u16 {
         return Err(Verdict::Truncated);
     }
-    maps::slot(&network.destination(), N::FAMILY, udp.destination())
+    let slot = maps::slot(&network.destination(), N::FAMILY, udp.destination())?;
+    Ok((network, udp, slot))
+}
+
+/// Untagged media is refused where media interfaces have tags and this one, without
+/// any, is none of them.
+#[inline(always)]
+fn arrives_as_it_may(context: &XdpContext, taken: &Taken) -> Result<(), Verdict> {
+    if !maps::uses_vlans() || taken.is_something() {
+        return Ok(());
+    }
+    let untagged = Attachment { interface: packet::ingress(context.ctx), tags: [Tag::NONE; 2] };
+    maps::arrival(untagged).map(drop).ok_or(Verdict::OtherVlan)
 }

@@ -13,24 +13,50 @@
 //! in steps that the verifier can bound, and what is longer than these is dropped
 //! as `no-udp-checksum`.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use relay_ebpf::abi::{End, Hop, Tag};
+use aya_ebpf::programs::XdpContext;
+use relay_ebpf::abi::{End, Family, Hop, Tag};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, VlanTag, pairs_v4, pairs_v6,
 };
 use relay_ebpf::verdict::Verdict;
 
+use crate::forward::Exit;
 use crate::packet::Frame;
 
 /// The shortest frame, without its check sequence.
 const SHORTEST_FRAME: usize = 60;
 
-/// What a datagram becomes in the other family.
-pub(crate) struct Shape {
+/// What else is known of a packet on its way out. It has one place on the program's
+/// stack, which has no room for one at each of its uses.
+pub(crate) struct Room {
     /// The way out.
     pub(crate) way: Hop,
+    shape: MaybeUninit<Shape>,
+}
+
+impl Room {
+    /// Nothing yet.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { way: Hop::default(), shape: MaybeUninit::uninit() }
+    }
+
+    /// With this shape.
+    #[inline(always)]
+    pub(crate) fn with(&mut self, shape: Shape) -> (&mut Hop, &mut Shape) {
+        (&mut self.way, self.shape.write(shape))
+    }
+}
+
+/// What a datagram becomes, for what happens out of line.
+pub(crate) struct Shape {
+    /// The family of both ends.
+    pub(crate) family: Family,
     /// Where it leaves from.
     pub(crate) from: End,
     /// Where it goes.
@@ -47,28 +73,37 @@ pub(crate) struct Shape {
     pub(crate) class: u8,
 }
 
-/// Gives the frame, whose IP header is at `start`, the tags and MAC addresses
-/// of `way`.
-#[inline(never)]
-pub(crate) fn retag(context: *mut xdp_md, way: &Hop, start: usize, ethertype: u16) -> Result<(), Verdict> {
-    let after = front(way);
-    if start != after {
-        resize(context, start, after)?;
+impl Shape {
+    /// Of a datagram that leaves so, before anything is known of it.
+    #[inline(always)]
+    pub(crate) fn of(exit: &Exit) -> Self {
+        Self {
+            family: exit.family,
+            from: exit.from,
+            to: exit.to,
+            head: 0,
+            length: 0,
+            checksum: 0,
+            hops: 0,
+            class: exit.class,
+        }
     }
+}
+
+/// Gives an untagged frame the tags and MAC addresses of `way`.
+#[inline(never)]
+pub(crate) fn tag(context: *mut xdp_md, way: &Hop, ethertype: u16) -> Result<(), Verdict> {
+    resize(context, size_of::<Ethernet>(), front(way))?;
     write_front(Frame::of_metadata(context), way, ethertype)
 }
 
 /// Makes IPv6 of an IPv4 datagram.
 #[inline(never)]
-pub(crate) fn to_v6(context: *mut xdp_md, shape: &Shape) -> Result<(), Verdict> {
-    let checksum = match shape.checksum {
-        0 => computed(Frame::of_metadata(context), shape)?,
-        updated => updated,
-    };
-    let start = front(&shape.way);
+pub(crate) fn to_v6(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<(), Verdict> {
+    let start = front(way);
     resize(context, shape.head, start + size_of::<Ipv6>())?;
     let frame = Frame::of_metadata(context);
-    write_front(frame, &shape.way, ETHERTYPE_IPV6)?;
+    write_front(frame, way, ETHERTYPE_IPV6)?;
     let network: &mut Ipv6 = frame.view(start)?;
     *network = Ipv6 {
         version_class: [0x60 | shape.class >> 4, shape.class << 4, 0, 0],
@@ -78,16 +113,16 @@ pub(crate) fn to_v6(context: *mut xdp_md, shape: &Shape) -> Result<(), Verdict> 
         source: pairs_v6(&shape.from.address),
         destination: pairs_v6(&shape.to.address),
     };
-    write_udp(frame, start + size_of::<Ipv6>(), shape, checksum)
+    write_udp(frame, start + size_of::<Ipv6>(), shape)
 }
 
 /// Makes IPv4 of an IPv6 datagram.
 #[inline(never)]
-pub(crate) fn to_v4(context: *mut xdp_md, shape: &Shape) -> Result<(), Verdict> {
-    let start = front(&shape.way);
+pub(crate) fn to_v4(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<(), Verdict> {
+    let start = front(way);
     resize(context, shape.head, start + size_of::<Ipv4>())?;
     let frame = Frame::of_metadata(context);
-    write_front(frame, &shape.way, ETHERTYPE_IPV4)?;
+    write_front(frame, way, ETHERTYPE_IPV4)?;
     let network: &mut Ipv4 = frame.view(start)?;
     *network = Ipv4 {
         version_length: 0x45,
@@ -109,7 +144,7 @@ pub(crate) fn to_v4(context: *mut xdp_md, shape: &Shape) -> Result<(), Verdict> 
         .plus(shape.from.address.words()[0])
         .plus(shape.to.address.words()[0])
         .finish();
-    write_udp(frame, start + size_of::<Ipv4>(), shape, shape.checksum)
+    write_udp(frame, start + size_of::<Ipv4>(), shape)
 }
 
 /// The size of what comes before the IP header.
@@ -120,7 +155,7 @@ fn front(way: &Hop) -> usize {
 
 /// Makes room: what was `before` bytes from the front is `after` bytes from it.
 #[inline(always)]
-fn resize(context: *mut xdp_md, before: usize, after: usize) -> Result<(), Verdict> {
+pub(crate) fn resize(context: *mut xdp_md, before: usize, after: usize) -> Result<(), Verdict> {
     // SAFETY: the context of this invocation.
     if unsafe { bpf_xdp_adjust_head(context, before as i32 - after as i32) } != 0 {
         return Err(Verdict::ExceedsMtu);
@@ -161,17 +196,19 @@ fn announced(tag: Tag, ethertype: u16) -> u16 {
 }
 
 #[inline(always)]
-fn write_udp(frame: Frame, at: usize, shape: &Shape, checksum: u16) -> Result<(), Verdict> {
+fn write_udp(frame: Frame, at: usize, shape: &Shape) -> Result<(), Verdict> {
     let udp: &mut Udp = frame.view(at)?;
     udp.source = shape.from.port.to_wire();
     udp.destination = shape.to.port.to_wire();
-    udp.checksum = checksum;
+    udp.checksum = shape.checksum;
     Ok(())
 }
 
-/// The checksum of a datagram that came without one, as it will leave.
-#[inline(always)]
-fn computed(frame: Frame, shape: &Shape) -> Result<u16, Verdict> {
+/// Computes the checksum of a datagram that came without one, as it will leave. Apart
+/// from what follows, so that their shares of the stack do not add up.
+#[inline(never)]
+pub(crate) fn compute_checksum(context: *mut xdp_md, shape: &mut Shape) -> Result<(), Verdict> {
+    let frame = Frame::of_callee(&XdpContext::new(context));
     let payload = shape.length.wrapping_sub(size_of::<Udp>() as u16);
     let (from, to) = (shape.from.address.words(), shape.to.address.words());
     let mut sum = Update::ANEW
@@ -185,7 +222,8 @@ fn computed(frame: Frame, shape: &Shape) -> Result<u16, Verdict> {
     for index in 0..4 {
         sum = sum.plus(from[index]).plus(to[index]);
     }
-    Ok(sum.finish_udp())
+    shape.checksum = sum.finish_udp();
+    Ok(())
 }
 
 /// The sum of the pairs of bytes of a payload. Offsets are taken from what is

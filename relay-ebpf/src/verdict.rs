@@ -97,8 +97,9 @@ verdicts! {
     /// daemon's own socket, which answers.
     LocalStun = "local-stun",
 
-    /// Media inside a VLAN tag: only untagged media is relayed.
-    Tagged = "tagged",
+    /// Media under VLAN tags, or without any, that none of the media interfaces
+    /// has.
+    OtherVlan = "other-vlan",
     /// No call uses this address and port.
     NoFlow = "no-flow",
     /// The flow was replaced twice while the packet was looking at it, or the one
@@ -196,7 +197,7 @@ impl Verdict {
             | Self::NotOurAddress
             | Self::NotOurPort
             | Self::LocalStun => Action::Pass,
-            Self::Tagged
+            Self::OtherVlan
             | Self::NoFlow
             | Self::FlowChanging
             | Self::BadUdpLength

@@ -26,5 +26,6 @@ mod rewriting;
 mod routes;
 mod tap;
 mod verdicts;
+mod vlans;
 mod wire;
 mod world;

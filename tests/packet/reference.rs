@@ -6,15 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use relay_ebpf::abi::Tag;
 use relay_ebpf::verdict::Verdict;
 
 use crate::frames::{Datagram, datagram, rtp, tagged};
-use crate::world::{BACK, FIRST_PORT, LAST_PORT, LOCAL_V4, LOCAL_V6, flow, world};
+use crate::world::{BACK, FIRST_PORT, LAST_PORT, LOCAL_V4, LOCAL_V6, flow, world_of_vlans};
 
 /// The one flow of each family, at the first port.
 const TYPES: [u8; 3] = [0, 8, 101];
 const ALLOWED_V4: [u8; 3] = [198, 51, 100];
 const ALLOWED_V6: [u8; 8] = [0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0];
+/// The one VLAN of a media interface, beside the untagged one.
+const VLAN: usize = 100;
 
 /// A field of a packet that parsing has reached, if it is there.
 fn bytes<const N: usize>(packet: &[u8], at: usize) -> Result<[u8; N], Verdict> {
@@ -29,25 +32,27 @@ fn word(packet: &[u8], at: usize) -> Result<usize, Verdict> {
 fn expected(frame: &[u8]) -> Result<Verdict, Verdict> {
     bytes::<14>(frame, 0)?;
     let mut at = 12;
-    let mut tags = 0;
-    while matches!(word(frame, at)?, 0x8100 | 0x88a8) && tags < 2 {
+    let mut tags = Vec::new();
+    while matches!(word(frame, at)?, 0x8100 | 0x88a8) && tags.len() < 2 {
         if frame[0] & 1 == 1 {
             return Err(Verdict::NotUnicast);
         }
-        tags += 1;
+        tags.push((word(frame, at)?, word(frame, at + 2)? & 0x0fff));
         at += 4;
     }
     let ethertype = word(frame, at)?;
     let packet = &frame[at + 2..];
+    tags.retain(|(_, vlan)| *vlan != 0);
+    let ours = matches!(tags[..], [] | [(0x8100, VLAN)]);
     match ethertype {
         0x0800 | 0x86dd if frame[0] & 1 == 1 => Err(Verdict::NotUnicast),
-        0x0800 => expected_v4(packet, tags > 0),
-        0x86dd => expected_v6(packet, tags > 0),
+        0x0800 => expected_v4(packet, ours),
+        0x86dd => expected_v6(packet, ours),
         _ => Err(Verdict::NotIp),
     }
 }
 
-fn expected_v4(packet: &[u8], tagged: bool) -> Result<Verdict, Verdict> {
+fn expected_v4(packet: &[u8], ours: bool) -> Result<Verdict, Verdict> {
     let header: [u8; 20] = bytes(packet, 0)?;
     let words = usize::from(header[0] & 15);
     if header[0] >> 4 != 4 || words < 5 {
@@ -68,10 +73,10 @@ fn expected_v4(packet: &[u8], tagged: bool) -> Result<Verdict, Verdict> {
     }
     let source = IpAddr::V4(Ipv4Addr::from(bytes::<4>(packet, 12)?));
     let destination = IpAddr::V4(Ipv4Addr::from(bytes::<4>(packet, 16)?));
-    expected_udp(&packet[20..], length - 20, source, destination, header[8], tagged)
+    expected_udp(&packet[20..], length - 20, source, destination, header[8], ours)
 }
 
-fn expected_v6(packet: &[u8], tagged: bool) -> Result<Verdict, Verdict> {
+fn expected_v6(packet: &[u8], ours: bool) -> Result<Verdict, Verdict> {
     let header: [u8; 40] = bytes(packet, 0)?;
     if header[0] >> 4 != 6 {
         return Err(Verdict::BadIpHeader);
@@ -87,7 +92,7 @@ fn expected_v6(packet: &[u8], tagged: bool) -> Result<Verdict, Verdict> {
     }
     let source = IpAddr::V6(Ipv6Addr::from(bytes::<16>(packet, 8)?));
     let destination = IpAddr::V6(Ipv6Addr::from(bytes::<16>(packet, 24)?));
-    expected_udp(&packet[40..], length, source, destination, header[7], tagged)
+    expected_udp(&packet[40..], length, source, destination, header[7], ours)
 }
 
 /// `segment` may be longer than `length`: Ethernet pads.
@@ -97,22 +102,22 @@ fn expected_udp(
     source: IpAddr,
     destination: IpAddr,
     hops: u8,
-    tagged: bool,
+    ours: bool,
 ) -> Result<Verdict, Verdict> {
     bytes::<8>(segment, 0)?;
     if length < 8 {
         return Err(Verdict::Truncated);
     }
-    let ours: [IpAddr; 2] = [LOCAL_V4.parse().unwrap(), LOCAL_V6.parse().unwrap()];
-    if !ours.contains(&destination) {
+    let addresses: [IpAddr; 2] = [LOCAL_V4.parse().unwrap(), LOCAL_V6.parse().unwrap()];
+    if !addresses.contains(&destination) {
         return Err(Verdict::NotOurAddress);
     }
     let port = word(segment, 2)?;
     if !(usize::from(FIRST_PORT)..=usize::from(LAST_PORT)).contains(&port) {
         return Err(Verdict::NotOurPort);
     }
-    if tagged {
-        return Err(Verdict::Tagged);
+    if !ours {
+        return Err(Verdict::OtherVlan);
     }
     if port != usize::from(FIRST_PORT) {
         return Err(Verdict::NoFlow);
@@ -219,7 +224,10 @@ fn mangled() -> impl Strategy<Value = Mangled> {
 
 #[test]
 fn random_packets_get_the_verdict_of_the_reference() {
-    let Some(world) = world() else { return };
+    let Some(mut world) = world_of_vlans() else { return };
+    for tag in [Tag::NONE, Tag::new(0x8100, VLAN as u16)] {
+        world.arrive([tag, Tag::NONE], 1);
+    }
     let world = RefCell::new(world);
     let mut runner = TestRunner::new(Config { cases: 5_000, failure_persistence: None, ..Config::default() });
     let seen = RefCell::new(std::collections::BTreeSet::new());

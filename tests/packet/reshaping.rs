@@ -8,7 +8,7 @@ use relay_ebpf::verdict::Verdict;
 use vizard::engine::flow::{Content, FlowSpec};
 
 use crate::frames::{Datagram, datagram, rtp};
-use crate::world::{FREE, NEXT_MAC, OUR_MAC, World, flow, world};
+use crate::world::{self, FREE, NEXT_MAC, OUR_MAC, World, flow};
 
 const FROM: [&str; 2] = ["198.51.100.1:4000", "[2001:db8:1::1]:4000"];
 const LOCAL: [&str; 2] = ["192.0.2.10:20000", "[2001:db8::10]:20000"];
@@ -21,6 +21,20 @@ const MTU: u16 = 1500;
 /// of the source address, padding.
 type Fields = (u8, u8, bool, u16, u8, usize);
 
+/// A world that media comes into under all of them.
+fn world() -> Option<World> {
+    let mut world = world::world_of_vlans()?;
+    for tags in TAGS {
+        world.arrive(hop_tags(tags), 1);
+    }
+    Some(world)
+}
+
+fn hop_tags(tags: &[(u16, u16)]) -> [Tag; 2] {
+    let mut tags = tags.iter().map(|&(protocol, vlan)| Tag::new(protocol, vlan));
+    [tags.next(), tags.next()].map(Option::unwrap_or_default)
+}
+
 /// A way a packet may take: its families and tags, in and out.
 #[derive(Clone, Copy, Debug)]
 struct Passage {
@@ -30,7 +44,7 @@ struct Passage {
 
 impl Passage {
     fn all() -> impl Iterator<Item = Self> {
-        (0..12).map(|n| Self { v6: [n & 1 == 1, n & 2 == 2], tags: [0, n / 4] })
+        (0..36).map(|n| Self { v6: [n & 1 == 1, n & 2 == 2], tags: [n / 4 % 3, n / 12] })
     }
 
     fn arriving(self, payload: Vec<u8>) -> Datagram {
@@ -42,9 +56,8 @@ impl Passage {
     fn put(self, world: &mut World, content: Content, mtu: u16) {
         let [from, to] = self.v6.map(usize::from);
         let allowed = ["198.51.100.0/24", "2001:db8:1::/64"][from];
-        let mut tags = TAGS[self.tags[1]].iter().map(|&(protocol, vlan)| Tag::new(protocol, vlan));
-        let tags = [tags.next(), tags.next()].map(Option::unwrap_or_default);
-        world.set_hop(FREE, Hop::new(1, mtu, OUR_MAC, NEXT_MAC).tagged(tags));
+        let hop = Hop::new(1, mtu, OUR_MAC, NEXT_MAC).tagged(hop_tags(TAGS[self.tags[1]]));
+        world.set_hop(FREE, hop);
         world.put(&FlowSpec { content, ..flow(LOCAL[from], allowed, OUT[to], TO[to]) }, FREE);
     }
 
@@ -52,7 +65,6 @@ impl Passage {
     fn leaving(self, arriving: &Datagram) -> Vec<u8> {
         let to = usize::from(self.v6[1]);
         let translated = self.v6[0] != self.v6[1];
-        let resized = translated || self.tags[0] != self.tags[1];
         let mut leaving = arriving.clone();
         leaving.macs = (OUR_MAC, NEXT_MAC);
         leaving.from = OUT[to].parse().unwrap();
@@ -65,7 +77,12 @@ impl Passage {
             leaving.checksum |= self.v6[1];
         }
         let mut frame = leaving.build();
-        if resized && frame.len() < 60 {
+        if self.tags[0] != 0 {
+            // A frame without its tags is padded first.
+            let bare = arriving.build().len() - 4 * self.tags[0];
+            frame.resize(frame.len() + 60_usize.saturating_sub(bare), 0);
+        }
+        if (translated || self.tags[1] != 0) && frame.len() < 60 {
             frame.resize(60, 0);
         }
         frame
@@ -156,7 +173,7 @@ fn a_frame_cut_anywhere_goes_to_the_stack() {
 fn random_packets_leave_as_etherparse_builds_them() {
     let Some(world) = world() else { return };
     let world = std::cell::RefCell::new(world);
-    let passage = (any::<[bool; 2]>(), 0..3_usize).prop_map(|(v6, out)| Passage { v6, tags: [0, out] });
+    let passage = (any::<[bool; 2]>(), [0..3_usize, 0..3_usize]).prop_map(|(v6, tags)| Passage { v6, tags });
     // The first packet of a flow must not look like RTP.
     let payload = (0..128_u8, prop::collection::vec(any::<u8>(), 1..400))
         .prop_map(|(first, rest)| [vec![first], rest].concat());

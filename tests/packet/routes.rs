@@ -6,7 +6,7 @@ use relay_ebpf::verdict::Verdict;
 use crate::frames::{datagram, rtp};
 use crate::world::{UNKNOWN, World, flow, ip, sysctl, world};
 
-/// A destination and what the tables of [`lay_routes`] say of it.
+/// A destination and what the tables of [`lay`] say of it.
 const ANSWERS: &[(&str, Verdict)] = &[
     ("10.1.0.9", Verdict::FibRedirected),
     ("10.2.0.9", Verdict::FibTransmitted),
@@ -24,7 +24,7 @@ const ANSWERS: &[(&str, Verdict)] = &[
     ("fd06::1", Verdict::FibProhibited),
 ];
 
-fn lay_routes() {
+pub(crate) fn lay() {
     for command in [
         "link set data-a up",
         "link set data-b up",
@@ -48,7 +48,7 @@ fn lay_routes() {
     }
 }
 
-fn forwarding(value: &str) {
+pub(crate) fn forwarding(value: &str) {
     for family in ["ipv4", "ipv6"] {
         sysctl(&format!("net/{family}/conf/all/forwarding"), value);
         sysctl(&format!("net/{family}/conf/lo/forwarding"), value);
@@ -70,7 +70,7 @@ fn send(world: &mut World, to: &str) -> crate::world::Outcome {
 
 /// Lays routes and sends a packet to each; the verdicts that were reached.
 pub(crate) fn reach_all(world: &mut World) -> Vec<Verdict> {
-    lay_routes();
+    lay();
     forwarding("0");
     for to in ["10.1.0.9", "fd01::9"] {
         assert_eq!(send(world, to).verdict, Verdict::FibForwardingOff, "to {to}");
@@ -85,7 +85,7 @@ pub(crate) fn reach_all(world: &mut World) -> Vec<Verdict> {
 #[test]
 fn the_neighbour_that_the_kernel_knows_gets_the_packet() {
     let Some(mut world) = world() else { return };
-    lay_routes();
+    lay();
     forwarding("1");
     for to in ["10.1.0.9", "fd01::9"] {
         let outcome = send(&mut world, to);

@@ -71,8 +71,8 @@ const CASES: &[(Verdict, Case)] = &[
     (Verdict::NotOurPort, |world| over(world, BACK, &datagram(FROM_V4, "192.0.2.10:19999", rtp(0)))),
     (Verdict::NotOurPort, |world| over(world, BACK, &datagram(FROM_V4, "192.0.2.10:20100", rtp(0)))),
     (Verdict::NotOurPort, |world| over(world, BACK, &datagram(FROM_V6, "[2001:db8::10]:5060", rtp(0)))),
-    (Verdict::Tagged, |world| world.run(&tagged(&v4().build(), 7)).verdict),
-    (Verdict::Tagged, |world| world.run(&tagged(&tagged(&v6().build(), 7), 8)).verdict),
+    (Verdict::OtherVlan, |world| world.run(&tagged(&v4().build(), 7)).verdict),
+    (Verdict::OtherVlan, |world| world.run(&tagged(&tagged(&v6().build(), 7), 8)).verdict),
     (Verdict::NotOurPort, |world| {
         world.run(&tagged(&datagram(FROM_V4, "192.0.2.10:53", rtp(0)).build(), 7)).verdict
     }),

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use aya::Ebpf;
-use aya::maps::{Array, DevMapHash, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun, TestRunOptions};
 use relay_ebpf::abi::{
-    self, Address, End, FlowSlot, GuardRule, Hop, HopSlot, Layout, LearnedSource, Phase, Port,
+    self, Address, Attachment, End, FlowSlot, GuardRule, Hop, HopSlot, Layout, LearnedSource, Phase, Port,
+    Tag,
 };
 use relay_ebpf::verdict::{Action, Verdict};
 use vizard::datapath::xdp::table::{FlowTable, Reading};
@@ -54,6 +55,8 @@ pub(crate) struct World {
     pub(crate) guard_hits: Array<MapData, u64>,
     pub(crate) tap: RingBuf<MapData>,
     pub(crate) tap_lost: Array<MapData, u64>,
+    arrivals: HashMap<MapData, Attachment, u32>,
+    pub(crate) vlans: HashMap<MapData, u32, Attachment>,
     program: Ebpf,
 }
 
@@ -65,15 +68,20 @@ pub(crate) fn enter_own_namespace() -> bool {
 
 /// A world, or `None` when privileged tests are to be skipped.
 pub(crate) fn world() -> Option<World> {
-    open(false)
+    open(false, false)
 }
 
 /// A world whose program reports what it learns, as with debug logging.
 pub(crate) fn reporting_world() -> Option<World> {
-    open(true)
+    open(false, true)
 }
 
-fn open(log: bool) -> Option<World> {
+/// A world where a media interface has VLAN tags; [`World::arrive`] says which.
+pub(crate) fn world_of_vlans() -> Option<World> {
+    open(true, false)
+}
+
+fn open(vlans: bool, log: bool) -> Option<World> {
     if !enter_own_namespace() {
         return None;
     }
@@ -88,7 +96,8 @@ fn open(log: bool) -> Option<World> {
         discard_calls: false,
     };
     let layout = load::layout(&config).expect("a layout");
-    let mut program = load::load_guarding(&layout, &crate::guard::sockets(), log).expect("the program loads");
+    let mut program =
+        load::load_guarding(&layout, &crate::guard::sockets(), vlans, log).expect("the program loads");
     let flows = array(&mut program, abi::FLOWS);
     let counts = array(&mut program, abi::COUNTS);
     let table = FlowTable::new(&flows, &counts).expect("maps can be mapped");
@@ -99,6 +108,8 @@ fn open(log: bool) -> Option<World> {
     let guard_hits = array(&mut program, abi::GUARD_HITS);
     let tap = program.take_map(abi::TAP).expect("a ring");
     let tap_lost = array(&mut program, abi::TAP_LOST);
+    let arrivals = program.take_map(abi::ARRIVALS).expect("a hash");
+    let vlans = program.take_map(abi::VLANS).expect("a hash");
     let mut world = World {
         layout,
         table,
@@ -110,6 +121,8 @@ fn open(log: bool) -> Option<World> {
         guard_hits: Map::Array(guard_hits).try_into().expect("an array"),
         tap: tap.try_into().expect("a ring"),
         tap_lost: Map::Array(tap_lost).try_into().expect("an array"),
+        arrivals: arrivals.try_into().expect("a hash"),
+        vlans: vlans.try_into().expect("a hash"),
         program,
     };
     world.add_hops();
@@ -131,6 +144,11 @@ impl World {
         for interface in [1, other] {
             devices.insert(interface, interface, None, 0).expect("a device");
         }
+    }
+
+    /// Has media arrive on the loopback under these tags, as on another interface.
+    pub(crate) fn arrive(&mut self, tags: [Tag; 2], interface: u32) {
+        self.arrivals.insert(Attachment { interface: 1, tags }, interface, 0).expect("room");
     }
 
     /// Writes a hop slot.

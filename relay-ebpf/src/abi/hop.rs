@@ -1,4 +1,4 @@
-//! Next hops.
+//! Next hops, and the interfaces that they leave by.
 
 /// The way to a far end: filled in by the control plane from routes and
 /// neighbours. `state` is zero while it is unknown or being changed; the
@@ -74,6 +74,17 @@ impl Hop {
     }
 }
 
+/// A physical interface and the VLAN tags, the outer one first, that together make
+/// one interface of the host's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// The index of the physical interface.
+    pub interface: u32,
+    /// The tags, of the lowest priority; the first [`Tag::NONE`] ends them.
+    pub tags: [Tag; 2],
+}
+
 /// A VLAN tag as it stands in a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +103,15 @@ impl Tag {
     #[must_use]
     pub const fn new(protocol: u16, vlan: u16) -> Self {
         Self { protocol: protocol.to_be(), control: (vlan & 0x0fff).to_be() }
+    }
+
+    /// As it stands in a frame, of any priority. VLAN zero is none: such a tag says
+    /// a priority alone (IEEE 802.1Q section 9.6).
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_frame(protocol: u16, control: u16) -> Self {
+        let vlan = control & 0x0fff_u16.to_be();
+        if vlan == 0 { Self::NONE } else { Self { protocol, control: vlan } }
     }
 
     /// Whether this is no tag.

@@ -16,11 +16,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use netlink_packet_route::RouteNetlinkMessage;
-use relay_ebpf::abi::{Hop, HopSlot};
+use relay_ebpf::abi::{Attachment, Hop, HopSlot};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::interfaces::MediaInterface;
 use super::netlink::{self, Link, Neighbour, Netlink, Route};
 use super::table::Mapped;
 use crate::datapath::DatapathError;
@@ -41,8 +42,8 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    /// Over the hop map; hops may leave on the interfaces in `devices` (index).
-    pub(super) fn new(slots: Mapped<HopSlot>, devices: Vec<u32>) -> io::Result<Self> {
+    /// Over the hop map; hops may leave on these interfaces.
+    pub(super) fn new(slots: Mapped<HopSlot>, interfaces: &[MediaInterface]) -> io::Result<Self> {
         let known = |slot: &u32| slots.read(*slot).is_some_and(|slot| slot.state != 0);
         let left: Vec<u32> = (0..slots.length()).filter(known).collect();
         let free = (0..slots.length()).filter(|slot| !known(slot)).collect();
@@ -52,7 +53,7 @@ impl Hops {
             slots,
             netlink,
             links,
-            devices,
+            exits: interfaces.iter().map(|found| (found.link.index, found.attachment())).collect(),
             ways: Vec::new(),
             by_key: HashMap::new(),
             left,
@@ -105,7 +106,8 @@ struct Table {
     slots: Mapped<HopSlot>,
     netlink: Netlink,
     links: Vec<Link>,
-    devices: Vec<u32>,
+    /// What the interfaces that hops may leave on are made of, by index.
+    exits: HashMap<u32, Attachment>,
     ways: Vec<Option<Way>>,
     by_key: HashMap<Key, u32>,
     /// Slots of a process before this one, which its flows use until this one has
@@ -216,7 +218,7 @@ impl Table {
         let no_route =
             |problem: String| DatapathError::NoRoute { to: std::net::SocketAddr::new(key.to, 0), problem };
         let route = self.netlink.route(key.to, key.from).map_err(|error| no_route(error.to_string()))?;
-        if !self.devices.contains(&route.interface) {
+        if !self.exits.contains_key(&route.interface) {
             let name = self
                 .link(route.interface)
                 .map_or_else(|| route.interface.to_string(), |link| link.name.clone());
@@ -252,7 +254,8 @@ impl Table {
             let link = self.link(route.interface)?;
             let mtu = route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
             let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-            Some(Hop::new(route.interface, mtu, link.mac?, destination))
+            let Attachment { interface, tags } = *self.exits.get(&route.interface)?;
+            Some(Hop::new(interface, mtu, link.mac?, destination).tagged(tags))
         });
         self.publish(slot, hop);
     }

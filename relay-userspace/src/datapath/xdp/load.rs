@@ -1,16 +1,18 @@
 //! Loads the embedded program, attaches it, and explains what stands in the way.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use aya::maps::{DevMapHash, MapError};
+use aya::maps::{DevMapHash, HashMap, MapError};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::{XdpError, XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use relay_ebpf::abi::{self, Address, Family, Guard, Layout};
+use relay_ebpf::abi::{self, Address, Attachment, Family, Guard, Layout};
 
-use super::netlink::{Link, Netlink};
+use super::interfaces::MediaInterface;
+use super::netlink::Link;
 use super::pins::Pins;
 use crate::datapath::{DatapathConfig, DatapathError};
 
@@ -68,12 +70,13 @@ pub fn layout(config: &DatapathConfig) -> Result<Layout, DatapathError> {
 /// Loads the program and its maps, without a guard; `log` has it report what it
 /// learns.
 pub fn load(layout: &Layout, log: bool) -> Result<Ebpf, DatapathError> {
-    load_guarding(layout, &Guard::NONE, log)
+    load_guarding(layout, &Guard::NONE, false, log)
 }
 
-/// As [`load`], with a guard of the signalling sockets.
-pub fn load_guarding(layout: &Layout, guard: &Guard, log: bool) -> Result<Ebpf, DatapathError> {
-    load_over(layout, guard, log, None)
+/// As [`load`], with a guard of the signalling sockets; `vlans` says whether a media
+/// interface has VLAN tags.
+pub fn load_guarding(layout: &Layout, guard: &Guard, vlans: bool, log: bool) -> Result<Ebpf, DatapathError> {
+    load_over(layout, guard, vlans, log, None)
 }
 
 /// As [`load_guarding`], over the pinned maps, which are made where there are
@@ -81,6 +84,7 @@ pub fn load_guarding(layout: &Layout, guard: &Guard, log: bool) -> Result<Ebpf, 
 pub(super) fn load_over(
     layout: &Layout,
     guard: &Guard,
+    vlans: bool,
     log: bool,
     pins: Option<&Pins>,
 ) -> Result<Ebpf, DatapathError> {
@@ -92,6 +96,7 @@ pub(super) fn load_over(
         ));
     }
     let level: u8 = if log { u8::MAX } else { 0 };
+    let vlans = u32::from(vlans);
     let slots = layout.slots();
     let mut loader = EbpfLoader::new();
     if let Some(pins) = pins {
@@ -103,6 +108,7 @@ pub(super) fn load_over(
     let mut ebpf = loader
         .override_global(abi::LAYOUT, layout, true)
         .override_global(abi::GUARD, guard, true)
+        .override_global(abi::VLANS_USED, &vlans, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(abi::FLOWS, slots)
         .map_max_entries(abi::COUNTS, slots)
@@ -127,57 +133,24 @@ pub fn bare_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
     Ok(program)
 }
 
-/// The interfaces that media comes in and leaves on.
-pub(super) fn interfaces(config: &DatapathConfig, netlink: &mut Netlink) -> Result<Vec<Link>, DatapathError> {
-    let asking = |error: io::Error| failed("listing interfaces and addresses", error.to_string());
-    let links = netlink.links().map_err(asking)?;
-    if config.interfaces.is_empty() {
-        let owned = netlink.addresses().map_err(asking)?;
-        let mut found: Vec<Link> = Vec::new();
-        for address in &config.addresses {
-            let owner = owned.iter().find(|(own, _)| own == address).map(|(_, index)| *index);
-            let link = links.iter().find(|link| Some(link.index) == owner).ok_or_else(|| {
-                failed(
-                    "finding the media interfaces",
-                    format!("no interface has the media address {address}: add it with `ip address add`, or name the interfaces"),
-                )
-            })?;
-            if !found.contains(link) {
-                found.push(link.clone());
-            }
-        }
-        return Ok(found);
-    }
-    config
-        .interfaces
-        .iter()
-        .map(|name| {
-            links.iter().find(|link| link.name == *name).cloned().ok_or_else(|| {
-                let known: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-                failed(
-                    "finding the media interfaces",
-                    format!("there is no interface {name} here, only {}", known.join(", ")),
-                )
-            })
-        })
-        .collect()
-}
-
-/// Lets the program send on `links` and puts it in place there: on top of what
-/// a process before this one has left, without a gap, else anew.
+/// Lets the program send on these interfaces and puts it in place there: on top of
+/// what a process before this one has left, without a gap, else anew.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
-    links: &[Link],
+    interfaces: &[MediaInterface],
     hook: Hook,
     pins: Option<&Pins>,
 ) -> Result<(), DatapathError> {
+    name_interfaces(ebpf, interfaces)?;
+    let ports: BTreeMap<u32, &Link> =
+        interfaces.iter().map(|interface| (interface.port.index, &interface.port)).collect();
     let devices = ebpf.map_mut(abi::DEVICES).ok_or_else(|| missing(abi::DEVICES))?;
     let doing = "opening interfaces for sending";
     let mut devices = DevMapHash::try_from(devices).map_err(|error| failed(doing, error.to_string()))?;
-    for link in links {
-        devices.insert(link.index, link.index, None, 0).map_err(|error| failed(doing, error.to_string()))?;
+    for &index in ports.keys() {
+        devices.insert(index, index, None, 0).map_err(|error| failed(doing, error.to_string()))?;
     }
-    for link in links {
+    for &link in ports.values() {
         let doing = format!("attaching {} to {}", hook.as_str(), link.name);
         let program = program(ebpf).map_err(|error| failed(&doing, explain_program(&error)))?;
         let attached = match pins.and_then(|pins| pins.link(link, hook)) {
@@ -195,6 +168,23 @@ pub(super) fn attach(
                  will do) or GRO, and its packets have whole checksums only with `ethtool -K DEV tx off` there"
             );
         }
+    }
+    Ok(())
+}
+
+/// Tells the program which interface a frame is of, and back.
+fn name_interfaces(ebpf: &mut Ebpf, interfaces: &[MediaInterface]) -> Result<(), DatapathError> {
+    let doing = "naming the media interfaces";
+    let refused = |error: MapError| failed(doing, error.to_string());
+    let map = ebpf.map_mut(abi::ARRIVALS).ok_or_else(|| missing(abi::ARRIVALS))?;
+    let mut arrivals: HashMap<_, Attachment, u32> = map.try_into().map_err(refused)?;
+    for interface in interfaces {
+        arrivals.insert(interface.attachment(), interface.link.index, 0).map_err(refused)?;
+    }
+    let map = ebpf.map_mut(abi::VLANS).ok_or_else(|| missing(abi::VLANS))?;
+    let mut vlans: HashMap<_, u32, Attachment> = map.try_into().map_err(refused)?;
+    for interface in interfaces.iter().filter(|interface| interface.is_tagged()) {
+        vlans.insert(interface.link.index, interface.attachment(), 0).map_err(refused)?;
     }
     Ok(())
 }

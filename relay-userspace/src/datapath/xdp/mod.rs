@@ -2,12 +2,13 @@
 //!
 //! `load` puts the program in place or says why it cannot; `table` publishes
 //! flows in memory shared with it; `guard` writes the rules of the signalling
-//! sockets; `hops` resolves next hops through `netlink`
-//! and keeps them true; `pins` has maps and links outlive the process, and `older`
+//! sockets; `interfaces` finds those that carry media, through VLANs; `hops` resolves
+//! next hops through `netlink` and keeps them true; `pins` has maps and links outlive the process, and `older`
 //! reads what other layouts have left. Nothing here looks at a packet.
 
 mod guard;
 mod hops;
+mod interfaces;
 pub mod load;
 mod log;
 mod netlink;
@@ -32,6 +33,7 @@ use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
 
 use guard::KernelGuard;
 use hops::Hops;
+use interfaces::MediaInterface;
 use load::{Hook, failed, missing};
 use netlink::Netlink;
 use older::{OLDER, Older};
@@ -72,7 +74,8 @@ impl XdpDatapath {
     ) -> Result<Self, DatapathError> {
         let layout = load::layout(config)?;
         let mut netlink = Netlink::open().map_err(|error| failed("opening netlink", error.to_string()))?;
-        let links = load::interfaces(config, &mut netlink)?;
+        let interfaces = interfaces::find(config, &mut netlink)?;
+        let vlans = interfaces.iter().any(MediaInterface::is_tagged);
         let wants_log = tracing::enabled!(tracing::Level::DEBUG);
         let (guard, key) = (config.guard.as_ref(), random_key()?);
         let mut pins = match &config.pin {
@@ -80,7 +83,7 @@ impl XdpDatapath {
             None => None,
         };
         let global = global(guard, key)?;
-        let mut program = load::load_over(&layout, &global, wants_log, pins.as_ref())?;
+        let mut program = load::load_over(&layout, &global, vlans, wants_log, pins.as_ref())?;
         let guard = KernelGuard::new(&mut program, guard, key)?;
         let taps = Taps::new(&mut program)?;
         let (mut flows, verdicts) = take_maps(&mut program)?;
@@ -89,11 +92,10 @@ impl XdpDatapath {
             pins.carry_over(&mut flows, &hop_slots);
         }
         take(&mut program, abi::KEPT_LAYOUT, Mapped::new)?.write(0, layout);
-        let devices = links.iter().map(|link| link.index).collect();
-        let hops = Hops::new(hop_slots, devices)
+        let hops = Hops::new(hop_slots, &interfaces)
             .map_err(|error| failed("following routes and neighbours", load::explain(&error)))?;
         let log = if wants_log { log::Reader::start(&mut program) } else { None };
-        load::attach(&mut program, &links, hook, pins.as_ref())?;
+        load::attach(&mut program, &interfaces, hook, pins.as_ref())?;
         if let Some(pins) = &mut pins {
             pins.leave_older(&mut flows, &layout);
             pins.own();
@@ -102,7 +104,7 @@ impl XdpDatapath {
             Hook::Native => MediaPath::XdpNative,
             Hook::Generic => MediaPath::XdpGeneric,
         };
-        let interfaces = links.into_iter().map(|link| link.name).collect();
+        let interfaces = interfaces.into_iter().map(|interface| interface.link.name).collect();
         let choice = PathChoice { path, reason, interfaces };
         let addresses = config.addresses.clone();
         Ok(Self {

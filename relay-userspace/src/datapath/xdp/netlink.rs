@@ -10,7 +10,9 @@ use std::net::IpAddr;
 use std::num::NonZeroI32;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, VlanProtocol,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -18,6 +20,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use relay_ebpf::abi::Tag;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
@@ -42,6 +45,10 @@ pub(super) struct Link {
     pub(super) mtu: u32,
     /// Whether it is one end of a virtual pair.
     pub(super) is_veth: bool,
+    /// The interface that it is on, or a virtual pair's other end.
+    pub(super) parent: Option<u32>,
+    /// The tag of what it sends on that one, where it is a VLAN.
+    pub(super) tag: Option<Tag>,
     /// The XDP program on it.
     pub(super) xdp_program: Option<u32>,
 }
@@ -228,8 +235,13 @@ fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Link(parent) => link.parent = Some(*parent),
             LinkAttribute::LinkInfo(info) => {
                 link.is_veth = info.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
+                link.tag = info.iter().find_map(|info| match info {
+                    LinkInfo::Data(InfoData::Vlan(vlan)) => tag_of(vlan),
+                    _ => None,
+                });
             }
             LinkAttribute::Xdp(xdp) => {
                 link.xdp_program = xdp.iter().find_map(|xdp| match xdp {
@@ -241,6 +253,19 @@ fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// The tag of a VLAN interface; the kernel says its protocol since it has two.
+fn tag_of(vlan: &[InfoVlan]) -> Option<Tag> {
+    let protocol = vlan.iter().find_map(|info| match info {
+        InfoVlan::Protocol(protocol) => Some(u16::from(*protocol)),
+        _ => None,
+    });
+    let id = vlan.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })?;
+    Some(Tag::new(protocol.unwrap_or(u16::from(VlanProtocol::Ieee8021Q)), id))
 }
 
 fn address_of(message: RouteNetlinkMessage) -> Option<(IpAddr, u32)> {
@@ -291,4 +316,33 @@ fn route_of(route: &RouteMessage, to: IpAddr) -> io::Result<Route> {
 
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vlan(attributes: Vec<InfoVlan>) -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 9;
+        message.attributes = vec![
+            LinkAttribute::IfName("eth0.100".to_owned()),
+            LinkAttribute::Link(2),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(attributes)),
+            ]),
+        ];
+        RouteNetlinkMessage::NewLink(message)
+    }
+
+    #[test]
+    fn a_vlan_has_a_tag_and_an_interface_under_it() {
+        let service = vlan(vec![InfoVlan::Id(100), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)]);
+        let link = link_of(&service).unwrap();
+        assert_eq!((link.index, link.parent, link.tag), (9, Some(2), Some(Tag::new(0x88a8, 100))));
+        let unnamed = link_of(&vlan(vec![InfoVlan::Id(4094)])).unwrap();
+        assert_eq!(unnamed.tag, Some(Tag::new(0x8100, 4094)));
+        assert_eq!(link_of(&vlan(Vec::new())).unwrap().tag, None);
+    }
 }
