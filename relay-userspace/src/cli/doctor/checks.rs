@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use super::facts::{Details, Facts, Interface, Known, SipPort, Wanted};
+use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use crate::datapath::Mode;
 
 /// How good or bad something is.
@@ -287,6 +287,12 @@ fn interface(interface: &Interface, mode: Mode) -> Vec<Finding> {
             return vec![Finding::new(Verdict::Fail, "interface", why.clone(), remedy).about(name)];
         }
     };
+    if interface.role == Role::Vlan {
+        // Drivers and offloads are those of the interface under it.
+        let findings =
+            [link(&details.up), mtu(&details.mtu, mode), reverse_path(&details.reverse_path_filter, name)];
+        return findings.map(|finding| finding.about(name)).into();
+    }
     let findings = [
         link(&details.up),
         driver(&details.driver, mode),
@@ -294,7 +300,7 @@ fn interface(interface: &Interface, mode: Mode) -> Vec<Finding> {
         spreading(&details.queues, &details.hashes_ports, name),
         lro(&details.lro, mode, name),
         gro(&details.gro),
-        vlan(&details.strips_vlan, mode, name),
+        vlan(&details.strips_vlan, interface.role, mode, name),
         reverse_path(&details.reverse_path_filter, name),
     ];
     findings
@@ -431,20 +437,21 @@ pub(super) fn gro(on: &Known<bool>) -> Finding {
     judge("GRO", on, |on| Finding::ok("GRO", if *on { "on; XDP runs before it" } else { "off" }))
 }
 
-pub(super) fn vlan(strips: &Known<bool>, mode: Mode, name: &str) -> Finding {
+/// XDP runs before the stack and sees no tag that the receiver has taken out: media
+/// of a VLAN then looks untagged, and is dropped.
+pub(super) fn vlan(strips: &Known<bool>, role: Role, mode: Mode, name: &str) -> Finding {
     let check = "VLAN offload";
     judge(check, strips, |strips| {
         if !strips {
             return Finding::ok(check, "off: XDP sees tags");
         }
-        let remedy =
-            format!("if media arrives tagged: ethtool -K {name} rxvlan off, so that XDP sees the tags");
-        Finding::new(
-            without_xdp(mode).min(Verdict::Warn),
-            check,
-            "the receiver takes tags out of frames",
-            remedy,
-        )
+        let verdict = match (mode, role) {
+            (Mode::Sockets, _) => Verdict::Ok,
+            (Mode::Auto | Mode::XdpNative | Mode::XdpGeneric, Role::UnderVlan) => Verdict::Fail,
+            (Mode::Auto | Mode::XdpNative | Mode::XdpGeneric, Role::Untagged | Role::Vlan) => Verdict::Warn,
+        };
+        let remedy = format!("ethtool -K {name} rxvlan off, so that XDP sees which VLAN media is of");
+        Finding::new(verdict, check, "the receiver takes tags out of frames", remedy)
     })
 }
 

@@ -64,11 +64,24 @@ pub(super) enum SipPort {
     Blocked(String),
 }
 
+/// What an interface is to media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It carries media without tags.
+    Untagged,
+    /// A VLAN, whose media has tags.
+    Vlan,
+    /// The physical interface that a VLAN of media is on.
+    UnderVlan,
+}
+
 /// A media interface.
 #[derive(Clone, Debug)]
 pub(super) struct Interface {
     /// Its name.
     pub(super) name: String,
+    /// What it is to media.
+    pub(super) role: Role,
     /// What there is to know, or why it is not there.
     pub(super) details: Known<Details>,
 }

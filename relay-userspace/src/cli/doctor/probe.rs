@@ -7,8 +7,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::ethtool::{self, Device};
-use super::facts::{Details, Facts, Interface, Known, SipPort, Wanted};
+use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use crate::net::bind::{self, BindProblem, Holder};
+
+const NETWORK: &str = "/sys/class/net";
 
 /// Looks at this machine. With no interface named, those that carry the media
 /// addresses are looked at.
@@ -21,6 +23,10 @@ pub(super) fn gather(wanted: &Wanted, interfaces: &[String]) -> Facts {
         names.sort();
         names.dedup();
     }
+    let under: Vec<String> = names.iter().filter_map(|name| under_vlan(name)).collect();
+    let plain = names.iter().filter(|name| !under.contains(name)).map(|name| interface(name, Role::Untagged));
+    let mut interfaces: Vec<Interface> = plain.collect();
+    interfaces.extend(under.iter().map(|name| interface(name, Role::UnderVlan)));
     Facts {
         kernel: text("/proc/sys/kernel/osrelease"),
         btf: Ok(Path::new("/sys/kernel/btf/vmlinux").exists()),
@@ -33,7 +39,7 @@ pub(super) fn gather(wanted: &Wanted, interfaces: &[String]) -> Facts {
         clock_synchronised: ethtool::clock_synchronised(),
         media: wanted.media.iter().map(|&address| (address, is_ours(address))).collect(),
         sip: wanted.listen.iter().map(|&address| (address, sip_port(address))).collect(),
-        interfaces: names.iter().map(|name| interface(name)).collect(),
+        interfaces,
     }
 }
 
@@ -55,11 +61,35 @@ fn is_ours(address: IpAddr) -> bool {
     !matches!(bind::bind_udp((address, 0).into()), Err(error) if matches!(error.problem, BindProblem::NoSuchAddress))
 }
 
-fn interface(name: &str) -> Interface {
-    let directory = Path::new("/sys/class/net").join(name);
+/// The physical interface that a VLAN is on, through another VLAN perhaps; `None`
+/// when it is no VLAN.
+fn under_vlan(name: &str) -> Option<String> {
+    let mut lowest = None;
+    let mut directory = Path::new(NETWORK).join(name);
+    while is_vlan(&fs::read_to_string(directory.join("uevent")).unwrap_or_default()) {
+        let mut entries = fs::read_dir(&directory).ok()?.flatten();
+        let lower = entries.find_map(|entry| {
+            entry.file_name().to_string_lossy().strip_prefix("lower_").map(str::to_owned)
+        })?;
+        directory = Path::new(NETWORK).join(&lower);
+        lowest = Some(lower);
+    }
+    lowest
+}
+
+pub(super) fn is_vlan(uevent: &str) -> bool {
+    uevent.lines().any(|line| line == "DEVTYPE=vlan")
+}
+
+fn interface(name: &str, role: Role) -> Interface {
+    let directory = Path::new(NETWORK).join(name);
+    let role = match role {
+        Role::Untagged if under_vlan(name).is_some() => Role::Vlan,
+        Role::Untagged | Role::Vlan | Role::UnderVlan => role,
+    };
     if !directory.exists() {
         let details = Err("there is no such interface".to_owned());
-        return Interface { name: name.to_owned(), details };
+        return Interface { name: name.to_owned(), role, details };
     }
     let sys = |file: &str| text(&directory.join(file).to_string_lossy());
     let device = Device::open(name);
@@ -78,7 +108,7 @@ fn interface(name: &str) -> Interface {
         transmit_checksum: ask(Device::transmit_checksum),
         reverse_path_filter: filter("all").and_then(|all| Ok(all.max(filter(name)?))),
     };
-    Interface { name: name.to_owned(), details: Ok(details) }
+    Interface { name: name.to_owned(), role, details: Ok(details) }
 }
 
 fn queues(directory: &Path) -> Known<usize> {

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::checks::{self, Finding, Verdict};
-use super::facts::{Details, Facts, Interface, Known, SipPort, Wanted};
+use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use super::{probe, report};
 use crate::cli::exit::Exit;
 use crate::datapath::Mode;
@@ -41,7 +41,7 @@ fn good() -> (Facts, Wanted) {
         clock_synchronised: Ok(true),
         media: vec![("192.0.2.10".parse().unwrap(), true)],
         sip: vec![("192.0.2.10:5060".parse().unwrap(), SipPort::Free)],
-        interfaces: vec![Interface { name: "eth0".to_owned(), details: Ok(details) }],
+        interfaces: vec![Interface { name: "eth0".to_owned(), role: Role::Untagged, details: Ok(details) }],
     };
     let wanted = Wanted {
         mode: Mode::XdpNative,
@@ -122,6 +122,26 @@ fn what_breaks_every_call_fails_in_every_mode() {
     assert_eq!(complaints(&checks::all(&facts, &wanted)), ["FAIL interface"]);
 }
 
+/// What is dropped for want of its tag is lost in every mode of XDP, and what a VLAN
+/// does not have itself is not held against it.
+#[test]
+fn a_vlan_wants_its_tags_seen() {
+    let (mut facts, mut wanted) = good();
+    let physical = facts.interfaces[0].details.clone().unwrap();
+    let vlan = Details { driver: Ok("802.1Q VLAN Support".to_owned()), queues: Ok(1), ..physical.clone() };
+    let stripping = Details { strips_vlan: Ok(true), ..physical };
+    facts.interfaces = vec![
+        Interface { name: "eth0.100".to_owned(), role: Role::Vlan, details: Ok(vlan) },
+        Interface { name: "eth0".to_owned(), role: Role::UnderVlan, details: Ok(stripping) },
+    ];
+    for mode in [Mode::XdpNative, Mode::XdpGeneric, Mode::Auto] {
+        wanted.mode = mode;
+        assert_eq!(complaints(&checks::all(&facts, &wanted)), ["FAIL VLAN offload"]);
+    }
+    wanted.mode = Mode::Sockets;
+    assert!(complaints(&checks::all(&facts, &wanted)).is_empty());
+}
+
 #[test]
 fn what_cannot_be_seen_is_unknown_and_says_why() {
     let seen = spoilt(|facts, details| {
@@ -170,6 +190,8 @@ fn the_kernels_texts_are_read() {
     assert_eq!(probe::port_list("8080,9000-9100"), Ok(vec![8080..=8080, 9000..=9100]));
     assert!(probe::port_list("many").is_err());
     assert!(probe::has_bpffs("proc /proc proc rw 0 0\nbpf /sys/fs/bpf bpf rw,nosuid 0 0\n"));
+    assert!(probe::is_vlan("DEVTYPE=vlan\nINTERFACE=eth0.100\nIFINDEX=7\n"));
+    assert!(!probe::is_vlan("DEVTYPE=bridge\nINTERFACE=vlan\n"));
     assert!(!probe::has_bpffs("tmpfs /sys/fs/bpf tmpfs rw 0 0\n"));
 }
 
