@@ -25,6 +25,8 @@ enum Bench {
     Packet,
     /// Packets per second that one core relays, against a bare redirect, nftables and rtpengine.
     Media,
+    /// Look-ups, durable bindings per second, memory and start with a million bindings.
+    Directory,
     /// Masked calls per second on one core, and the set-up latency that they add.
     Calls,
 }
@@ -33,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let (name, needs) = match options.bench {
         Bench::Packet => ("packet", vec![Need::RustSource, Need::BpfLinker]),
         Bench::Media => ("media", vec![Need::RustSource, Need::BpfLinker, Need::Network, Need::Rivals]),
+        Bench::Directory => ("directory", vec![Need::RustSource, Need::BpfLinker]),
         Bench::Calls => ("calls", vec![Need::RustSource, Need::BpfLinker, Need::Peers]),
     };
     setup::bring_about(&needs)?;

@@ -1,0 +1,277 @@
+//! The directory with a million live bindings: how fast a call is resolved, how
+//! fast bindings become durable, what one takes in memory and on disk, and how
+//! long a start takes.
+//!
+//! The directory and the sled store are driven as the daemon drives them: many
+//! requests wait at a time, whatever waits becomes one group, and a binding
+//! counts when its group is durable. One thread does both here, so that the
+//! figures do not depend on how two share a machine. Each customer is in one
+//! binding, each agent in some hundreds; all speak through one pool.
+//!
+//! What a binding takes in memory is measured in a process of its own without a
+//! store, whose cache would hide it. `--bindings N` measures with another number.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use harness::report::{Figure, Report};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use vizard::engine::admin::{AdminReply, AdminRequest, NewBinding, NumberWish};
+use vizard::engine::config::Config;
+use vizard::engine::directory::{
+    BindingKind, Directory, Lookup, NewNumber, PartyAddress, PoolReply, PoolRequest, Snapshot,
+};
+use vizard::engine::io::{CommitId, Output, RequestId, Transaction};
+use vizard::engine::number::{ProxyNumber, Typed};
+use vizard::engine::time::{Now, Timestamp};
+use vizard::settings::{self, Overrides};
+use vizard::store::{CommitOutcome, SledStore, Store};
+
+const BINDINGS: u32 = 1_000_000;
+const NUMBERS: u32 = 4_000;
+/// Bindings of one agent.
+const PER_AGENT: u32 = 500;
+/// Requests that wait at a time: as many as a busy platform has open.
+const IN_FLIGHT: u32 = 1_024;
+/// Bindings that the rate is measured over, when all others are there.
+const MEASURED: u32 = 50_000;
+const LOOKUPS: usize = 1_000_000;
+/// Tells a child to measure memory and nothing else.
+const ALONE: &str = "--memory-alone";
+
+const CONFIG: &str = r#"
+[sip]
+listen = ["127.0.0.1:5060"]
+[[media.address]]
+name = "m"
+local = "127.0.0.1"
+[[trunk]]
+name = "t"
+target = "127.0.0.1:5070"
+country = "US"
+[[route]]
+prefix = "*"
+trunk = "t"
+[emergency]
+trunk = "t"
+[bindings]
+time_to_live = "365d"
+[limits]
+bindings = 10000000
+"#;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let named = arguments.iter().position(|argument| argument == "--bindings");
+    let bindings = match named.and_then(|at| arguments.get(at + 1)) {
+        Some(count) => count.parse().context("--bindings takes a number")?,
+        None => BINDINGS,
+    };
+    ensure!(bindings > MEASURED, "measure with more than {MEASURED} bindings");
+    let alone = arguments.iter().any(|argument| argument == ALONE);
+    let settings = settings::parse(Path::new("bench.toml"), CONFIG, &Overrides::default());
+    let Ok(settings) = settings else { bail!("the benchmark's configuration is wrong") };
+    let config = Arc::new(settings.engine);
+    if alone {
+        return alone_in_memory(config, bindings);
+    }
+    let folder = tempfile::tempdir().context("no place for a store")?;
+
+    let in_memory = measure_alone(bindings)?;
+    let mut bench = Bench::new(Arc::clone(&config), Some(SledStore::open(folder.path())?))?;
+    bench.bind(0..bindings - MEASURED)?;
+    let begun = Instant::now();
+    bench.bind(bindings - MEASURED..bindings)?;
+    let per_second = f64::from(MEASURED) / begun.elapsed().as_secs_f64();
+    let (p99, median) = bench.resolve(bindings)?;
+    drop(bench);
+    let on_disk = size(folder.path())? / f64::from(bindings);
+    let (start, known) = start(&config, folder.path())?;
+    ensure!(known == u64::from(bindings), "{known} of {bindings} bindings were there after a start");
+
+    let figure = |name: &str, unit: &str, value: f64| Figure::median(name, unit, &[value]);
+    let figures = vec![
+        figure("directory.resolve_p99_us", "us", p99).with_goal(2.0),
+        figure("directory.resolve_median_us", "us", median),
+        figure("directory.allocate_per_s", "1/s", per_second).with_goal(20_000.0),
+        figure("directory.bytes_per_binding", "B", in_memory).with_goal(600.0),
+        figure("directory.start_s", "s", start).with_goal(10.0),
+        figure("directory.store_bytes_per_binding", "B", on_disk),
+        figure("directory.bindings", "", f64::from(bindings)),
+    ];
+    Report::new("directory", figures).print(json);
+    Ok(())
+}
+
+/// In a child: prints what its bindings take.
+fn alone_in_memory(config: Arc<Config>, bindings: u32) -> Result<()> {
+    let mut bench = Bench::new(config, None)?;
+    let before = memory()?;
+    bench.bind(0..bindings)?;
+    println!("{}", f64::from(memory()?.saturating_sub(before)) * 1024.0 / f64::from(bindings));
+    Ok(())
+}
+
+fn measure_alone(bindings: u32) -> Result<f64> {
+    let mut child = Command::new(std::env::current_exe()?);
+    let output = child.args([ALONE, "--bindings", &bindings.to_string()]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    text.trim().parse().with_context(|| format!("the child said {text:?}"))
+}
+
+struct Bench {
+    directory: Directory,
+    /// Without one everything is durable at once.
+    store: Option<SledStore>,
+    now: Now,
+    /// What the store has not been asked to make durable.
+    queued: Vec<(CommitId, Transaction)>,
+    answered: u32,
+    pairs: Vec<(ProxyNumber, PartyAddress)>,
+}
+
+impl Bench {
+    fn new(config: Arc<Config>, store: Option<SledStore>) -> Result<Self> {
+        let now = start_of_time();
+        let directory = Directory::new(config, [7; 32], now, Snapshot::default());
+        let mut bench = Self { directory, store, now, queued: Vec::new(), answered: 0, pairs: Vec::new() };
+        let number = |n: u32| Ok(NewNumber::local(digits("415", n).parse()?));
+        let numbers = (0..NUMBERS).map(number).collect::<Result<_>>()?;
+        bench.ask(0, AdminRequest::Pool(PoolRequest::Add { numbers }))?;
+        bench.commit()?;
+        ensure!(bench.answered == 1, "the pool was not filled");
+        Ok(bench)
+    }
+
+    fn bind(&mut self, range: std::ops::Range<u32>) -> Result<()> {
+        for n in range {
+            let binding = NewBinding {
+                tenant: "bench".into(),
+                project: "directory".into(),
+                kind: BindingKind::Session,
+                key: format!("order-{n}"),
+                customer: Typed(digits("212", n)),
+                agent: Typed(digits("310", n / PER_AGENT)),
+                time_to_live: None,
+                numbers: NumberWish::default(),
+                encryption: None,
+            };
+            self.ask(u64::from(n) + 1, AdminRequest::BindCreate(binding))?;
+            if self.queued.len() >= IN_FLIGHT as usize {
+                self.commit()?;
+            }
+        }
+        self.commit()
+    }
+
+    fn ask(&mut self, id: u64, request: AdminRequest) -> Result<()> {
+        if self.directory.handle_admin(self.now, RequestId(id), request).is_some() {
+            bail!("the directory does not know a request");
+        }
+        self.drain()
+    }
+
+    /// One group, as the store's thread takes it.
+    fn commit(&mut self) -> Result<()> {
+        let (ids, group): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queued).into_iter().unzip();
+        let outcomes = match &mut self.store {
+            Some(store) => store.commit(&group)?,
+            None => vec![CommitOutcome::Applied; group.len()],
+        };
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            ensure!(outcome == CommitOutcome::Applied, "the store found a conflict");
+            self.directory.handle_committed(self.now, id);
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        while let Some(output) = self.directory.poll_output() {
+            match output {
+                Output::Commit(id, transaction) => self.queued.push((id, transaction)),
+                Output::Reply(_, AdminReply::Bound { binding, reused: false }) => {
+                    self.answered += 1;
+                    if self.store.is_none() {
+                        continue;
+                    }
+                    let customer = digits("212", self.pairs.len().try_into()?).parse()?;
+                    self.pairs.push((binding.customer.proxy, PartyAddress::Number(customer)));
+                }
+                Output::Reply(_, AdminReply::Pool(PoolReply::Added { .. })) => self.answered += 1,
+                Output::Event(_) => {}
+                other => bail!("the directory says {other:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Microseconds of a look-up, as a call makes it: the slowest of a hundred,
+    /// and the median.
+    fn resolve(&self, bindings: u32) -> Result<(f64, f64)> {
+        ensure!(self.pairs.len() == bindings as usize, "{} bindings were made", self.pairs.len());
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut taken: Vec<u64> = Vec::with_capacity(LOOKUPS);
+        for _ in 0..LOOKUPS {
+            let (proxy, caller) = &self.pairs[random.random_range(0..self.pairs.len())];
+            let begun = Instant::now();
+            let found = self.directory.lookup(proxy, caller);
+            taken.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            ensure!(matches!(found, Lookup::Live(_)), "a caller was not found");
+        }
+        taken.sort_unstable();
+        let at =
+            |percent: usize| Duration::from_nanos(taken[taken.len() * percent / 100]).as_secs_f64() * 1e6;
+        Ok((at(99), at(50)))
+    }
+}
+
+/// Seconds from opening a store to a directory that resolves, and how many
+/// bindings that one has.
+fn start(config: &Arc<Config>, folder: &Path) -> Result<(f64, u64)> {
+    let begun = Instant::now();
+    let store = SledStore::open(folder)?;
+    let snapshot = store.load()?;
+    let directory = Directory::new(Arc::clone(config), [8; 32], start_of_time(), snapshot.directory);
+    let taken = begun.elapsed().as_secs_f64();
+    let counters = directory.counters();
+    let bindings = counters.iter().find(|(name, _)| name == "directory.bindings");
+    Ok((taken, bindings.map_or(0, |&(_, count)| count)))
+}
+
+fn start_of_time() -> Now {
+    Now { wall: Timestamp::from_unix_microseconds(1_800_000_000_000_000), ..Now::default() }
+}
+
+/// An American number; more than ten thousand take further exchanges.
+fn digits(area: &str, n: u32) -> String {
+    format!("+1{area}{:03}{:04}", 200 + n / 10_000, n % 10_000)
+}
+
+/// Kilobytes of this process that are in memory.
+fn memory() -> Result<u32> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Bytes of the files in a folder.
+fn size(folder: &Path) -> Result<f64> {
+    let mut bytes = 0.0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let known = entry.metadata()?;
+        bytes += if known.is_dir() {
+            size(&entry.path())?
+        } else {
+            u32::try_from(known.len() / 1024).map(f64::from)? * 1024.0
+        };
+    }
+    Ok(bytes)
+}
