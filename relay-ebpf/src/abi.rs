@@ -24,7 +24,10 @@
 //! moved its far end. The word of a [`LearnedSource`] is an epoch and a
 //! [`Phase`]; a word of an earlier epoch means that nothing was learned yet.
 //! The first packet claims the cell by compare-and-exchange, writes the source
-//! and locks it. Nobody ever clears a cell.
+//! and locks it. Nobody ever clears a cell. The lowest eight bits of an epoch say how
+//! often signalling has moved the far end. After a move, late packets from where it
+//! was may be the first to arrive; so the very address that it named then takes over,
+//! once, from whatever was learned before it.
 //!
 //! Tapping. A flow may be marked so that its packets are copied into a ring, which
 //! the control plane reads; the mark is one bit among those that every packet reads.

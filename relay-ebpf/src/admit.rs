@@ -133,7 +133,7 @@ fn content(flow: &Flow, frame: Frame, at: usize, payload: u16) -> Result<Class, 
 }
 
 /// Accepts the locked source; the first source that signalling allows is
-/// locked.
+/// locked, and once signalling has moved the far end, the address that it named.
 #[inline(always)]
 fn check_source<N: Network>(
     context: &XdpContext,
@@ -146,7 +146,14 @@ fn check_source<N: Network>(
     let epoch = flow.epoch();
     let word = cell.word();
     if word == LearnedSource::word(epoch, Phase::Locked) {
-        return if cell.holds(N::FAMILY, &source) { Ok(()) } else { Err(Verdict::WrongSource) };
+        if cell.holds(N::FAMILY, &source) {
+            return Ok(());
+        }
+        if !flow.was_moved() || !flow.allows_source(&source.address) || !is_named::<N>(flow, &source) {
+            return Err(Verdict::WrongSource);
+        }
+        fixes_source()?;
+        return learn(context, slot, cell, word, epoch, source);
     }
     let age = epoch.wrapping_sub(LearnedSource::epoch_of(word));
     if age == 0 {
@@ -160,11 +167,32 @@ fn check_source<N: Network>(
         return Err(Verdict::SourceNotAllowed);
     }
     fixes_source()?;
+    learn(context, slot, cell, word, epoch, source)
+}
+
+/// Locks `source`, unless another CPU was faster than the word that was seen.
+#[inline(always)]
+fn learn(
+    context: &XdpContext,
+    slot: u32,
+    cell: Cell,
+    word: u64,
+    epoch: u32,
+    source: End,
+) -> Result<(), Verdict> {
     if !cell.learn(word, epoch, source) {
         return Err(Verdict::SourceLearning);
     }
     report(context.ctx, slot, source.port);
     Ok(())
+}
+
+/// Whether this is where signalling says that the far end is: where the other
+/// direction goes.
+#[inline(always)]
+fn is_named<N: Network>(flow: &Flow, source: &End) -> bool {
+    let Some(opposite) = flow.opposite().and_then(maps::flow) else { return false };
+    opposite.fields().goes_to(N::FAMILY, source) && opposite.is_whole()
 }
 
 /// Out of line, since it happens once in a flow's life.

@@ -109,7 +109,7 @@ impl Bench {
                 let spec = self.itself(index, port);
                 let slot = self.layout.slot(index, port).context("a media port")?;
                 let began = Instant::now();
-                self.table.put(slot, &flow_body(&spec, 0, None), 0).context("a slot")?;
+                self.table.put(slot, &flow_body(&spec, 0, slot), 0).context("a slot")?;
                 elapsed += began.elapsed().as_secs_f64();
             }
         }

@@ -48,6 +48,32 @@ fn the_first_valid_source_wins_for_good() {
     assert_eq!(learned(&world), Some((FIRST.to_owned(), 4000)));
 }
 
+/// Only once signalling has moved the far end, and only the very address that it
+/// named: where the other direction goes.
+#[test]
+fn who_moved_takes_over_from_late_packets_once() {
+    let Some(mut world) = world() else { return };
+    let named = flow(OUT, "203.0.113.0/24", LOCAL, SECOND);
+    world.put(&named, BACK);
+    world.put(&spec(0), BACK);
+    assert_eq!(from(&mut world, FIRST), Verdict::Transmitted);
+    assert_eq!(from(&mut world, SECOND), Verdict::WrongSource, "nothing has moved");
+
+    world.put(&spec(1), BACK);
+    assert_eq!(from(&mut world, FIRST), Verdict::Transmitted);
+    assert_eq!(from(&mut world, "198.51.100.8:4001"), Verdict::WrongSource, "another port");
+    assert_eq!(from(&mut world, "198.51.100.9:4000"), Verdict::WrongSource, "another host");
+    assert_eq!(from(&mut world, SECOND), Verdict::Transmitted);
+    assert_eq!(learned(&world), Some((SECOND.to_owned(), 4000)));
+    assert_eq!(from(&mut world, FIRST), Verdict::WrongSource);
+
+    let mut narrow = spec(2);
+    narrow.source.allowed = "198.51.100.7/32".parse().unwrap();
+    world.put(&narrow, BACK);
+    assert_eq!(from(&mut world, FIRST), Verdict::Transmitted);
+    assert_eq!(from(&mut world, SECOND), Verdict::WrongSource, "it is not allowed");
+}
+
 #[test]
 fn nothing_is_learned_from_a_packet_that_is_refused() {
     let Some(mut world) = world() else { return };

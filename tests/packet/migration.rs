@@ -65,7 +65,7 @@ fn read_version_0(folder: &Path, layout: &Layout) -> io::Result<Left> {
         let late = LATE.load(Ordering::Relaxed);
         let mut count = FlowCount::default();
         (count.packets, count.bytes) = (packets + late, bytes + late * 172);
-        let flow = flow_body(&flows()[index as usize], index, None);
+        let flow = flow_body(&flows()[index as usize], index, 0);
         left.flows.push(LeftFlow { slot, flow, generation: 0, source: Some(source), count });
     }
     LATE.store(7, Ordering::Relaxed);

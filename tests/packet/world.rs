@@ -158,7 +158,7 @@ impl World {
 
     /// Puts a flow whose packets leave by a hop slot.
     pub(crate) fn put(&mut self, flow: &FlowSpec, hop: u32) {
-        let opposite = flow.follow_learned.then(|| self.slot(flow.send_from));
+        let opposite = self.slot(flow.send_from);
         let body = flow_body(flow, hop, opposite);
         let slot = self.slot(flow.local);
         self.table.put(slot, &body, flow.source.generation).expect("a slot");

@@ -44,7 +44,7 @@ on_every_path! {
     relaying: both_ways_over_ipv4, both_ways_over_ipv6, rtcp_beside_rtp, rtcp_apart_on_one_side, turning_round_on_one_interface,
         every_length, too_long_for_the_way_out, a_port_without_a_flow;
     sources: the_first_is_kept, only_the_allowed_is_learned, only_valid_media_is_learned_from,
-        a_new_generation_learns_anew, an_update_keeps_what_was_learned, answers_follow_what_was_learned;
+        a_new_generation_learns_anew, late_packets_do_not_shut_out_who_moved, an_update_keeps_what_was_learned, answers_follow_what_was_learned;
     content: what_is_no_media_is_refused_by_name, what_is_no_rtcp_is_refused_by_name,
         rtcp_shares_a_port_where_agreed, dtls_crosses_where_agreed, opaque_datagrams_cross_up_to_their_limit;
     changes: updates_under_load_lose_nothing, a_moved_far_end_misses_nothing, removal_is_final,

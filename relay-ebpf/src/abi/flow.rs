@@ -51,6 +51,7 @@ const FLAG_ENCRYPTED: u8 = 4;
 const FLAG_EXTENSIONS: u8 = 8;
 const FLAG_TAPPED: u8 = 16;
 const FLAG_RTCP_APART: u8 = 32;
+const FLAG_OPPOSED: u8 = 64;
 
 /// One direction of one media stream, as the program reads it.
 #[repr(C)]
@@ -116,13 +117,22 @@ impl Flow {
         self
     }
 
+    /// The other direction is the flow in slot `opposite`, which says where the far
+    /// end is.
+    #[must_use]
+    pub const fn opposed_by(mut self, opposite: u32) -> Self {
+        self.opposite = opposite;
+        self.flags |= FLAG_OPPOSED;
+        self
+    }
+
     /// Sends to the source that the flow in slot `opposite` learned, once it
     /// learned one.
     #[must_use]
-    pub const fn following(mut self, opposite: u32) -> Self {
-        self.opposite = opposite;
-        self.flags |= FLAG_FOLLOW;
-        self
+    pub const fn following(self, opposite: u32) -> Self {
+        let mut flow = self.opposed_by(opposite);
+        flow.flags |= FLAG_FOLLOW;
+        flow
     }
 
     /// Sends RTCP by the exit of the flow in the next slot.
@@ -159,6 +169,13 @@ impl Flow {
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// Whether signalling has moved its far end since it was made.
+    #[inline(always)]
+    #[must_use]
+    pub const fn was_moved(&self) -> bool {
+        self.epoch & 0xff != 0
     }
 
     /// What it takes.
@@ -244,6 +261,31 @@ impl Flow {
     #[must_use]
     pub const fn send_to(&self) -> End {
         End { address: joined(self.send_to_first, self.send_to_rest), port: self.send_to_port }
+    }
+
+    /// Whether it goes to `end`, of the family in question; compared where it stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_to(&self, family: Family, end: &End) -> bool {
+        let words = end.address.words();
+        if self.send_to_port.to_wire() != end.port.to_wire() || self.send_to_first != words[0] {
+            return false;
+        }
+        match (family, self.exit_family()) {
+            (Family::V4, Family::V4) => true,
+            (Family::V6, Family::V6) => {
+                let [second, third, fourth] = self.send_to_rest;
+                second == words[1] && third == words[2] && fourth == words[3]
+            }
+            (Family::V4, Family::V6) | (Family::V6, Family::V4) => false,
+        }
+    }
+
+    /// The slot of the other direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opposite(&self) -> Option<u32> {
+        if self.flags & FLAG_OPPOSED == 0 { None } else { Some(self.opposite) }
     }
 
     /// The slot of the flow whose learned source is followed.

@@ -70,6 +70,30 @@ pub(crate) fn a_new_generation_learns_anew(rig: &mut Rig) {
     assert_eq!((stats.forwarded.packets, stats.refused_packets), (2, 1), "counts go on");
 }
 
+/// A far end moves to another port of its host: packets from where it was are still
+/// on their way, and the next are from where it said it would be.
+pub(crate) fn late_packets_do_not_shut_out_who_moved(rig: &mut Rig) {
+    let mut call = rig.call(Family::V4, Family::V4);
+    heard(&call, 1);
+    let moved = rig.socket(Side::Customer, customer(1, 4100));
+    rig.refused(&moved, &call.there, &rtp(0, 2), "wrong-source");
+    call.there.source.generation += 1;
+    rig.put(&call.there);
+    call.back.send_to = moved.local_addr().unwrap();
+    rig.put(&call.back);
+
+    heard(&call, 3);
+    moved.send_to(&rtp(0, 4), call.there.local).unwrap();
+    assert_eq!(receive(&call.agent).1, rtp(0, 4), "it is where it said");
+    assert_eq!(rig.stats(&call.there).learned, Some(customer(1, 4100)));
+    let intruder = rig.socket(Side::Customer, customer(1, 4200));
+    for late in [&call.customer, &intruder] {
+        rig.refused(late, &call.there, &rtp(0, 5), "wrong-source");
+    }
+    moved.send_to(&rtp(0, 6), call.there.local).unwrap();
+    assert_eq!(receive(&call.agent).1, rtp(0, 6));
+}
+
 pub(crate) fn an_update_keeps_what_was_learned(rig: &mut Rig) {
     let mut call = rig.call(Family::V4, Family::V4);
     heard(&call, 1);

@@ -12,10 +12,12 @@ use crate::datapath::classes;
 use crate::engine::flow::{Content, FlowSpec};
 
 /// The class of a packet from `source`, where a flow that has `learned` this
-/// source so far takes it; the error is the reason why not.
+/// source so far takes it; the error is the reason why not. The address that
+/// signalling `named` takes over once it has moved the far end.
 pub(super) fn accept(
     flow: &FlowSpec,
     learned: Option<SocketAddr>,
+    named: Option<SocketAddr>,
     source: SocketAddr,
     payload: &[u8],
 ) -> Result<Class, Verdict> {
@@ -26,6 +28,7 @@ pub(super) fn accept(
     }
     match learned {
         Some(learned) if learned == source => Ok(class),
+        Some(_) if allowed && named == Some(source) && flow.source.generation != 0 => Ok(class),
         Some(_) => Err(Verdict::WrongSource),
         None if allowed => {
             class.fixes_source(|| payload.first_chunk().copied().ok_or(Verdict::Truncated)).map(|()| class)
@@ -91,7 +94,11 @@ mod tests {
             (&audio, locked, far, rtp(0), Err(Verdict::WrongSource)),
             (&audio, locked, at("127.0.0.9:7001"), rtp(0), Err(Verdict::WrongSource)),
         ] {
-            assert_eq!(accept(flow, learned, source, &payload), verdict, "{learned:?} {source} {payload:?}");
+            assert_eq!(
+                accept(flow, learned, None, source, &payload),
+                verdict,
+                "{learned:?} {source} {payload:?}"
+            );
         }
     }
 }

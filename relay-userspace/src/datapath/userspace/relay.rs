@@ -146,8 +146,9 @@ impl Relay {
 
 /// Decides on one packet and sends it on.
 fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) -> Verdict {
+    let named = table.named(key);
     let Some(flow) = table.flow_mut(key) else { return Verdict::NoFlow };
-    let class = match check::accept(&flow.spec, flow.learned, source, payload) {
+    let class = match check::accept(&flow.spec, flow.learned, named, source, payload) {
         Ok(class) => class,
         Err(Verdict::LocalStun) => return Verdict::LocalStun,
         Err(verdict) => return refused(table, key, verdict),

@@ -104,6 +104,13 @@ impl Table {
         self.ports.get(&key)
     }
 
+    /// Where signalling says that the far end of the flow at a port is: where the
+    /// other direction goes.
+    pub(super) fn named(&self, key: PortKey) -> Option<SocketAddr> {
+        let exit = self.ports.get(&key)?.flow.as_ref()?.exit;
+        Some(self.ports.get(&exit)?.flow.as_ref()?.spec.send_to)
+    }
+
     /// The flow that arrives at a port.
     pub(super) fn flow_mut(&mut self, key: PortKey) -> Option<&mut Flow> {
         self.ports.get_mut(&key)?.flow.as_mut()

@@ -136,11 +136,7 @@ impl Datapath for XdpDatapath {
     fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
         check_families(flow)?;
         let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
-        let opposite = if flow.follow_learned {
-            Some(self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?)
-        } else {
-            None
-        };
+        let opposite = self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?;
         let hop = self.hops.acquire(flow.send_to.ip(), flow.send_from.ip())?;
         let body = flow_body(flow, hop, opposite).tapped(self.taps.holds(slot));
         match self.flows.put(slot, &body, flow.source.generation) {
@@ -211,7 +207,7 @@ impl Datapath for XdpDatapath {
 
 /// A flow as the program reads it.
 #[must_use]
-pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
+pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: u32) -> Flow {
     let content = abi::Content {
         classes: classes(&flow.content),
         payload_types: flow.content.payload_types.bits(),
@@ -227,7 +223,7 @@ pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: Option<u32>) -> Flow {
     let exit = Exit { family, from: end(flow.send_from), to: end(flow.send_to), hop };
     let body = Flow::new(content, Allowed { address, prefix }, exit).with_dscp(flow.dscp);
     let body = if flow.rtcp_apart { body.rtcp_apart() } else { body };
-    opposite.map_or(body, |opposite| body.following(opposite))
+    if flow.follow_learned { body.following(opposite) } else { body.opposed_by(opposite) }
 }
 
 fn end(address: SocketAddr) -> End {
