@@ -21,10 +21,18 @@ pub enum Role {
     CallerRefused(u16),
     /// Calls and gives up while it rings.
     CallerCancels,
+    /// Calls, changes the session, changes it back, hangs up.
+    CallerChanges(Change),
+    /// Calls, waits until the other side hangs up.
+    CallerWaits,
     /// Calls, renegotiates, waits until the other side hangs up.
     CallerReinvites,
     /// Rings, answers, talks, waits until the other side hangs up.
     Callee,
+    /// Answers, accepts what [`Role::CallerChanges`] does, waits until it is hung up.
+    CalleeFollows(Change),
+    /// Is heard for a second before it answers; then as [`Role::Callee`].
+    CalleeEarly,
     /// Refuses with this response.
     CalleeRefuses(u16),
     /// Rings until the caller gives up.
@@ -33,12 +41,55 @@ pub enum Role {
     CalleeHangsUp,
 }
 
+/// What a re-INVITE changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The other side is put on hold.
+    Hold,
+    /// Audio is wanted at [`MOVED_TO`].
+    Move,
+}
+
+/// Where a caller that moved wants its audio; nobody listens there, a capture sees
+/// what arrives.
+pub const MOVED_TO: u16 = 30_000;
+
+impl Change {
+    /// The port of the changed session.
+    fn port(self) -> String {
+        match self {
+            Self::Hold => "[rtpstream_audio_port]".to_owned(),
+            Self::Move => MOVED_TO.to_string(),
+        }
+    }
+
+    /// Who sends, as the one who changes it says.
+    const fn offered(self) -> &'static str {
+        match self {
+            Self::Hold => "sendonly",
+            Self::Move => "sendrecv",
+        }
+    }
+
+    /// As the other one says.
+    const fn answered(self) -> &'static str {
+        match self {
+            Self::Hold => "recvonly",
+            Self::Move => "sendrecv",
+        }
+    }
+}
+
 impl Role {
     const fn scenario(self) -> &'static str {
         match self {
             Self::Caller => include_str!("scenarios/caller.xml"),
             Self::CallerRefused(_) => include_str!("scenarios/caller-refused.xml"),
             Self::CallerCancels => include_str!("scenarios/caller-cancels.xml"),
+            Self::CallerChanges(_) => include_str!("scenarios/caller-changes.xml"),
+            Self::CallerWaits => include_str!("scenarios/caller-waits.xml"),
+            Self::CalleeFollows(_) => include_str!("scenarios/callee-follows.xml"),
+            Self::CalleeEarly => include_str!("scenarios/callee-early.xml"),
             Self::CallerReinvites => include_str!("scenarios/caller-reinvites.xml"),
             Self::Callee => include_str!("scenarios/callee.xml"),
             Self::CalleeRefuses(_) => include_str!("scenarios/callee-refuses.xml"),
@@ -49,8 +100,18 @@ impl Role {
 
     const fn calls(self) -> bool {
         match self {
-            Self::Caller | Self::CallerRefused(_) | Self::CallerCancels | Self::CallerReinvites => true,
-            Self::Callee | Self::CalleeRefuses(_) | Self::CalleeCancelled | Self::CalleeHangsUp => false,
+            Self::Caller
+            | Self::CallerRefused(_)
+            | Self::CallerCancels
+            | Self::CallerChanges(_)
+            | Self::CallerWaits
+            | Self::CallerReinvites => true,
+            Self::Callee
+            | Self::CalleeFollows(_)
+            | Self::CalleeEarly
+            | Self::CalleeRefuses(_)
+            | Self::CalleeCancelled
+            | Self::CalleeHangsUp => false,
         }
     }
 
@@ -59,10 +120,34 @@ impl Role {
             Self::CallerRefused(status) | Self::CalleeRefuses(status) => status,
             Self::Caller
             | Self::CallerCancels
+            | Self::CallerChanges(_)
+            | Self::CallerWaits
             | Self::CallerReinvites
             | Self::Callee
+            | Self::CalleeFollows(_)
+            | Self::CalleeEarly
             | Self::CalleeCancelled
             | Self::CalleeHangsUp => 200,
+        }
+    }
+}
+
+impl Role {
+    /// The port and the direction of a changed session.
+    fn change(self) -> (String, &'static str) {
+        match self {
+            Self::CallerChanges(change) => (change.port(), change.offered()),
+            Self::CalleeFollows(change) => (change.port(), change.answered()),
+            Self::Caller
+            | Self::CallerRefused(_)
+            | Self::CallerCancels
+            | Self::CallerWaits
+            | Self::CallerReinvites
+            | Self::Callee
+            | Self::CalleeEarly
+            | Self::CalleeRefuses(_)
+            | Self::CalleeCancelled
+            | Self::CalleeHangsUp => (String::new(), ""),
         }
     }
 }
@@ -104,6 +189,8 @@ pub struct Peer {
     pub talk: Duration,
     /// The tone that it sends, in hertz.
     pub hertz: u16,
+    /// Whether it sends no audio at all.
+    pub silent: bool,
     /// What else it says.
     pub says: Says,
 }
@@ -121,6 +208,7 @@ impl Peer {
             called: called.to_owned(),
             talk: Duration::from_secs(2),
             hertz: 440,
+            silent: false,
             says: Says::default(),
         }
     }
@@ -143,6 +231,13 @@ impl Peer {
     #[must_use]
     pub fn sounding(mut self, hertz: u16) -> Self {
         self.hertz = hertz;
+        self
+    }
+
+    /// Sending nothing.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
         self
     }
 
@@ -202,7 +297,10 @@ impl Peer {
 
     fn scenario(&self) -> String {
         let says = &self.says;
+        let (port, direction) = self.role.change();
         let words = [
+            ("@port@", port.as_str()),
+            ("@direction@", direction),
             ("@display@", says.display.as_str()),
             ("@origin@", says.origin.as_deref().unwrap_or("-")),
             ("@session@", says.session.as_deref().unwrap_or("-")),
@@ -215,6 +313,9 @@ impl Peer {
         ];
         let mut scenario = String::new();
         for line in self.role.scenario().lines() {
+            if self.silent && line.contains("rtp_stream=") {
+                continue;
+            }
             if let Some((_, these)) = lines.iter().find(|(name, _)| line.trim() == *name) {
                 // Without any, the line itself goes: an empty one would end the headers.
                 for this in *these {

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
-use crate::datapath::Mode;
+use crate::datapath::{Mode, PathChoice};
+use crate::engine::flow::MediaPath;
 
 /// How good or bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -98,6 +99,22 @@ pub(super) fn all(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     }
     findings.extend(facts.interfaces.iter().flat_map(|interface| self::interface(interface, wanted.mode)));
     findings
+}
+
+/// What carries the calls of the Vizard that runs.
+pub(super) fn running(choice: &PathChoice, mode: Mode) -> Finding {
+    let check = "media path";
+    match (choice.path, mode) {
+        (MediaPath::XdpNative, _) | (_, Mode::XdpNative | Mode::XdpGeneric | Mode::Sockets) => {
+            Finding::ok(check, choice.to_string())
+        }
+        (MediaPath::XdpGeneric | MediaPath::Sockets, Mode::Auto) => Finding::new(
+            Verdict::Warn,
+            check,
+            choice.to_string(),
+            "mend what failed and restart, or set media.path to what there is; 'media.slow_path_flows' counts what is slower",
+        ),
+    }
 }
 
 /// What is bad for XDP alone: broken where XDP is demanded, slower where sockets

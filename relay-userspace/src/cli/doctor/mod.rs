@@ -1,7 +1,8 @@
 //! `vizard doctor`: can this machine carry calls, and how fast?
 //!
 //! [`probe`] gathers facts, [`checks`] judges them. It needs neither root nor a
-//! daemon nor another program, changes nothing, and says what it could not see.
+//! daemon nor another program, changes nothing, and says what it could not see. Where
+//! a Vizard runs, it also says which media path that one is on, and why.
 
 mod checks;
 mod ethtool;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::exit::Exit;
+use super::live::Daemon;
 use super::output::{Block, Failure, Report};
 use crate::datapath::Mode;
 use crate::settings::{self, DEFAULT_FILE, Overrides, Settings};
@@ -47,6 +49,9 @@ pub(super) fn run(args: &DoctorArgs, global: &GlobalArgs) -> Result<Report, Fail
     let interfaces = if args.interface.is_empty() { &configured } else { &args.interface };
     let facts = probe::gather(&wanted, interfaces);
     let mut findings = vec![configuration];
+    if let Ok(status) = Daemon::connect(global).and_then(|mut daemon| daemon.status()) {
+        findings.push(checks::running(&status.datapath, wanted.mode));
+    }
     findings.extend(checks::all(&facts, &wanted));
     report(&findings)
 }

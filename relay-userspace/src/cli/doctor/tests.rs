@@ -7,7 +7,8 @@ use super::checks::{self, Finding, Verdict};
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use super::{probe, report};
 use crate::cli::exit::Exit;
-use crate::datapath::Mode;
+use crate::datapath::{Mode, PathChoice};
+use crate::engine::flow::MediaPath;
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
@@ -228,4 +229,19 @@ fn loopback_can_be_looked_at_by_anybody() {
     let facts = probe::gather(&taken, &["lo".to_owned()]);
     let pid = format!("pid {}", std::process::id());
     assert!(matches!(&facts.sip[0].1, SipPort::Blocked(why) if why.contains(&pid)), "{:?}", facts.sip);
+}
+
+#[test]
+fn a_slower_path_than_there_could_be_is_a_warning() {
+    let on = |path, mode| {
+        let choice = PathChoice { path, reason: "because".to_owned(), interfaces: Vec::new() };
+        checks::running(&choice, mode)
+    };
+    for path in [MediaPath::XdpGeneric, MediaPath::Sockets] {
+        let finding = on(path, Mode::Auto);
+        assert_eq!(finding.verdict, Verdict::Warn);
+        assert_eq!(finding.found, format!("{} (because)", path.as_str()));
+        assert_eq!(on(path, Mode::Sockets).verdict, Verdict::Ok, "it was asked for");
+    }
+    assert_eq!(on(MediaPath::XdpNative, Mode::Auto).verdict, Verdict::Ok);
 }
