@@ -15,6 +15,15 @@ use crate::scenario::Host;
 /// A packet of the simulation: twenty milliseconds of G.711.
 const PACKET_BYTES: u64 = 172;
 
+/// What a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packet {
+    /// RTP of this payload type.
+    Rtp(u8),
+    /// RTCP.
+    Rtcp,
+}
+
 /// Every flow that the engine asked for.
 pub(crate) struct Datapath {
     flows: BTreeMap<SocketAddr, Flow>,
@@ -69,6 +78,9 @@ impl Datapath {
         if let Some(flow) = self.flows.get_mut(&local) {
             if flow.spec.owner != spec.owner {
                 return Err(format!("{local} of {:?} is taken by {:?}", flow.spec.owner, spec.owner));
+            }
+            if flow.claimed && flow.spec == spec {
+                return Err(format!("{local} is told what it knows: {spec:?}"));
             }
             if flow.spec.source.generation != spec.source.generation {
                 flow.stats.learned = None;
@@ -136,22 +148,42 @@ impl Datapath {
         sender: LegId,
         from: SocketAddr,
         to: SocketAddr,
-        payload_type: u8,
+        packet: Packet,
     ) -> Result<Result<SocketAddr, &'static str>, String> {
+        let mut beside = to;
+        beside.set_port(to.port() + 1);
+        let beside = self.flows.get(&beside).map(|flow| flow.spec.clone());
         let Some(flow) = self.flows.get_mut(&to) else { return Ok(Err("no flow")) };
-        let spec = &flow.spec;
+        let spec = flow.spec.clone();
         if !spec.source.allowed.contains(&from.ip()) || flow.stats.learned.is_some_and(|l| l != from) {
             flow.stats.refused_packets += 1;
             return Ok(Err("wrong source"));
         }
-        if !spec.content.payload_types.contains(payload_type) {
+        let is_taken = match packet {
+            Packet::Rtp(payload_type) => spec.content.payload_types.contains(payload_type),
+            Packet::Rtcp => spec.content.rtcp,
+        };
+        if !is_taken {
             flow.stats.refused_packets += 1;
-            return Ok(Err("wrong payload type"));
+            return Ok(Err("nothing that was agreed on"));
+        }
+        let leaving = match packet {
+            Packet::Rtcp if spec.rtcp_apart => {
+                beside.ok_or_else(|| format!("{to} sends its reports apart, and nothing says where to"))?
+            }
+            Packet::Rtcp | Packet::Rtp(_) => spec.clone(),
+        };
+        if leaving.owner != spec.owner {
+            return Err(format!(
+                "{to} of {:?} sends its reports by the exit of {:?}",
+                spec.owner, leaving.owner
+            ));
         }
         flow.stats.learned = Some(from);
         flow.stats.forwarded = flow.stats.forwarded.plus(Traffic { packets: 1, bytes: PACKET_BYTES });
-        let (owner, send_from, send_to) = (spec.owner, spec.send_from, spec.send_to);
-        let follows = spec.follow_learned;
+        flow.stats.quality.expected += u64::from(packet != Packet::Rtcp);
+        let (owner, send_from, send_to) = (leaving.owner, leaving.send_from, leaving.send_to);
+        let follows = leaving.follow_learned;
         let opposite = self.flows.get(&send_from);
         if let Some(opposite) = opposite
             && (opposite.spec.owner.session != owner.session || opposite.spec.owner.leg == owner.leg)

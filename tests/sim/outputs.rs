@@ -241,26 +241,27 @@ impl World {
         }
     }
 
-    /// Both ends of a call send a packet of media.
+    /// Both ends of a call send a packet of media, and a report on it.
     pub(crate) fn talk(&mut self, index: usize) -> Result<(), String> {
         for side in [Side::Caller, Side::Callee] {
             let leg = LegId { call: index, side };
             let call = &mut self.calls[index];
-            let Some((from, to, payload_type)) = call.endpoint(side).and_then(|e| e.packet()) else {
-                continue;
-            };
-            let outcome = self.datapath.packet(leg, from, to, payload_type)?;
-            match outcome {
-                Ok(arrives) => {
-                    let locals = self.calls[index].endpoint(side.other()).map(|e| e.media.locals.clone());
-                    if !locals.unwrap_or_default().contains(&arrives) {
-                        return Err(format!("media of {leg:?} goes to {arrives}, where its party never was"));
+            let packets = call.endpoint(side).map(|end| [end.packet(), end.report()]);
+            for (from, to, packet) in packets.into_iter().flatten().flatten() {
+                match self.datapath.packet(leg, from, to, packet)? {
+                    Ok(arrives) => {
+                        let receiver = self.calls[index].endpoint(side.other());
+                        if !receiver.is_some_and(|end| end.was_at(arrives, packet)) {
+                            return Err(format!(
+                                "{packet:?} of {leg:?} goes to {arrives}, where its party never was"
+                            ));
+                        }
                     }
+                    Err(reason) if self.must_hear(index) => {
+                        return Err(format!("{packet:?} of {leg:?} from {from} to {to} is lost: {reason}"));
+                    }
+                    Err(_) => {}
                 }
-                Err(reason) if self.must_hear(index) => {
-                    return Err(format!("media of {leg:?} from {from} to {to} is lost: {reason}"));
-                }
-                Err(_) => {}
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
+use crate::media::Packet;
 use crate::message::Message;
 pub(crate) use dialog::Dialog;
 use script::{CalleeScript, CallerScript, Talk};
@@ -279,8 +280,27 @@ impl Endpoint {
         }
     }
 
-    /// A media packet that this end would send now: from, to, payload type.
-    pub(crate) fn packet(&self) -> Option<(SocketAddr, SocketAddr, u8)> {
+    /// A report that this end would send now, beside its media where both share a
+    /// port.
+    pub(crate) fn report(&self) -> Option<(SocketAddr, SocketAddr, Packet)> {
+        let (from, to, _) = self.packet()?;
+        let shares = self.script().mux && self.media.remote.as_ref().is_some_and(|remote| remote.mux);
+        let beside = |at: SocketAddr| SocketAddr::new(at.ip(), at.port() + u16::from(!shares));
+        Some((beside(from), beside(to), Packet::Rtcp))
+    }
+
+    /// Whether this end ever wanted such a packet at this address.
+    pub(crate) fn was_at(&self, address: SocketAddr, packet: Packet) -> bool {
+        let below = SocketAddr::new(address.ip(), address.port() - 1);
+        let locals = &self.media.locals;
+        match packet {
+            Packet::Rtp(_) => locals.contains(&address),
+            Packet::Rtcp => locals.contains(&below) || (self.script().mux && locals.contains(&address)),
+        }
+    }
+
+    /// A media packet that this end would send now: from and to.
+    pub(crate) fn packet(&self) -> Option<(SocketAddr, SocketAddr, Packet)> {
         let sends = !matches!(self.phase, Phase::Over(_));
         let remote = self.media.remote.as_ref().filter(|remote| {
             sends
@@ -288,7 +308,7 @@ impl Endpoint {
                 && !remote.media.ip().is_unspecified()
                 && matches!(remote.direction, sdp::Direction::SendRecv | sdp::Direction::RecvOnly)
         })?;
-        Some((self.media.local, remote.media, *remote.payload_types.first()?))
+        Some((self.media.local, remote.media, Packet::Rtp(*remote.payload_types.first()?)))
     }
 
     fn script(&self) -> &Talk {

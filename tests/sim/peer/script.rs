@@ -67,6 +67,8 @@ pub(crate) struct Talk {
     pub(crate) change: Option<(Duration, Change)>,
     /// Answers a re-INVITE with this failure.
     pub(crate) refuses_change: Option<u16>,
+    /// Wants RTCP on the port of RTP.
+    pub(crate) mux: bool,
     /// Falls silent for good after so long, counted from the INVITE.
     pub(crate) dies: Option<Duration>,
 }
@@ -88,7 +90,8 @@ impl CallerScript {
     /// Chosen from the seed; `calm` means an ordinary call.
     pub(crate) fn roll(dice: &mut Dice, calm: bool) -> Self {
         if calm {
-            let talk = Talk { hangup: Some(Duration::from_secs(8)), ..Talk::default() };
+            let hangup = Some(Duration::from_secs(8));
+            let talk = Talk { hangup, mux: dice.chance(400), ..Talk::default() };
             return Self { offers: true, cancel: None, acknowledges: true, talk };
         }
         let cancel = match dice.below(10) {
@@ -108,7 +111,13 @@ impl CalleeScript {
         if calm {
             let (decides, decision) = (Duration::from_secs(1), Decision::Answer);
             let provisionals = vec![ringing];
-            return Self { provisionals, decides, decision, forks: false, talk: Talk::default() };
+            return Self {
+                provisionals,
+                decides,
+                decision,
+                forks: false,
+                talk: Talk { mux: dice.chance(400), ..Talk::default() },
+            };
         }
         let decides = dice.millis(20, 6000);
         let provisionals = (0..dice.below(4))
@@ -148,6 +157,6 @@ impl Talk {
         };
         let refuses_change = dice.chance(150).then(|| *dice.pick(&[488, 491, 500, 481]));
         let dies = dice.chance(50).then(|| dice.millis(0, 12_000));
-        Self { hangup, change, refuses_change, dies }
+        Self { hangup, change, refuses_change, mux: dice.chance(400), dies }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Remote {
     pub(crate) direction: Direction,
     /// Payload types, the preferred first.
     pub(crate) payload_types: Vec<u8>,
+    /// Whether RTCP may share the port.
+    pub(crate) mux: bool,
 }
 
 /// What a peer writes.
@@ -58,6 +60,8 @@ pub(crate) struct Local<'a> {
     pub(crate) direction: Direction,
     /// Payload types, the preferred first.
     pub(crate) payload_types: &'a [u8],
+    /// Whether RTCP may share the port.
+    pub(crate) mux: bool,
     /// A canary for every field that names somebody; none for a plain one.
     pub(crate) canary: Option<&'a str>,
 }
@@ -101,6 +105,9 @@ impl Local<'_> {
             )?;
             write!(text, "a=label:{canary}\r\na=x-unknown:{canary}\r\n")?;
         }
+        if self.mux {
+            text.push_str("a=rtcp-mux\r\n");
+        }
         write!(text, "a=ptime:20\r\na={}\r\n", self.direction.word())?;
         Ok(text)
     }
@@ -114,6 +121,7 @@ pub(crate) fn read(text: &str) -> Result<Remote, String> {
     let mut address: Option<IpAddr> = None;
     let mut audio: Option<(u16, Vec<u8>)> = None;
     let mut direction = Direction::SendRecv;
+    let mut mux = false;
     for line in text.split_terminator("\r\n") {
         let (kind, value) = line.split_once('=').ok_or_else(|| format!("SDP line '{line}'"))?;
         match kind {
@@ -128,6 +136,7 @@ pub(crate) fn read(text: &str) -> Result<Remote, String> {
                 "sendrecv" => direction = Direction::SendRecv,
                 "sendonly" => direction = Direction::SendOnly,
                 "recvonly" => direction = Direction::RecvOnly,
+                "rtcp-mux" => mux = true,
                 "inactive" => direction = Direction::Inactive,
                 _ => {}
             },
@@ -137,5 +146,5 @@ pub(crate) fn read(text: &str) -> Result<Remote, String> {
     }
     let ip = address.ok_or("an SDP without a connection address")?;
     let (port, payload_types) = audio.ok_or("an SDP without a media line")?;
-    Ok(Remote { media: SocketAddr::new(ip, port), direction, payload_types })
+    Ok(Remote { media: SocketAddr::new(ip, port), direction, payload_types, mux })
 }

@@ -215,6 +215,7 @@ impl Endpoint {
             version: self.media.version,
             direction,
             payload_types: &payload_types,
+            mux: self.script().mux && heard.is_none_or(|heard| heard.mux),
             canary: canary.as_deref(),
         }
         .write()

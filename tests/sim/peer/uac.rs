@@ -96,7 +96,10 @@ impl Endpoint {
                 fx.complaints.push("a 2xx without the session description it owes".into());
             }
         } else {
-            self.take_description(response, fx);
+            let heard = self.take_description(response, fx);
+            if offered && !self.script().mux && heard.is_some_and(|heard| heard.mux) {
+                fx.complaints.push("an answer that shares a port which was not offered".into());
+            }
         }
         let cseq = self.requests[index].request.cseq().0;
         let answer = (!offered).then(|| {
