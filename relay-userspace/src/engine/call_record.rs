@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use super::cdr::{Direction, Release, Traffic};
 use super::directory;
 use super::encoding::Encoding;
-use super::flow::{MediaPath, PayloadTypes, Quality, Transport};
+use super::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
 use super::sip::dialog::Dialog;
@@ -164,6 +164,8 @@ pub struct StreamRecord {
     pub clock_rate: u32,
     /// How its packets travel.
     pub transport: Transport,
+    /// The header extensions that cross.
+    pub extensions: ExtensionIds,
     /// Whether RTCP shares the port of RTP, towards A and towards B.
     pub mux: [Mux; 2],
     /// Whether it is audio.

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -148,6 +149,8 @@ pub struct Media {
 pub struct Permissions {
     /// Encryption, where a binding does not say.
     pub encryption: Encryption,
+    /// Header extensions of RTP, by their names (RFC 8285).
+    pub extensions: Arc<[String]>,
 }
 
 /// Whether far ends may encrypt their media from one to the other. What they then

@@ -85,9 +85,8 @@ pub struct Content {
     /// Whether the far ends encrypt end to end (SRTP, RFC 3711): then what stands
     /// behind an RTP header, its padding count too, says nothing.
     pub encrypted: bool,
-    /// Whether header extensions were agreed on. The datapaths do not look at
-    /// them: any extension crosses as it came.
-    pub extensions: bool,
+    /// The header extensions that were agreed on; others are not for the far end.
+    pub extensions: ExtensionIds,
 }
 
 /// How far ends speak to each other over a stream.
@@ -202,6 +201,42 @@ impl Content {
             (true, false, true) => "srtcp",
             (true, _, false) => "srtp",
         }
+    }
+}
+
+/// The ids of header extensions (RFC 8285) that the session description agreed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtensionIds(u16);
+
+impl ExtensionIds {
+    /// With one more; what one byte cannot hold (RFC 8285 section 4.2) is ignored.
+    #[must_use]
+    pub const fn with(self, id: u8) -> Self {
+        if matches!(id, 1..=14) { Self(self.0 | 1 << id) } else { self }
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// From what [`Self::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// One bit per id, that of id 1 next to the lowest.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
     }
 }
 

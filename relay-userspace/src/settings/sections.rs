@@ -192,7 +192,30 @@ fn patience(section: &mut Section<'_>, report: &mut Report<'_>) -> Patience {
 fn permissions(section: &mut Section<'_>, report: &mut Report<'_>) -> Permissions {
     let policies = [Encryption::Strict, Encryption::EndToEnd].map(|policy| (policy.as_str(), policy));
     let encryption = section.get("encryption").and_then(|item| item.choice(&policies, report));
-    Permissions { encryption: encryption.unwrap_or_default() }
+    Permissions { encryption: encryption.unwrap_or_default(), extensions: extensions(section, report).into() }
+}
+
+/// Names of header extensions, which stand in SDP as they are written here.
+fn extensions(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<String> {
+    const NAME_OF_SOMEBODY: &str = "urn:ietf:params:rtp-hdrext:sdes:cname";
+    let Some(list) = section.get("extensions") else { return Vec::new() };
+    let mut names: Vec<String> = Vec::new();
+    for item in list.list(report) {
+        let Some(name) = item.text(report) else { continue };
+        let remedy = "write the URI of each extension once, such as \
+                      \"urn:ietf:params:rtp-hdrext:ssrc-audio-level\"";
+        let plain = name.len() <= 128 && name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if !plain {
+            report.error(&item.at, &item.path, "this is not the URI of a header extension", remedy);
+        } else if name == NAME_OF_SOMEBODY {
+            report.error(&item.at, &item.path, "this extension carries a party's name", "remove it");
+        } else if names.iter().any(|known| known == name) {
+            report.error(&item.at, &item.path, format!("'{name}' is listed twice"), remedy);
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 fn media_address(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Located<MediaAddress>> {

@@ -120,6 +120,21 @@ fn media_may_be_encrypted_where_the_file_says_so() {
 }
 
 #[test]
+fn header_extensions_are_named_once_and_name_nobody() {
+    let listing = |names: &str| format!("{MINIMAL}[media]\nextensions = [{names}]\n");
+    let level = "\"urn:ietf:params:rtp-hdrext:ssrc-audio-level\"";
+    assert_eq!(check(&listing(level)).unwrap().engine.media.permissions.extensions.len(), 1);
+    for (names, problem) in [
+        (format!("{level}, {level}"), "listed twice"),
+        ("\"urn:ietf:params:rtp-hdrext:sdes:cname\"".to_owned(), "a party's name"),
+        ("\"level\"".to_owned(), "not the URI"),
+        ("\"urn:a b\"".to_owned(), "not the URI"),
+    ] {
+        assert!(problems(&listing(&names))[0].contains(problem), "{names}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_three_keys() {
     let overrides = Overrides {
         store: Some("/tmp/s".into()),

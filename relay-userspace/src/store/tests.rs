@@ -16,7 +16,7 @@ use crate::engine::directory::{
     PairRest, Party, PartyAddress, PoolNumber,
 };
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{MediaPath, PayloadTypes, Quality, Transport};
+use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
@@ -164,6 +164,7 @@ fn call(session: u128) -> CallRecord {
                 codec: Encoding::named("opus"),
                 clock_rate: 48_000,
                 transport: Transport::Srtp { dtls: true },
+                extensions: ExtensionIds::default().with(1).with(14),
                 mux: [Mux::Agreed, Mux::No],
                 audio: true,
             }),

@@ -55,7 +55,7 @@ impl Call {
         }
         let LegState::Outgoing { early, .. } = &mut self.legs[name].state else { return };
         *early = true;
-        let said = match body::read(response, self.facts.rules()) {
+        let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             Content::Nothing | Content::Unsupported | Content::Unusable(_) => None,
         };
@@ -102,7 +102,7 @@ impl Call {
             self.bye(context, name);
             return self.settle(context);
         }
-        let said = match body::read(response, self.facts.rules()) {
+        let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             // An answer in a provisional response is repeated in the 2xx, or ought to be.
             Content::Nothing => {

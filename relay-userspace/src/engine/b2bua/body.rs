@@ -28,7 +28,7 @@ pub(super) enum Content {
 }
 
 /// Reads the session description of a message, and of it what the rules let cross.
-pub(super) fn read(message: &Message, rules: Rules) -> Content {
+pub(super) fn read(message: &Message, rules: &Rules) -> Content {
     if message.body().is_empty() {
         return Content::Nothing;
     }

@@ -7,6 +7,7 @@
 //! the flows are removed and counted, and the records are written.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::cdr;
 use super::context::{Context, Purpose};
@@ -65,8 +66,9 @@ pub(super) struct Facts {
 
 impl Facts {
     /// What may cross in descriptions of its media.
-    pub(super) const fn rules(&self) -> Rules {
-        Rules { encryption: self.encryption }
+    pub(super) fn rules(&self, context: &Context) -> Rules {
+        let extensions = Arc::clone(&context.config.media.permissions.extensions);
+        Rules { encryption: self.encryption, extensions }
     }
 }
 

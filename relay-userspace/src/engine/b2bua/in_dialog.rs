@@ -113,7 +113,7 @@ impl Call {
             Some(status) => return context.answer(&arrival, status, None, &[]),
             None => {}
         }
-        let offer = match offer(context, self.id, &arrival, self.facts.rules()) {
+        let offer = match offer(context, self.id, &arrival, &self.facts.rules(context)) {
             Ok(offer) => offer,
             Err(415) => return context.answer(&arrival, 415, None, &[(Name::Accept, ACCEPT)]),
             Err(status) => return context.answer(&arrival, status, None, &[]),
@@ -190,7 +190,7 @@ impl Call {
             Stage::Relayed => None,
         };
         let Some(offer) = late_offer else { return };
-        match body::read(ack, self.facts.rules()) {
+        match body::read(ack, &self.facts.rules(context)) {
             Content::Session(description) => {
                 self.answer_late(context, name, &offer, &Said { description, from: source.ip() });
             }
@@ -262,7 +262,7 @@ pub(super) fn offer(
     context: &mut Context,
     call: SessionId,
     arrival: &Arrival,
-    rules: Rules,
+    rules: &Rules,
 ) -> Result<Option<Description>, u16> {
     match body::read(&arrival.request, rules) {
         Content::Nothing => Ok(None),

@@ -90,7 +90,7 @@ fn judge(
         }
         Admission::Draining | Admission::Full | Admission::Open => {}
     }
-    match in_dialog::offer(context, id, arrival, plan.facts.rules()) {
+    match in_dialog::offer(context, id, arrival, &plan.facts.rules(context)) {
         Ok(offer) => Ok((plan, dialog, offer)),
         Err(415) => Err(plan.refusal(415, Cause::NotAcceptable).with(Name::Accept, ACCEPT.to_owned())),
         Err(status) => Err(plan.refusal(status, Cause::NotAcceptable)),

@@ -66,8 +66,8 @@ impl MediaSession {
                 self.closing.push(a);
                 return Err(NoPorts);
             };
-            let (codec, transport) = (relayed.codec, relayed.transport);
-            let agreement = Agreement { codec, transport, audio: stream.is_audio() };
+            let (codec, transport, extensions) = (relayed.codec, relayed.transport, relayed.extensions);
+            let agreement = Agreement { codec, transport, extensions, audio: stream.is_audio() };
             *ports = Some(StreamPorts::new(ByLeg { a, b }, agreement));
         }
         Ok(())
@@ -154,6 +154,7 @@ impl MediaSession {
             ports.agreement.codec = answered.codec;
             let renewed = ports.agreement.transport != transport;
             ports.agreement.transport = transport;
+            ports.agreement.extensions = offered.extensions.common(answered.extensions);
             ports.agreement.audio = words[offerer].description.streams[index].is_audio();
             ports.share(offerer, offered.mux, answered.mux);
             for (leg, said) in [(offerer, offered), (offerer.other(), answered)] {

@@ -107,10 +107,10 @@ impl MediaSession {
         };
         let exit = (send_from.rtp(), far.rtp);
         let rtcp_exit = if taken_beside { exit } else { (send_from.rtcp(), far.rtcp) };
-        let Agreement { codec, transport, audio: _ } = ports.agreement;
+        let Agreement { codec, transport, extensions, audio: _ } = ports.agreement;
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
         let content = transport.content(to.payload_types, shares != Mux::No);
-        let content = Content { clock_rate: codec.clock_rate, ..content };
+        let content = Content { clock_rate: codec.clock_rate, extensions, ..content };
         let rtcp_apart = content.rtcp && !taken_beside;
         let rtp = Carried {
             spec: FlowSpec { rtcp_apart, ..flow(content, local.rtp(), exit) },

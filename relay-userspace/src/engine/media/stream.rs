@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::PortPair;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::call_record::{EndRecord, Mux, StreamRecord};
-use crate::engine::flow::{PayloadTypes, Transport};
+use crate::engine::flow::{ExtensionIds, PayloadTypes, Transport};
 use crate::engine::sip::sdp::{Codec, Direction, FarEnd};
 
 /// The ports of one stream, and where its far ends are.
@@ -32,6 +32,7 @@ pub(super) struct StreamPorts {
 pub(super) struct Agreement {
     pub(super) codec: Codec,
     pub(super) transport: Transport,
+    pub(super) extensions: ExtensionIds,
     pub(super) audio: bool,
 }
 
@@ -67,6 +68,7 @@ impl StreamPorts {
             codec: self.agreement.codec.encoding,
             clock_rate: self.agreement.codec.clock_rate,
             transport: self.agreement.transport,
+            extensions: self.agreement.extensions,
             mux: [self.mux.a, self.mux.b],
             audio: self.agreement.audio,
         }
@@ -79,10 +81,9 @@ impl StreamPorts {
     ) -> Option<Self> {
         let [a, b] = record.ports.map(claim);
         let codec = Codec { encoding: record.codec, clock_rate: record.clock_rate };
-        let mut stream = Self::new(
-            ByLeg { a: a?, b: b? },
-            Agreement { codec, transport: record.transport, audio: record.audio },
-        );
+        let StreamRecord { transport, extensions, audio, .. } = *record;
+        let agreement = Agreement { codec, transport, extensions, audio };
+        let mut stream = Self::new(ByLeg { a: a?, b: b? }, agreement);
         let [a, b] = record.ends.map(|end| end.map(End::restored));
         stream.ends = ByLeg { a, b };
         let [a, b] = record.mux;

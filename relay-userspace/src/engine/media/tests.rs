@@ -34,7 +34,7 @@ pub(super) fn describe(address: &str, ports: &[u16]) -> Description {
     let sections: Vec<String> =
         ports.iter().map(|port| format!("m=audio {port} RTP/AVP 0 101\r\n")).collect();
     let sections = sections.concat();
-    Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes(), Rules::default())
+    Description::parse(format!("v=0\r\nc=IN IP4 {address}\r\n{sections}").as_bytes(), &Rules::default())
         .unwrap()
 }
 
@@ -141,7 +141,7 @@ pub(super) fn describe_mux(address: &str, port: u16) -> Description {
     let text = format!(
         "v=0\r\nc=IN IP4 {address}\r\nm=audio {port} RTP/AVP 8 101\r\na=rtcp-mux\r\na=rtpmap:101 telephone-event/8000\r\n"
     );
-    Description::parse(text.as_bytes(), Rules::default()).unwrap()
+    Description::parse(text.as_bytes(), &Rules::default()).unwrap()
 }
 
 #[test]

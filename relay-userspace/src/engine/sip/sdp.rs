@@ -4,7 +4,8 @@
 //! kept, so nothing else can cross: of a media section its kind, protocol and
 //! formats, where it wants its media (`c=`, the port, `a=rtcp:`, `a=rtcp-mux`),
 //! its direction, the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime` and,
-//! with early feedback, `rtcp-fb`; of fax, those of T.38. Where [`Rules`] let far ends encrypt, `crypto`,
+//! with early feedback, `rtcp-fb`; of fax, those of T.38. Where [`Rules`] say so, `extmap` of the header extensions that they
+//! name, and `crypto`,
 //! `fingerprint` and `setup` of a section that is encrypted. Origin, session name,
 //! information, addresses, bandwidth, candidates, sources, labels and whatever else
 //! a peer writes end here. What we send is written from scratch with our origin and
@@ -20,15 +21,18 @@
 //! - [`mod@line`]: the `m=` line;
 //! - [`attribute`]: the other lines that are kept;
 //! - [`keys`]: those that encryption needs;
+//! - [`extmap`]: those of header extensions;
 //! - [`fax`]: those of T.38.
 
 mod attribute;
+mod extmap;
 mod fax;
 mod keys;
 mod line;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -37,7 +41,7 @@ use line::{MediaLine, MediaStart, Protocol};
 
 use crate::engine::config::Encryption;
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{PayloadTypes, Transport};
+use crate::engine::flow::{ExtensionIds, PayloadTypes, Transport};
 
 /// Media sections of one description; more are refused.
 pub(crate) const MAX_STREAMS: usize = 8;
@@ -56,10 +60,12 @@ pub(crate) enum SdpError {
 }
 
 /// What may cross beside plain media, in one call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     /// Whether far ends may encrypt.
     pub(crate) encryption: Encryption,
+    /// The names of header extensions.
+    pub(crate) extensions: Arc<[String]>,
 }
 
 /// What a far end said about the media that it wants.
@@ -114,6 +120,8 @@ pub(crate) struct Relayed {
     pub(crate) codec: Codec,
     /// Whether RTCP may share the port of RTP (RFC 5761).
     pub(crate) mux: bool,
+    /// The header extensions that may cross.
+    pub(crate) extensions: ExtensionIds,
     attributes: Lines,
 }
 
@@ -226,7 +234,7 @@ impl Direction {
 impl Description {
     /// Reads a description. Line ends may be CRLF or LF; lines that we do not
     /// keep need not even be text.
-    pub(crate) fn parse(body: &[u8], rules: Rules) -> Result<Self, SdpError> {
+    pub(crate) fn parse(body: &[u8], rules: &Rules) -> Result<Self, SdpError> {
         let mut lines = body
             .split(|&byte| byte == b'\n')
             .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -256,7 +264,7 @@ impl Description {
                 rules.encryption == Encryption::Strict && transport.is_some_and(Transport::is_encrypted);
             encryption_refused |= refused;
             streams.push(match transport.filter(|_| !refused) {
-                Some(transport) => Stream::relayed(start, section, transport)?,
+                Some(transport) => Stream::relayed(start, section, transport, rules)?,
                 None => Stream { content: StreamContent::Off, line: start.line },
             });
         }
@@ -340,7 +348,12 @@ impl Stream {
         self.line.media == "audio"
     }
 
-    fn relayed(start: MediaStart, section: Section, transport: Transport) -> Result<Self, SdpError> {
+    fn relayed(
+        start: MediaStart,
+        section: Section,
+        transport: Transport,
+        rules: &Rules,
+    ) -> Result<Self, SdpError> {
         let address = section.address.ok_or(SdpError::Malformed('c'))?;
         let mut direction = section.direction.unwrap_or_default();
         let far = if address.is_unspecified() {
@@ -365,6 +378,11 @@ impl Stream {
             })
             .map(|attribute| attribute.line)
             .collect();
+        let extensions = if transport.has_rtcp() {
+            section.extensions.write(&rules.extensions, &mut attributes)
+        } else {
+            ExtensionIds::default()
+        };
         if matches!(start.line.protocol, Protocol::Srtp { .. }) {
             section.keys.write(&mut attributes);
         }
@@ -372,7 +390,8 @@ impl Stream {
             section.dtls.write(&mut attributes);
         }
         let (mux, attributes) = (section.mux && transport.has_rtcp(), Lines(attributes));
-        let relayed = Relayed { transport, far, direction, payload_types, codec, mux, attributes };
+        let relayed =
+            Relayed { transport, far, direction, payload_types, codec, mux, extensions, attributes };
         Ok(Self { content: StreamContent::Relayed(relayed), line: start.line })
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::call_record::{
 };
 use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{MediaPath, PayloadTypes, Quality, Transport};
+use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::uri::Uri;
@@ -50,6 +50,8 @@ pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2]);
 #[derive(Serialize, Deserialize)]
 struct StreamV2 {
     transport: TransportV2,
+    /// One bit for each id.
+    extensions: u16,
     mux_b: MuxV1,
     /// Whether each end sends, and whether it wants to receive.
     directions: [Option<(bool, bool)>; 2],
@@ -175,6 +177,7 @@ impl Stored for CallRecord {
         let mut call = Self { one_way, ..from_v1(call)? };
         for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
             stream.transport = added.transport.into();
+            stream.extensions = ExtensionIds::from_bits(added.extensions);
             stream.mux[1] = from_mux(&added.mux_b);
             for (end, direction) in stream.ends.iter_mut().zip(added.directions) {
                 if let (Some(end), Some(direction)) = (end, direction) {
@@ -362,6 +365,7 @@ fn to_stream(stream: &StreamRecord) -> StreamV1 {
 fn to_added(stream: &StreamRecord) -> StreamV2 {
     StreamV2 {
         transport: stream.transport.into(),
+        extensions: stream.extensions.bits(),
         mux_b: to_mux(stream.mux[1]),
         directions: stream.ends.map(|end| end.map(|end| (end.sends, end.receives))),
     }
@@ -399,6 +403,7 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
         codec: Encoding::named(&stream.codec),
         clock_rate: stream.clock_rate,
         transport: Transport::Rtp,
+        extensions: ExtensionIds::default(),
         mux: [from_mux(&stream.mux); 2],
         audio: stream.audio,
     }
@@ -438,6 +443,7 @@ mod tests {
             codec: Encoding::named("PCMU"),
             clock_rate: 8000,
             transport: Transport::Srtp { dtls: false },
+            extensions: ExtensionIds::default().with(3),
             mux: [Mux::Agreed, Mux::No],
             audio: true,
         };

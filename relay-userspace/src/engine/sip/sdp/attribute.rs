@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::extmap::Extensions;
 use super::keys::{Dtls, Keys};
 use super::{Direction, SdpError, fax, put};
 use crate::engine::encoding::Encoding;
@@ -25,6 +26,7 @@ pub(super) struct Section {
     pub(super) attributes: Vec<Attribute>,
     /// Of the payload types with an `rtpmap`.
     pub(super) encodings: Vec<(u8, Encoding, u32)>,
+    pub(super) extensions: Extensions,
     pub(super) keys: Keys,
     pub(super) dtls: Dtls,
 }
@@ -54,7 +56,7 @@ impl Section {
     /// section 5).
     pub(super) fn inherited(&self) -> Self {
         let (address, direction, dtls) = (self.address, self.direction, self.dtls.inherited());
-        Self { address, direction, dtls, ..Self::default() }
+        Self { address, direction, dtls, extensions: self.extensions.clone(), ..Self::default() }
     }
 
     pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), SdpError> {
@@ -97,6 +99,10 @@ impl Section {
         let kept = match name {
             "rtcp" => {
                 self.rtcp = rtcp(value);
+                None
+            }
+            "extmap" => {
+                self.extensions.take(value);
                 None
             }
             "crypto" => {

@@ -37,12 +37,19 @@ fn anchor(address: &str) -> Anchor {
     Anchor { address: address.parse().unwrap(), shares: false }
 }
 
+const LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
 fn ours(version: u64) -> Origin {
     Origin { id: 7, version, address: IpAddr::from([192, 0, 2, 1]) }
 }
 
 fn parse(text: &str) -> Result<Description, SdpError> {
-    Description::parse(text.as_bytes(), Rules::default())
+    Description::parse(text.as_bytes(), &Rules::default())
+}
+
+/// Under this policy, with one header extension allowed.
+fn with(encryption: Encryption) -> Rules {
+    Rules { encryption, extensions: Arc::from([LEVEL.to_owned()]) }
 }
 
 fn rtp(stream: &Stream) -> &Relayed {
@@ -135,7 +142,7 @@ fn fingerprint() -> String {
 
 /// Its first section, written again under a policy; `None` when it is off.
 fn crossing(text: &str, encryption: Encryption) -> Option<String> {
-    let description = Description::parse(text.as_bytes(), Rules { encryption }).unwrap();
+    let description = Description::parse(text.as_bytes(), &with(encryption)).unwrap();
     let encrypted_and_off = description.streams[0].content == StreamContent::Off;
     assert_eq!(
         description.encryption_refused,
@@ -190,7 +197,7 @@ fn fingerprints_cross_where_far_ends_may_encrypt() {
             format!("audio 40000 {protocol} 0\r\n{fingerprint}\r\n{setup}\r\na=sendrecv\r\na=rtcp-mux\r\n")
         );
         let transport = |text: &str| {
-            let rules = Rules { encryption: Encryption::EndToEnd };
+            let rules = &with(Encryption::EndToEnd);
             let description = Description::parse(text.as_bytes(), rules).unwrap();
             rtp(&description.streams[0]).transport
         };
@@ -227,10 +234,27 @@ fn what_is_encrypted_with_nothing_that_is_known_is_off() {
         ("UDP/TLS/RTP/SAVPF", "a=fingerprint:sha-256 AB"),
     ] {
         let text = format!("v=0\r\nc=IN IP4 10.2.2.7\r\nm=audio 6000 {protocol} 0\r\n{attribute}\r\n");
-        let rules = Rules { encryption: Encryption::EndToEnd };
+        let rules = &with(Encryption::EndToEnd);
         let description = Description::parse(text.as_bytes(), rules).unwrap();
         assert!(!description.is_relayable() && !description.encryption_refused, "{text}");
     }
+}
+
+#[test]
+fn header_extensions_cross_where_the_configuration_names_them() {
+    let text = format!(
+        "v=0\r\nc=IN IP4 10.2.2.7\r\na=extmap:3 {LEVEL}\r\nm=audio 6000 RTP/AVP 0\r\n\
+         a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:5 SECRET\r\n"
+    );
+    assert!(
+        !parse(&text).unwrap().write(ours(0), &[Some(anchor("192.0.2.9:40000"))], None).contains("extmap"),
+        "none by default"
+    );
+    let description = Description::parse(text.as_bytes(), &with(Encryption::Strict)).unwrap();
+    let written = description.write(ours(0), &[Some(anchor("192.0.2.9:40000"))], None);
+    let lines: Vec<&str> = written.lines().filter(|line| line.starts_with("a=extmap")).collect();
+    assert_eq!(lines, [format!("a=extmap:3 {LEVEL}")]);
+    assert_eq!(rtp(&description.streams[0]).extensions, ExtensionIds::default().with(3));
 }
 
 #[test]
@@ -346,6 +370,8 @@ fn line() -> impl Strategy<Value = String> {
         "a=crypto:[0-9]{1,12} (AES_CM_128_HMAC_SHA1_80|SECRET) inline:[A-Za-z0-9+/]{38,41}(\\|[0-9:^]{0,9}| SECRET)?",
         Just(format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|14155550100:4 SECRET")),
         Just(fingerprint()),
+        Just(format!("a=extmap:1 {LEVEL} SECRET")),
+        "a=extmap:[0-9]{1,11}(/sendonly|/SECRET)? (urn:ietf:params:rtp-hdrext:ssrc-audio-level|SECRET)( vad=on)?",
         "a=fingerprint:(sha-1|SECRET) ([0-9A-F]{2}:){18,20}[0-9A-F]{2}( SECRET)?",
         "a=setup:(actpass|active|SECRET)",
         Just("m=image 6000 udptl t38".to_owned()),
@@ -363,7 +389,7 @@ fn line() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = Description::parse(&bytes, Rules::default());
+        let _ = Description::parse(&bytes, &Rules::default());
     }
 
     #[test]
@@ -373,7 +399,7 @@ proptest! {
         anchored in proptest::collection::vec(any::<bool>(), MAX_STREAMS),
     ) {
         let text = format!("v=0\r\nc=IN IP4 10.9.9.9\r\n{}\r\n", lines.join("\r\n"));
-        let parse = |text: &str| Description::parse(text.as_bytes(), Rules { encryption });
+        let parse = |text: &str| Description::parse(text.as_bytes(), &with(encryption));
         let Ok(description) = parse(&text) else { return Ok(()) };
         let anchors: Vec<Option<Anchor>> = anchored
             .iter()
