@@ -19,5 +19,6 @@ mod fallback;
 mod guard;
 mod refusals;
 mod restart;
+mod t38;
 mod soak;
 mod world;

@@ -168,6 +168,8 @@ pub struct Says {
     pub session_lines: Vec<String>,
     /// Media-level SDP lines.
     pub media_lines: Vec<String>,
+    /// The media section of a renegotiation, without those; audio again, if empty.
+    pub renewed: Vec<String>,
 }
 
 /// A peer to start.
@@ -306,10 +308,13 @@ impl Peer {
             ("@session@", says.session.as_deref().unwrap_or("-")),
             ("@status@", &self.role.status().to_string()),
         ];
+        let audio = ["m=audio [rtpstream_audio_port] RTP/AVP 0", "a=rtpmap:0 PCMU/8000"];
+        let audio = audio.map(str::to_owned).to_vec();
         let lines = [
             ("@headers@", &says.headers),
             ("@session_lines@", &says.session_lines),
             ("@media_lines@", &says.media_lines),
+            ("@renewed@", if says.renewed.is_empty() { &audio } else { &says.renewed }),
         ];
         let mut scenario = String::new();
         for line in self.role.scenario().lines() {
