@@ -23,7 +23,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Starts logging to standard error, for the whole process. Fails when the
 /// filter is not in tracing's syntax, or on a second call.
 pub fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.filter)?;
+    // It warns of every malformed datagram, which anybody can send; those are counted.
+    let filter = EnvFilter::builder().parse(&log.filter)?.add_directive("stun_types=off".parse()?);
     let coloured = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -109,7 +109,7 @@ const CASES: &[(Verdict, Case)] = &[
     (Verdict::BadRtpPadding, |world| changed(world, &v4(), |frame| frame[42] = 0xa0)),
     (Verdict::BadRtpPadding, |world| changed(world, &v6(), |frame| frame[62] = 0xaf)),
     (Verdict::LocalStun, |world| taking(world, Content { stun: true, ..Content::default() }, &stun())),
-    (Verdict::SourceNotAllowed, |world| {
+    (Verdict::LocalStun, |world| {
         let content = Content { stun: true, ..Content::default() };
         world.put(&FlowSpec { content, ..spec_v4("198.51.100.2/32") }, BACK);
         world.run(&datagram(FROM_V4, LOCAL_V4, stun()).build()).verdict

@@ -49,4 +49,5 @@ on_every_path! {
         rtcp_shares_a_port_where_agreed, dtls_crosses_where_agreed, opaque_datagrams_cross_up_to_their_limit;
     changes: updates_under_load_lose_nothing, a_moved_far_end_misses_nothing, removal_is_final,
         one_call_ends_beside_another, without_a_route, outside_the_configured_range;
+    content: stun_is_for_the_daemon_alone;
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::programs::XdpMode;
 use harness::namespace::{self, Peer, ip};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vizard::datapath::xdp::load;
 use vizard::datapath::{self, Datapath, DatapathConfig, Mode};
 use vizard::engine::flow::{Content, FlowOwner, FlowSpec, FlowStats, MediaPath, PayloadTypes, SourceRule};
 use vizard::engine::ids::{LegName, SessionId};
+use vizard::engine::io::Datagram;
 
 pub(crate) const PORTS: std::ops::RangeInclusive<u16> = 20_000..=20_099;
 /// How long something that must happen may take, and how long nothing is waited for.
@@ -157,6 +159,17 @@ impl Rig {
             assert!(passes && Instant::now() < give_up, "{error}");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The STUN that comes next.
+    pub(crate) fn asked(&mut self) -> Datagram {
+        let watched = PollFd::from_borrowed_fd(self.datapath.stun_descriptor(), PollFlags::IN);
+        let soon = Timespec { tv_sec: SOON.as_secs().cast_signed(), tv_nsec: 0 };
+        assert_eq!(poll(&mut [watched], Some(&soon)), Ok(1), "{:?}", counted(&*self.datapath));
+        let mut asked = Vec::new();
+        self.datapath.take_stun(&mut |datagram| asked.push(datagram));
+        assert_eq!(asked.len(), 1);
+        asked.remove(0)
     }
 
     pub(crate) fn stats(&self, flow: &FlowSpec) -> FlowStats {

@@ -49,6 +49,7 @@ impl World {
                 Ok(())
             }
             Output::Guard(rules) => self.spares_trunks(&rules),
+            Output::Stun(_) => Err("STUN, although no trunk speaks ICE".into()),
             Output::SweepFlows => {
                 let swept = self.datapath.sweep();
                 self.note(|_| format!("{swept} flows swept"));

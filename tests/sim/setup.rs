@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vizard::engine::admin::{AdminRequest, NewBinding, NumberWish};
 use vizard::engine::config::{
-    Bindings, Config, Emergency, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat, Permissions,
-    Route, Sip, Timers, Trunk, TrunkId,
+    Bindings, Config, Emergency, Ice, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat,
+    Permissions, Route, Sip, Timers, Trunk, TrunkId,
 };
 use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
@@ -63,6 +63,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
                 trusted: scenario.trusted,
                 format: if scenario.plain_format { NumberFormat::Plain } else { NumberFormat::E164 },
                 media_source: MediaSource::Signalled,
+                ice: Ice::Off,
             }
         })
         .to_vec();

@@ -170,6 +170,7 @@ impl Worker {
             let mut more = self.take_answers();
             self.take_timers();
             more |= self.take_datagrams();
+            self.take_stun();
             more |= self.take_requests();
             self.transport.flush();
             self.state.events.summarise(self.clock.instant());
@@ -243,6 +244,14 @@ impl Worker {
         more
     }
 
+    fn take_stun(&mut self) {
+        let mut arrived = Vec::new();
+        self.datapath.take_stun(&mut |datagram| arrived.push(datagram));
+        for datagram in arrived {
+            self.handle(Input::Stun(datagram));
+        }
+    }
+
     fn take_requests(&mut self) -> bool {
         for _ in 0..REQUESTS_PER_TURN {
             let Ok(asked) = self.requests.try_recv() else { return false };
@@ -296,6 +305,7 @@ impl Worker {
                 self.state.captures.forget(local);
                 return Some(Input::FlowRemoved(local, self.datapath.remove(local)));
             }
+            Output::Stun(datagram) => self.datapath.send_stun(&datagram),
             Output::Guard(rules) => self.guard(&rules),
             Output::ReadFlow(local) => {
                 return self.datapath.stats(local).map(|stats| Input::FlowRead(local, stats));
@@ -427,9 +437,11 @@ impl Worker {
             let events = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             watched.push(PollFd::from_borrowed_fd(socket, events));
         }
+        let sockets = watched.len() - 1;
+        watched.push(PollFd::from_borrowed_fd(self.datapath.stun_descriptor(), PollFlags::IN));
         // Only a signal interrupts, and the next turn looks at everything anyway.
         let _interrupted = poll(&mut watched, Some(&wait));
-        let writable: Vec<usize> = (0..watched.len() - 1)
+        let writable: Vec<usize> = (0..sockets)
             .filter(|&index| watched[index + 1].revents().intersects(PollFlags::OUT | PollFlags::ERR))
             .collect();
         for index in writable {

@@ -12,6 +12,7 @@ pub mod xdp;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use relay_ebpf::media::{Class, Classes};
@@ -25,6 +26,11 @@ use tap::{TapSink, Tapped};
 use userspace::SocketDatapath;
 use xdp::XdpDatapath;
 use xdp::load::Hook;
+
+use crate::engine::io::Datagram;
+
+/// Bytes of STUN that are looked at: a check has a tenth of them.
+const LONGEST_STUN: usize = 1_500;
 
 /// What the media path is told at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +131,16 @@ pub trait Datapath: Send {
     /// flow that is replaced stays tapped, one that is removed does not; where
     /// there is no flow nothing happens.
     fn tap(&mut self, flow: Tapped, sink: Option<TapSink>);
+
+    /// Hands over STUN that has come to flows which take it, as far as one turn
+    /// goes.
+    fn take_stun(&mut self, give: &mut dyn FnMut(Datagram));
+
+    /// Sends STUN from the local address of a flow that takes it.
+    fn send_stun(&mut self, datagram: &Datagram);
+
+    /// Readable when there is something for [`Self::take_stun`].
+    fn stun_descriptor(&self) -> BorrowedFd<'_>;
 
     /// The guard of the signalling sockets.
     fn guard(&mut self) -> &mut dyn Guard;

@@ -16,6 +16,7 @@ mod relay;
 mod table;
 
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -23,6 +24,7 @@ use super::guard::{Counts, Filter, Guard, random_key};
 use super::tap::{TapSink, Tapped};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount};
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
+use crate::engine::io::Datagram;
 
 use relay::Relay;
 
@@ -81,6 +83,18 @@ impl Datapath for SocketDatapath {
 
     fn tap(&mut self, flow: Tapped, sink: Option<TapSink>) {
         self.relay.tap(flow, sink);
+    }
+
+    fn take_stun(&mut self, give: &mut dyn FnMut(Datagram)) {
+        self.relay.take_stun(give);
+    }
+
+    fn send_stun(&mut self, datagram: &Datagram) {
+        self.relay.send_stun(datagram);
+    }
+
+    fn stun_descriptor(&self) -> BorrowedFd<'_> {
+        self.relay.stun_descriptor()
     }
 
     fn guard(&mut self) -> &mut dyn Guard {

@@ -21,6 +21,7 @@ use super::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
 use super::sip::dialog::Dialog;
+use super::sip::sdp::{Component, IceCredentials};
 use super::sip::uri::Uri;
 use super::time::Timestamp;
 
@@ -152,7 +153,7 @@ impl std::fmt::Debug for Unacknowledged {
 }
 
 /// One stream: our ports, and where the far ends of A and B are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Where RTP of leg A and of leg B arrives.
     pub ports: [SocketAddr; 2],
@@ -168,8 +169,23 @@ pub struct StreamRecord {
     pub extensions: ExtensionIds,
     /// Whether RTCP shares the port of RTP, towards A and towards B.
     pub mux: [Mux; 2],
+    /// Who of A and B speaks ICE.
+    pub ice: [Option<IceRecord>; 2],
     /// Whether it is audio.
     pub audio: bool,
+}
+
+/// A far end that speaks ICE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceRecord {
+    /// What it knows us by.
+    pub ours: IceCredentials,
+    /// What it calls itself.
+    pub name: String,
+    /// Where it may be.
+    pub candidates: Vec<(Component, SocketAddr)>,
+    /// Whether it has nominated an address.
+    pub nominated: bool,
 }
 
 /// Whether RTCP shares the port of RTP.

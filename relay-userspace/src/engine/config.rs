@@ -234,6 +234,18 @@ pub struct Trunk {
     pub format: NumberFormat,
     /// Where its media may come from.
     pub media_source: MediaSource,
+    /// Whether its far ends speak ICE.
+    pub ice: Ice,
+}
+
+/// Whether ICE is spoken on a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ice {
+    /// No: what far ends say of it ends here, and they do without.
+    #[default]
+    Off,
+    /// We are a lite agent (RFC 8445 section 2.5).
+    Lite,
 }
 
 /// How numbers are written in a user part on the way out. On the way in every

@@ -53,6 +53,16 @@ counters! {
     EncryptionRefused = "media.encryption_refused",
     /// Streams for which no port pair was free.
     NoPorts = "media.no_ports",
+    /// Connectivity checks of far ends that were answered.
+    IceChecks = "media.ice_checks",
+    /// Dropped on ports where ICE is spoken: not a check.
+    IceMalformed = "media.ice_malformed",
+    /// Checks that the signalled far end has not signed, dropped.
+    IceUnauthenticated = "media.ice_unauthenticated",
+    /// Checks from where the far end may not be, dropped.
+    IceElsewhere = "media.ice_elsewhere",
+    /// Checks that were more than a far end needs, dropped.
+    IceTooMany = "media.ice_too_many",
     /// Flows that something slower than XDP in the driver carries.
     SlowPath = "media.slow_path_flows",
     /// Flows that the datapath could not make.

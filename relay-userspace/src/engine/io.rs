@@ -41,6 +41,8 @@ pub enum Input {
     FlowRemoved(SocketAddr, FlowStats),
     /// The answer to [`Output::ReadFlow`].
     FlowRead(SocketAddr, FlowStats),
+    /// STUN has come to a media port whose flow takes it.
+    Stun(Datagram),
     /// A flow could not be made.
     FlowRefused(SocketAddr, String),
     /// So many flows were removed because no call claimed them.
@@ -70,6 +72,8 @@ pub enum Output {
     /// Remove every flow that was not put since the start: what is left of
     /// a process before this one. Answered by [`Input::FlowsSwept`].
     SweepFlows,
+    /// Send this from a media port, where [`Input::Stun`] came to.
+    Stun(Datagram),
     /// Say what the flow at this local address has counted; answered by
     /// [`Input::FlowRead`], and not at all when there is no such flow.
     ReadFlow(SocketAddr),
@@ -82,14 +86,14 @@ pub enum Output {
     Drained,
 }
 
-/// A UDP datagram on a signalling socket.
+/// A UDP datagram on a signalling socket, or STUN on a media port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// Our address: one of the configured listen addresses.
+    /// Our address.
     pub local: SocketAddr,
     /// The peer's.
     pub remote: SocketAddr,
-    /// The SIP message.
+    /// The message.
     pub bytes: Vec<u8>,
 }
 

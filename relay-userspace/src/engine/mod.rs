@@ -152,6 +152,7 @@ impl Engine {
             }
             Input::FlowRemoved(local, stats) => calls.flow_removed(context, local, stats),
             Input::FlowRead(local, stats) => calls.flow_read(context, local, &stats),
+            Input::Stun(datagram) => calls.stun(context, &datagram),
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
             Input::FlowsSwept(flows) => context.counters.add_many(Counter::FlowsSwept, flows),
             Input::Shutdown => {

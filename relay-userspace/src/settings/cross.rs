@@ -326,6 +326,7 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
         trusted: draft.trusted,
         format: draft.format,
         media_source: draft.media_source,
+        ice: draft.ice,
     })
 }
 

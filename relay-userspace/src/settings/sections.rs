@@ -14,8 +14,8 @@ use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
-    Bindings, Encryption, Guard, Life, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience,
-    Permissions, Pool, Timers,
+    Bindings, Encryption, Guard, Ice, Life, Limits, Listen, MediaAddress, MediaSource, NumberFormat,
+    Patience, Permissions, Pool, Timers,
 };
 use crate::engine::directory::BindingKind;
 use crate::engine::guard::StrangerLimit;
@@ -204,7 +204,8 @@ fn extensions(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<String>
         let Some(name) = item.text(report) else { continue };
         let remedy = "write the URI of each extension once, such as \
                       \"urn:ietf:params:rtp-hdrext:ssrc-audio-level\"";
-        let plain = name.len() <= 128 && name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
+        let plain =
+            name.len() <= 128 && name.contains(':') && name.bytes().all(|byte| byte.is_ascii_graphic());
         if !plain {
             report.error(&item.at, &item.path, "this is not the URI of a header extension", remedy);
         } else if name == NAME_OF_SOMEBODY {
@@ -273,6 +274,8 @@ fn interfaces(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<String>
     names
 }
 
+const ICE: [(&str, Ice); 2] = [("off", Ice::Off), ("lite", Ice::Lite)];
+
 /// One `[[trunk]]`; names of others are still names.
 pub(super) struct TrunkDraft {
     pub(super) path: String,
@@ -286,6 +289,7 @@ pub(super) struct TrunkDraft {
     pub(super) trusted: bool,
     pub(super) format: NumberFormat,
     pub(super) media_source: MediaSource,
+    pub(super) ice: Ice,
 }
 
 pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkDraft {
@@ -316,6 +320,7 @@ pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkD
             .get("media_source")
             .and_then(|item| media_source(&item, report))
             .unwrap_or_default(),
+        ice: section.get("ice").and_then(|item| item.choice(&ICE, report)).unwrap_or_default(),
     };
     section.finish(report);
     draft

@@ -165,6 +165,7 @@ fn call(session: u128) -> CallRecord {
                 clock_rate: 48_000,
                 transport: Transport::Srtp { dtls: true },
                 extensions: ExtensionIds::default().with(1).with(14),
+                ice: [None, None],
                 mux: [Mux::Agreed, Mux::No],
                 audio: true,
             }),

@@ -1,8 +1,11 @@
 //! What a packet must look like, class by class.
 
-use vizard::engine::flow::Content;
+use std::net::SocketAddr;
 
-use crate::rig::{Family, Rig, receive, rtcp, rtp};
+use vizard::engine::flow::Content;
+use vizard::engine::io::Datagram;
+
+use crate::rig::{Family, Rig, Side, assert_silent, far, receive, rtcp, rtp};
 
 pub(crate) fn what_is_no_media_is_refused_by_name(rig: &mut Rig) {
     let call = rig.call(Family::V4, Family::V4);
@@ -65,6 +68,35 @@ pub(crate) fn dtls_crosses_where_agreed(rig: &mut Rig) {
     for payload in [hello, rtp(0, 1)] {
         call.customer.send_to(&payload, call.there.local).unwrap();
         assert_eq!(receive(&call.agent).1, payload);
+    }
+}
+
+/// Whoever asks, and whatever else crosses on that port.
+pub(crate) fn stun_is_for_the_daemon_alone(rig: &mut Rig) {
+    let question = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    for family in [Family::V4, Family::V6] {
+        let mut call = rig.call(family, family);
+        call.there.content.stun = true;
+        rig.put(&call.there);
+        let stranger = rig.socket(Side::Customer, SocketAddr::new(far(Side::Customer, family, 2), 4000));
+        for asker in [&call.customer, &stranger] {
+            asker.send_to(&question, call.there.local).unwrap();
+            let asked = rig.asked();
+            let remote = asker.local_addr().unwrap();
+            assert_eq!((asked.local, asked.remote, &asked.bytes), (call.there.local, remote, &question));
+            let answer = Datagram { bytes: b"an answer".to_vec(), ..asked };
+            rig.datapath.send_stun(&answer);
+            assert_eq!(receive(asker), (call.there.local, answer.bytes));
+        }
+        assert_silent(&call.agent);
+        call.customer.send_to(&rtp(0, 1), call.there.local).unwrap();
+        assert_eq!(receive(&call.agent).1, rtp(0, 1));
+        call.there.content.stun = false;
+        rig.put(&call.there);
+        rig.refused(&call.customer, &call.there, &question, "unexpected-stun");
+        for flow in [&call.there, &call.back] {
+            rig.datapath.remove(flow.local);
+        }
     }
 }
 

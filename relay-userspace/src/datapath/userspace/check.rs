@@ -22,10 +22,11 @@ pub(super) fn accept(
     payload: &[u8],
 ) -> Result<Class, Verdict> {
     let class = content(&flow.content, payload)?;
-    let allowed = flow.source.allowed.contains(&source.ip());
+    // The daemon tells who may ask, by their signature; it decides nothing about media yet.
     if class == Class::Stun {
-        return Err(if allowed { Verdict::LocalStun } else { Verdict::SourceNotAllowed });
+        return Err(Verdict::LocalStun);
     }
+    let allowed = flow.source.allowed.contains(&source.ip());
     match learned {
         Some(learned) if learned == source => Ok(class),
         Some(_) if allowed && named == Some(source) && flow.source.generation != 0 => Ok(class),
@@ -85,7 +86,7 @@ mod tests {
             (&audio, None, far, vec![0xff; 12], Err(Verdict::NotRtp)),
             (&audio, None, far, vec![0; 20], Err(Verdict::UnexpectedStun)),
             (&asks, locked, near, vec![0; 20], Err(Verdict::LocalStun)),
-            (&asks, locked, far, vec![0; 20], Err(Verdict::SourceNotAllowed)),
+            (&asks, locked, far, vec![0; 20], Err(Verdict::LocalStun)),
             (&audio, None, far, [vec![0x8f], rtp(0)[1..20].to_vec()].concat(), Err(Verdict::BadRtpHeader)),
             (&audio, None, far, [vec![0xa0], rtp(0)[1..].to_vec()].concat(), Err(Verdict::BadRtpPadding)),
             (&audio, None, far, rtp(8), Err(Verdict::PayloadType)),

@@ -1,9 +1,10 @@
 //! The thread that moves packets, and its doors for the engine's thread.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +19,12 @@ use super::table::{PortKey, Table};
 use crate::datapath::tap::{Copied, TapSink, Tapped, wall};
 use crate::datapath::{DatapathConfig, DatapathError, VerdictCount, check_families};
 use crate::engine::flow::{FlowSpec, FlowStats};
+use crate::engine::io::Datagram;
 
 /// Packets from one port before the lock is given up and others have their turn.
 const PACKETS_PER_TURN: usize = 32;
+/// STUN that waits for the engine; more is asked again.
+const WAITING_STUN: usize = 256;
 /// Longer than any UDP payload.
 const LONGEST: usize = 1 << 16;
 /// The token of the descriptor that stops the thread; no port has it.
@@ -31,6 +35,9 @@ pub(super) struct Relay {
     epoll: OwnedFd,
     stop: OwnedFd,
     table: Mutex<Table>,
+    stun: Mutex<VecDeque<Datagram>>,
+    /// Readable while there is STUN for the engine.
+    has_stun: OwnedFd,
     verdicts: [AtomicU64; Verdict::ALL.len()],
 }
 
@@ -42,6 +49,8 @@ impl Relay {
         };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system("creating an epoll"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(system("creating an eventfd"))?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let has_stun = eventfd(0, flags).map_err(system("creating an eventfd"))?;
         epoll::add(&epoll, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)
             .map_err(system("watching an eventfd"))?;
         let table = Table::new(config.addresses.clone(), config.ports.clone());
@@ -49,6 +58,8 @@ impl Relay {
             epoll,
             stop,
             table: Mutex::new(table),
+            stun: Mutex::default(),
+            has_stun,
             verdicts: [const { AtomicU64::new(0) }; Verdict::ALL.len()],
         })
     }
@@ -90,7 +101,7 @@ impl Relay {
 
     /// Makes [`run`](Self::run) return.
     pub(super) fn stop(&self) {
-        let _a_full_counter_wakes_too = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+        wake(&self.stop);
     }
 
     /// Relays until [`stop`](Self::stop).
@@ -121,6 +132,9 @@ impl Relay {
                     // SAFETY: `recv_from` has written the first `length` bytes.
                     let payload = unsafe { payload[..length].assume_init_ref() };
                     let verdict = relay(&mut table, key, source, payload);
+                    if verdict == Verdict::LocalStun {
+                        self.keep_stun(table.local(key), source, payload);
+                    }
                     self.verdicts[verdict as usize].fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -128,6 +142,42 @@ impl Relay {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Hands STUN to the engine's thread.
+    fn keep_stun(&self, local: Option<SocketAddr>, remote: SocketAddr, payload: &[u8]) {
+        let mut waiting = self.stun();
+        if let Some(local) = local
+            && waiting.len() < WAITING_STUN
+            && payload.len() <= crate::datapath::LONGEST_STUN
+        {
+            waiting.push_back(Datagram { local, remote, bytes: payload.to_vec() });
+            wake(&self.has_stun);
+        }
+    }
+
+    pub(super) fn take_stun(&self, give: &mut dyn FnMut(Datagram)) {
+        let _nothing_to_take = rustix::io::read(&self.has_stun, &mut [0; 8]);
+        let waiting = std::mem::take(&mut *self.stun());
+        waiting.into_iter().for_each(give);
+    }
+
+    /// Sends STUN; what cannot be sent is asked for again.
+    pub(super) fn send_stun(&self, datagram: &Datagram) {
+        let table = self.table();
+        let port = table.key(datagram.local).ok().and_then(|key| table.port(key));
+        if let Some(port) = port {
+            let _asked_for_again = port.socket.send_to(&datagram.bytes, &datagram.remote.into());
+        }
+    }
+
+    pub(super) fn stun_descriptor(&self) -> BorrowedFd<'_> {
+        self.has_stun.as_fd()
+    }
+
+    /// What waits is whole whatever happened to who held it.
+    fn stun(&self) -> MutexGuard<'_, VecDeque<Datagram>> {
+        self.stun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watch(&self, socket: &Socket, key: PortKey) -> Result<(), DatapathError> {
@@ -142,6 +192,10 @@ impl Relay {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn wake(eventfd: &OwnedFd) {
+    let _a_full_counter_wakes_too = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
 /// Decides on one packet and sends it on.

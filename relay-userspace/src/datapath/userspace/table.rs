@@ -100,6 +100,12 @@ impl Table {
         }
     }
 
+    /// The address of a port.
+    pub(super) fn local(&self, key: PortKey) -> Option<SocketAddr> {
+        let address = *self.addresses.get(usize::try_from(key.0 >> 16).ok()?)?;
+        Some(SocketAddr::new(address, u16::try_from(key.0 & 0xffff).ok()?))
+    }
+
     pub(super) fn port(&self, key: PortKey) -> Option<&Port> {
         self.ports.get(&key)
     }

@@ -3,8 +3,9 @@
 //! `load` puts the program in place or says why it cannot; `table` publishes
 //! flows in memory shared with it; `guard` writes the rules of the signalling
 //! sockets; `interfaces` finds those that carry media, through VLANs; `hops` resolves
-//! next hops through `netlink` and keeps them true; `pins` has maps and links outlive the process, and `older`
-//! reads what other layouts have left. Nothing here looks at a packet.
+//! next hops through `netlink` and keeps them true; `pins` has maps and links outlive
+//! the process, and `older` reads what other layouts have left; `stun` receives what the
+//! program leaves to the daemon. Nothing here looks at a packet.
 
 mod guard;
 mod hops;
@@ -14,10 +15,12 @@ mod log;
 mod netlink;
 pub mod older;
 mod pins;
+mod stun;
 pub mod table;
 mod tap;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::BorrowedFd;
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray};
@@ -38,8 +41,11 @@ use load::{Hook, failed, missing};
 use netlink::Netlink;
 use older::{OLDER, Older};
 use pins::Pins;
+use stun::StunPorts;
 use table::{FlowTable, Mapped, Reading};
 use tap::Taps;
+
+use crate::engine::io::Datagram;
 
 /// Relays media through the XDP program.
 pub struct XdpDatapath {
@@ -50,6 +56,7 @@ pub struct XdpDatapath {
     hops: Hops,
     guard: KernelGuard,
     taps: Taps,
+    stun: StunPorts,
     verdicts: PerCpuArray<MapData, u64>,
     _log: Option<log::Reader>,
     /// Removed before the program goes, or nothing would detach it.
@@ -115,11 +122,22 @@ impl XdpDatapath {
             hops,
             guard,
             taps,
+            stun: StunPorts::new()?,
             verdicts,
             _log: log,
             _pins: pins,
             _program: program,
         })
+    }
+
+    /// Receives STUN for a flow that takes it, and for no other.
+    fn listen(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
+        let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
+        if flow.content.stun {
+            return self.stun.open(slot, flow.local);
+        }
+        self.stun.close(slot);
+        Ok(())
     }
 
     fn slot(&self, local: SocketAddr) -> Option<u32> {
@@ -134,6 +152,7 @@ impl Datapath for XdpDatapath {
     }
 
     fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
+        self.listen(flow)?;
         check_families(flow)?;
         let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
         let opposite = self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?;
@@ -154,6 +173,7 @@ impl Datapath for XdpDatapath {
         let Some(slot) = self.slot(local) else { return FlowStats::default() };
         let Some(reading) = self.flows.remove(slot) else { return FlowStats::default() };
         self.taps.remove(slot);
+        self.stun.close(slot);
         if let Some(hop) = reading.hop {
             self.hops.release(hop);
         }
@@ -198,6 +218,20 @@ impl Datapath for XdpDatapath {
             }
         };
         self.flows.tap(slot, tapped);
+    }
+
+    fn take_stun(&mut self, give: &mut dyn FnMut(Datagram)) {
+        self.stun.take(give);
+    }
+
+    fn send_stun(&mut self, datagram: &Datagram) {
+        if let Some(slot) = self.slot(datagram.local) {
+            self.stun.send(slot, datagram);
+        }
+    }
+
+    fn stun_descriptor(&self) -> BorrowedFd<'_> {
+        self.stun.descriptor()
     }
 
     fn guard(&mut self) -> &mut dyn Guard {

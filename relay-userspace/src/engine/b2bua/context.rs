@@ -12,14 +12,14 @@ use super::exchange::Arrival;
 use super::journal::Journal;
 use super::records::Records;
 use super::timers::Timers;
-use crate::engine::config::{Config, Encryption, Listen, Trunk, TrunkId};
+use crate::engine::config::{Config, Encryption, Ice, Listen, Trunk, TrunkId};
 use crate::engine::counters::{Counter, Counters};
 use crate::engine::directory::{Binding, Directory};
 use crate::engine::event::Event;
 use crate::engine::flow::MediaPath;
 use crate::engine::ids::{LegName, SessionId, Slot};
 use crate::engine::io::{Datagram, Output};
-use crate::engine::media::Ports;
+use crate::engine::media::{Agent, Ports};
 use crate::engine::sip::build::{BuildError, Request, ResponseBuilder};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
@@ -225,6 +225,12 @@ impl Context {
     pub(super) fn encryption(&self, binding: Option<&Binding>) -> Encryption {
         let configured = self.config.media.permissions.encryption;
         binding.map_or(Encryption::EndToEnd, |binding| binding.encryption.unwrap_or(configured))
+    }
+
+    /// An agent for a leg on a trunk where ICE is spoken.
+    pub(super) fn ice_agent(&mut self, trunk: TrunkId) -> Option<Agent> {
+        let speaks = self.trunk(trunk).is_some_and(|trunk| trunk.ice == Ice::Lite);
+        speaks.then(|| Agent::new(&mut self.random))
     }
 
     /// Tells why nothing of a description can be relayed, where the operator can

@@ -18,7 +18,8 @@ use crate::engine::cdr::Cause;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::flow::FlowStats;
-use crate::engine::media::Finding;
+use crate::engine::io::Datagram;
+use crate::engine::media::{Finding, Unanswered};
 
 impl Call {
     /// Begins to listen: both sides have just agreed on something. The first
@@ -64,5 +65,23 @@ impl Call {
         let media = &context.config.media;
         let outputs = self.media.counted(context.now.mono, local, stats, &media.patience, media.dscp);
         self.carry(context, outputs);
+    }
+
+    /// STUN has come to a port where it is spoken.
+    pub(super) fn asked(&mut self, context: &mut Context, datagram: &Datagram) {
+        let dscp = context.config.media.dscp;
+        match self.media.stun(context.now.mono, datagram, dscp) {
+            Ok((outputs, nominated)) => {
+                context.count(Counter::IceChecks);
+                self.carry(context, outputs);
+                if nominated {
+                    self.changed(context);
+                }
+            }
+            Err(Unanswered::Malformed) => context.count(Counter::IceMalformed),
+            Err(Unanswered::Unauthenticated) => context.count(Counter::IceUnauthenticated),
+            Err(Unanswered::Elsewhere) => context.count(Counter::IceElsewhere),
+            Err(Unanswered::TooMany) => context.count(Counter::IceTooMany),
+        }
     }
 }

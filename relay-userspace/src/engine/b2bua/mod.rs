@@ -57,7 +57,7 @@ use super::counters::Counter;
 use super::event::Event;
 use super::flow::{FlowStats, MediaPath};
 use super::ids::{LegName, SessionId, Slot};
-use super::io::{Change, CommitId, Output, Transaction};
+use super::io::{Change, CommitId, Datagram, Output, Transaction};
 use super::sip::message::Message;
 use super::sip::method::Method;
 use super::sip::name::Name;
@@ -147,6 +147,15 @@ impl Calls {
     ) {
         if let Some(&(id, _)) = context.index.flows.get(&local) {
             self.with(context, id, |call, context| call.flow_read(context, local, stats));
+        }
+    }
+
+    /// STUN has come to a port of ours.
+    pub(in crate::engine) fn stun(&mut self, context: &mut Context, datagram: &Datagram) {
+        if let Some(&(id, _)) = context.index.flows.get(&datagram.local) {
+            self.with(context, id, |call, context| call.asked(context, datagram));
+        } else {
+            context.count(Counter::IceElsewhere);
         }
     }
 

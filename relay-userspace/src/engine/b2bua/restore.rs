@@ -218,7 +218,18 @@ fn media(
     };
     let sides = ByLeg { a: side(&legs.a), b: side(&legs.b) };
     let dscp = context.config.media.dscp;
-    MediaSession::restored(session, sides, streams, dscp, |rtp| context.ports.claim(rtp))
+    let (media, whole) =
+        MediaSession::restored(session, sides, streams, dscp, |rtp| context.ports.claim(rtp));
+    let mut agent = |leg: &Leg, index: usize| {
+        let known_as = streams.iter().flatten().find_map(|stream| stream.ice[index].as_ref());
+        let agent = context.ice_agent(leg.trunk)?;
+        Some(match known_as {
+            Some(known) => agent.known_as(known.ours),
+            None => agent,
+        })
+    };
+    let agents = ByLeg { a: agent(&legs.a, 0), b: agent(&legs.b, 1) };
+    (media.speaking(agents), whole)
 }
 
 fn resending(context: &Context, leg: &Leg, unacknowledged: Unacknowledged) -> Resending {

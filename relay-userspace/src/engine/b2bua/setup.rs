@@ -146,6 +146,8 @@ fn open(
         context.trunk(leg.trunk).map(|trunk| Side { address: trunk.media, source: trunk.media_source })
     };
     let media = MediaSession::new(id, ByLeg::new(name, side(&from)?, side(&to)?));
+    let agents = ByLeg::new(name, context.ice_agent(from.trunk), context.ice_agent(to.trunk));
+    let media = media.speaking(agents);
     for leg in [&from, &to] {
         context.index.tags.insert(leg.tag.clone(), (id, leg.name));
     }

@@ -6,6 +6,7 @@ mod far_end;
 mod fax;
 mod forks;
 mod hearing;
+mod ice;
 mod limits;
 mod refusals;
 mod restarts;

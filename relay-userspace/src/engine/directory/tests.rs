@@ -25,6 +25,7 @@ pub(in crate::engine) fn config() -> Config {
         trusted: true,
         format: config::NumberFormat::E164,
         media_source: config::MediaSource::Signalled,
+        ice: config::Ice::Off,
     };
     Config {
         sip: config::Sip {

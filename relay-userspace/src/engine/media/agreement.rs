@@ -78,7 +78,8 @@ impl MediaSession {
         let advertised = media.addresses.get(self.sides[leg].address).map(|address| address.advertised);
         let anchor = |ports: &StreamPorts| {
             let address = SocketAddr::new(advertised?, ports.pairs[leg].rtp().port());
-            Some(Anchor { address, shares: ports.mux[leg] == Mux::Agreed })
+            let ice = self.agents[leg].as_ref().map(|agent| *agent.credentials());
+            Some(Anchor { address, shares: ports.mux[leg] == Mux::Agreed, ice })
         };
         self.streams.iter().map(|ports| ports.as_ref().and_then(anchor)).collect()
     }
@@ -132,6 +133,7 @@ impl MediaSession {
         dscp: u8,
     ) -> Vec<Output> {
         let words = ByLeg::new(offerer, offer, answer);
+        let mut restarted = false;
         for (index, slot) in self.streams.iter_mut().enumerate() {
             let Some(ports) = slot else { continue };
             let relayed = |leg: LegName| match words[leg].description.streams.get(index).map(|s| &s.content) {
@@ -158,9 +160,21 @@ impl MediaSession {
             ports.agreement.audio = words[offerer].description.streams[index].is_audio();
             ports.share(offerer, offered.mux, answered.mux);
             for (leg, said) in [(offerer, offered), (offerer.other(), answered)] {
-                ports.place(leg, said, self.sides[leg].source, words[leg].signalled_from, renewed);
+                let ice = said.ice.as_ref().filter(|_| self.agents[leg].is_some());
+                if ports.is_nominated(leg, ice) {
+                    ports.stay(leg, said, renewed);
+                } else {
+                    ports.place(leg, said, self.sides[leg].source, words[leg].signalled_from, renewed);
+                }
+                let begins_anew =
+                    ports.ice[leg].as_ref().zip(ice).is_some_and(|(was, is)| was.name != is.name);
+                restarted |= leg == offerer && begins_anew;
+                ports.meet(leg, ice);
             }
             ports.closed.clear();
+        }
+        if let Some(agent) = self.agents[offerer].as_mut().filter(|_| restarted) {
+            agent.begin_anew();
         }
         let agreed = || self.streams.iter().flatten().map(|ports| ports.agreement);
         let first = agreed().find(|agreement| agreement.audio).or_else(|| agreed().next());
@@ -199,6 +213,15 @@ impl StreamPorts {
                 ByLeg::new(offerer, agreed(offered), agreed(we_offered && answered))
             }
         };
+    }
+
+    /// Takes over what a far end wants that is where it has nominated.
+    fn stay(&mut self, leg: LegName, said: &Relayed, renewed: bool) {
+        if let Some(end) = &mut self.ends[leg] {
+            end.payload_types = said.payload_types;
+            end.direction = said.direction;
+            end.generation = end.generation.wrapping_add(u8::from(renewed));
+        }
     }
 
     /// Takes over where a far end is and what it wants. It is learned anew where it

@@ -110,7 +110,8 @@ impl MediaSession {
         let Agreement { codec, transport, extensions, audio: _ } = ports.agreement;
         // A sender uses the receiver's payload type numbers (RFC 3264 section 6.1).
         let content = transport.content(to.payload_types, shares != Mux::No);
-        let content = Content { clock_rate: codec.clock_rate, extensions, ..content };
+        let stun = ports.ice[leg].is_some();
+        let content = Content { clock_rate: codec.clock_rate, extensions, stun, ..content };
         let rtcp_apart = content.rtcp && !taken_beside;
         let rtp = Carried {
             spec: FlowSpec { rtcp_apart, ..flow(content, local.rtp(), exit) },
@@ -119,7 +120,7 @@ impl MediaSession {
         };
         let content = match shares {
             Mux::Agreed => Content::nothing(),
-            Mux::Offered | Mux::No => transport.content(PayloadTypes::default(), true),
+            Mux::Offered | Mux::No => Content { stun, ..transport.content(PayloadTypes::default(), true) },
         };
         let rtcp = (transport.has_rtcp() && (rtcp_apart || shares != Mux::Agreed)).then(|| Carried {
             spec: flow(content, local.rtcp(), rtcp_exit),

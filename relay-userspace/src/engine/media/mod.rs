@@ -12,11 +12,13 @@
 //! - [`stream`]: what is known of one stream;
 //! - [`carrying`]: the flows that follow from it, and who a packet may reach;
 //! - [`hearing`], [`watch`]: whether far ends are heard;
+//! - [`ice`]: the STUN that far ends ask;
 //! - [`ports`]: which pairs are free.
 
 mod agreement;
 mod carrying;
 mod hearing;
+mod ice;
 mod ports;
 mod stream;
 mod watch;
@@ -25,6 +27,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 pub(crate) use agreement::{Finality, Word};
+#[cfg(test)]
+pub(crate) use ice::tests::request as ice_request;
+pub(crate) use ice::{Agent, Unanswered};
 pub(crate) use ports::{PortPair, Ports};
 pub(crate) use watch::Finding;
 
@@ -34,7 +39,7 @@ use super::cdr::Traffic;
 use super::config::MediaSource;
 use super::encoding::Encoding;
 use super::flow::{FlowSpec, FlowStats, Quality};
-use super::ids::SessionId;
+use super::ids::{LegName, SessionId};
 use super::io::Output;
 use stream::StreamPorts;
 use watch::Watch;
@@ -44,6 +49,8 @@ use watch::Watch;
 pub(crate) struct MediaSession {
     session: SessionId,
     sides: ByLeg<Side>,
+    /// On the legs where ICE is spoken.
+    agents: ByLeg<Option<Agent>>,
     streams: Vec<Option<StreamPorts>>,
     /// What the datapath was told to carry, by the address where it arrives.
     flows: BTreeMap<SocketAddr, Carried>,
@@ -98,6 +105,7 @@ impl MediaSession {
         Self {
             session,
             sides,
+            agents: ByLeg::default(),
             streams: Vec::new(),
             flows: BTreeMap::new(),
             removing: Vec::new(),
@@ -145,9 +153,17 @@ impl MediaSession {
         self
     }
 
+    /// With these agents for ICE.
+    pub(crate) fn speaking(mut self, agents: ByLeg<Option<Agent>>) -> Self {
+        self.agents = agents;
+        self
+    }
+
     /// Its streams, as the journal keeps them.
     pub(crate) fn record(&self) -> Vec<Option<StreamRecord>> {
-        self.streams.iter().map(|stream| stream.as_ref().map(StreamPorts::record)).collect()
+        let known_by = |leg: LegName| self.agents[leg].as_ref().map(|agent| *agent.credentials());
+        let ours = ByLeg { a: known_by(LegName::A), b: known_by(LegName::B) };
+        self.streams.iter().map(|stream| stream.as_ref().map(|stream| stream.record(ours))).collect()
     }
 
     /// Ends all streams. Returns what the datapath must do.

@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::PortPair;
+use super::ice::Partner;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::call_record::{EndRecord, Mux, StreamRecord};
 use crate::engine::flow::{ExtensionIds, PayloadTypes, Transport};
-use crate::engine::sip::sdp::{Codec, Direction, FarEnd};
+use crate::engine::ids::LegName;
+use crate::engine::sip::sdp::{Codec, Component, Direction, FarEnd, IceCredentials, RemoteIce};
 
 /// The ports of one stream, and where its far ends are.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(super) struct StreamPorts {
     /// Whether RTCP shares the port of RTP, on each side by itself: one far end
     /// may have it so and the other not.
     pub(super) mux: ByLeg<Mux>,
+    /// The far ends that speak ICE.
+    pub(super) ice: ByLeg<Option<Partner>>,
     pub(super) agreement: Agreement,
 }
 
@@ -56,12 +60,14 @@ impl StreamPorts {
             closed: BTreeMap::new(),
             learned: ByLeg::default(),
             mux: ByLeg { a: Mux::No, b: Mux::No },
+            ice: ByLeg::default(),
             agreement,
         }
     }
 
-    /// As the journal keeps it.
-    pub(super) fn record(&self) -> StreamRecord {
+    /// As the journal keeps it, with what we are known by in ICE.
+    pub(super) fn record(&self, ours: ByLeg<Option<IceCredentials>>) -> StreamRecord {
+        let ice = |leg| Some(Partner::record(self.ice[leg].as_ref()?, ours[leg]?));
         StreamRecord {
             ports: [self.pairs.a.rtp(), self.pairs.b.rtp()],
             ends: [self.ends.a, self.ends.b].map(|end| end.map(End::record)),
@@ -70,6 +76,7 @@ impl StreamPorts {
             transport: self.agreement.transport,
             extensions: self.agreement.extensions,
             mux: [self.mux.a, self.mux.b],
+            ice: [ice(LegName::A), ice(LegName::B)],
             audio: self.agreement.audio,
         }
     }
@@ -88,7 +95,56 @@ impl StreamPorts {
         stream.ends = ByLeg { a, b };
         let [a, b] = record.mux;
         stream.mux = ByLeg { a, b };
+        let [a, b] = record.ice.each_ref().map(|ice| ice.as_ref().map(Partner::restored));
+        stream.ice = ByLeg { a, b };
         Some(stream)
+    }
+}
+
+impl StreamPorts {
+    /// Takes over what a far end says of itself for ICE. Whoever has another name
+    /// than before begins anew, and has nominated nothing yet.
+    pub(super) fn meet(&mut self, leg: LegName, said: Option<&RemoteIce>) {
+        let partner = &mut self.ice[leg];
+        match (partner.as_mut(), said) {
+            (Some(known), Some(said)) if known.name == said.name => {
+                known.candidates.clone_from(&said.candidates);
+            }
+            (_, said) => *partner = said.map(Partner::new),
+        }
+    }
+
+    /// Whether a far end is where it has nominated, and this is still it.
+    pub(super) fn is_nominated(&self, leg: LegName, said: Option<&RemoteIce>) -> bool {
+        let partner = self.ice[leg].as_ref().filter(|partner| partner.nominated && self.ends[leg].is_some());
+        partner.zip(said).is_some_and(|(partner, said)| partner.name == said.name)
+    }
+
+    /// A far end wants its media where it has asked from, and sends from there.
+    pub(super) fn nominate(&mut self, leg: LegName, component: Component, source: SocketAddr) {
+        let shares = self.mux[leg] == Mux::Agreed;
+        let pair = self.pairs[leg];
+        let Some(end) = &mut self.ends[leg] else { return };
+        let before = *end;
+        let mut far = end.far.unwrap_or(FarEnd { rtp: source, rtcp: source });
+        match component {
+            Component::Rtp => {
+                far.rtp = source;
+                far.rtcp = if shares { source } else { far.rtcp };
+                end.allowed = IpNet::from(source.ip());
+            }
+            Component::Rtcp => far.rtcp = source,
+        }
+        end.far = Some(far);
+        if *end != before {
+            end.generation = end.generation.wrapping_add(1);
+            for local in [pair.rtp(), pair.rtcp()] {
+                self.closed.remove(&local);
+            }
+        }
+        if let Some(partner) = &mut self.ice[leg] {
+            partner.nominated = true;
+        }
     }
 }
 

@@ -22,11 +22,13 @@
 //! - [`attribute`]: the other lines that are kept;
 //! - [`keys`]: those that encryption needs;
 //! - [`extmap`]: those of header extensions;
-//! - [`fax`]: those of T.38.
+//! - [`fax`]: those of T.38;
+//! - [`ice`]: those of ICE, which are answered and never cross.
 
 mod attribute;
 mod extmap;
 mod fax;
+mod ice;
 mod keys;
 mod line;
 
@@ -37,6 +39,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use attribute::{Scope, Section};
+pub(crate) use ice::RemoteIce;
+pub use ice::{Component, IceCredentials, Token};
 use line::{MediaLine, MediaStart, Protocol};
 
 use crate::engine::config::Encryption;
@@ -96,6 +100,13 @@ pub(crate) enum StreamContent {
 }
 
 impl StreamContent {
+    fn speaks_ice(&self) -> bool {
+        match self {
+            Self::Relayed(relayed) => relayed.ice.is_some(),
+            Self::Off => false,
+        }
+    }
+
     fn allows_mux(&self) -> bool {
         match self {
             Self::Relayed(relayed) => relayed.mux,
@@ -122,6 +133,8 @@ pub(crate) struct Relayed {
     pub(crate) mux: bool,
     /// The header extensions that may cross.
     pub(crate) extensions: ExtensionIds,
+    /// Its part in ICE, if it checks.
+    pub(crate) ice: Option<RemoteIce>,
     attributes: Lines,
 }
 
@@ -296,7 +309,15 @@ impl Description {
                 Connection(our_address)
             ),
         );
+        let ice = |index: usize, counterpart: &Stream| {
+            let is_on = self.streams.get(index).is_some_and(|stream| stream.content != StreamContent::Off);
+            let ours = anchors.get(index).copied().flatten().and_then(|anchor| anchor.ice);
+            ours.filter(|_| is_on).filter(|_| offer.is_none() || counterpart.content.speaks_ice())
+        };
         let corresponding = &offer.unwrap_or(self).streams;
+        if corresponding.iter().enumerate().any(|(index, stream)| ice(index, stream).is_some()) {
+            body.push_str("a=ice-lite\r\n");
+        }
         for (index, counterpart) in corresponding.iter().enumerate() {
             let anchor = anchors.get(index).copied().flatten();
             if let (Some(Stream { content: StreamContent::Relayed(relayed), line }), Some(anchor)) =
@@ -314,6 +335,10 @@ impl Description {
                 if shares {
                     body.push_str("a=rtcp-mux\r\n");
                 }
+                if let Some(ours) = ice(index, counterpart) {
+                    let rtcp_apart = relayed.transport.has_rtcp() && (offer.is_none() || !shares);
+                    ice::write(&mut body, &ours, anchor.address, rtcp_apart);
+                }
             } else {
                 counterpart.line.write(&mut body, 0);
             }
@@ -329,6 +354,8 @@ pub(crate) struct Anchor {
     pub(crate) address: SocketAddr,
     /// Whether the far end shares that port for RTCP now.
     pub(crate) shares: bool,
+    /// What we are known by in ICE, where that is spoken.
+    pub(crate) ice: Option<IceCredentials>,
 }
 
 /// The `o=` line of one leg (RFC 4566 section 5.2).
@@ -389,9 +416,10 @@ impl Stream {
         if transport.is_encrypted() {
             section.dtls.write(&mut attributes);
         }
+        let ice = section.ice.remote();
         let (mux, attributes) = (section.mux && transport.has_rtcp(), Lines(attributes));
         let relayed =
-            Relayed { transport, far, direction, payload_types, codec, mux, extensions, attributes };
+            Relayed { transport, far, direction, payload_types, codec, mux, extensions, ice, attributes };
         Ok(Self { content: StreamContent::Relayed(relayed), line: start.line })
     }
 }

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::cdr::{PathV2, SideV1, cause};
 use super::{Stored, proxy, read, time};
 use crate::engine::call_record::{
-    AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
+    AckRecord, CallRecord, DialogRecord, EndRecord, IceRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
 };
 use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
+use crate::engine::sip::sdp::{Component, IceCredentials, Token};
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 
@@ -55,6 +56,40 @@ struct StreamV2 {
     mux_b: MuxV1,
     /// Whether each end sends, and whether it wants to receive.
     directions: [Option<(bool, bool)>; 2],
+    ice: [Option<IceV2>; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct IceV2 {
+    our_name: String,
+    our_password: String,
+    name: String,
+    /// Whether it is for RTCP, and where.
+    candidates: Vec<(bool, SocketAddr)>,
+    nominated: bool,
+}
+
+fn to_ice(ice: &IceRecord) -> IceV2 {
+    IceV2 {
+        our_name: ice.ours.name.as_str().to_owned(),
+        our_password: ice.ours.password.as_str().to_owned(),
+        name: ice.name.clone(),
+        candidates: ice.candidates.iter().map(|&(of, at)| (of == Component::Rtcp, at)).collect(),
+        nominated: ice.nominated,
+    }
+}
+
+fn from_ice(ice: IceV2) -> Result<IceRecord, String> {
+    let broken = "what we are known by in ICE is broken";
+    let name = Token::parse(&ice.our_name).ok_or(broken)?;
+    let password = Token::parse(&ice.our_password).ok_or(broken)?;
+    let component = |rtcp| if rtcp { Component::Rtcp } else { Component::Rtp };
+    Ok(IceRecord {
+        ours: IceCredentials { name, password },
+        name: ice.name,
+        candidates: ice.candidates.into_iter().map(|(rtcp, at)| (component(rtcp), at)).collect(),
+        nominated: ice.nominated,
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +214,8 @@ impl Stored for CallRecord {
             stream.transport = added.transport.into();
             stream.extensions = ExtensionIds::from_bits(added.extensions);
             stream.mux[1] = from_mux(&added.mux_b);
+            let [a, b] = added.ice;
+            stream.ice = [a.map(from_ice).transpose()?, b.map(from_ice).transpose()?];
             for (end, direction) in stream.ends.iter_mut().zip(added.directions) {
                 if let (Some(end), Some(direction)) = (end, direction) {
                     (end.sends, end.receives) = direction;
@@ -368,6 +405,7 @@ fn to_added(stream: &StreamRecord) -> StreamV2 {
         extensions: stream.extensions.bits(),
         mux_b: to_mux(stream.mux[1]),
         directions: stream.ends.map(|end| end.map(|end| (end.sends, end.receives))),
+        ice: stream.ice.each_ref().map(|ice| ice.as_ref().map(to_ice)),
     }
 }
 
@@ -405,6 +443,7 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
         transport: Transport::Rtp,
         extensions: ExtensionIds::default(),
         mux: [from_mux(&stream.mux); 2],
+        ice: [None, None],
         audio: stream.audio,
     }
 }
@@ -437,6 +476,12 @@ mod tests {
             dialog: None,
         };
         let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let ours = IceCredentials {
+            name: Token::parse("abcdefgh").unwrap(),
+            password: Token::parse("abcdefghijklmnopqrstuv+/").unwrap(),
+        };
+        let candidates = vec![(Component::Rtp, at(6000)), (Component::Rtcp, at(6001))];
+        let ice = IceRecord { ours, name: "8hhY".into(), candidates, nominated: true };
         let stream = StreamRecord {
             ports: [at(4000), at(4002)],
             ends: [Some(end(true, false)), Some(end(false, true))],
@@ -445,6 +490,7 @@ mod tests {
             transport: Transport::Srtp { dtls: false },
             extensions: ExtensionIds::default().with(3),
             mux: [Mux::Agreed, Mux::No],
+            ice: [None, Some(ice)],
             audio: true,
         };
         CallRecord {
@@ -476,7 +522,7 @@ mod tests {
         let CallV2(first, ..) = held().to_shape();
         let bytes = postcard::to_extend(&first, vec![1]).unwrap();
         let call: CallRecord = super::super::decode(&bytes).unwrap();
-        let Some(stream) = call.streams[1] else { panic!("a stream") };
+        let Some(stream) = &call.streams[1] else { panic!("a stream") };
         assert!(stream.ends.iter().flatten().all(|end| !end.sends && !end.receives));
         assert_eq!((stream.mux, call.one_way), ([Mux::Agreed; 2], [false; 2]));
         assert_eq!(stream.ends[0].unwrap().generation, 1);

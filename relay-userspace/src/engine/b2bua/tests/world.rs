@@ -77,6 +77,7 @@ pub(super) fn config() -> Config {
         trusted: true,
         format: NumberFormat::E164,
         media_source: MediaSource::Signalled,
+        ice: Ice::Off,
     };
     Config {
         sip: Sip {
@@ -167,6 +168,8 @@ pub(super) struct World {
     pub(super) calls: BTreeMap<SessionId, CallRecord>,
     pub(super) cdrs: Vec<Cdr>,
     pub(super) events: Vec<Event>,
+    /// What was sent from media ports.
+    pub(super) stun: Vec<Datagram>,
     pub(super) drained: bool,
     /// How many commits the store will fail.
     pub(super) failing_commits: usize,
@@ -201,6 +204,7 @@ impl World {
             calls: BTreeMap::new(),
             cdrs: Vec::new(),
             events: Vec::new(),
+            stun: Vec::new(),
             drained: false,
             failing_commits: 0,
             refuses_flows: false,
@@ -307,6 +311,7 @@ impl World {
                 Output::Reply(_, reply) => self.replies.push(reply),
                 Output::Event(event) => self.events.push(event),
                 Output::Guard(_) => {}
+                Output::Stun(datagram) => self.stun.push(datagram),
                 Output::Drained => self.drained = true,
             }
         }

@@ -180,7 +180,7 @@ impl Lives {
                 }
             }
         }
-        Description::parse(text.as_bytes(), Rules::default()).unwrap()
+        Description::parse(text.as_bytes(), &Rules::default()).unwrap()
     }
 
     fn offer(&mut self, call: u8, offer: &Description) -> bool {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::extmap::Extensions;
+use super::ice::Ice;
 use super::keys::{Dtls, Keys};
 use super::{Direction, SdpError, fax, put};
 use crate::engine::encoding::Encoding;
@@ -29,6 +30,7 @@ pub(super) struct Section {
     pub(super) extensions: Extensions,
     pub(super) keys: Keys,
     pub(super) dtls: Dtls,
+    pub(super) ice: Ice,
 }
 
 /// A line that is kept, with its end.
@@ -55,8 +57,14 @@ impl Section {
     /// What a media section starts from (RFC 4566 sections 5.7 and 6, RFC 8122
     /// section 5).
     pub(super) fn inherited(&self) -> Self {
-        let (address, direction, dtls) = (self.address, self.direction, self.dtls.inherited());
-        Self { address, direction, dtls, extensions: self.extensions.clone(), ..Self::default() }
+        Self {
+            address: self.address,
+            direction: self.direction,
+            extensions: self.extensions.clone(),
+            dtls: self.dtls.inherited(),
+            ice: self.ice.inherited(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn take(&mut self, kind: u8, value: &[u8]) -> Result<(), SdpError> {
@@ -94,6 +102,9 @@ impl Section {
         };
         if let Some(line) = fax::line(name, value) {
             self.attributes.push(Attribute { scope: Scope::Fax, line });
+        }
+        if self.ice.take(name, value) {
+            return;
         }
         let Some(value) = value else { return };
         let kept = match name {

@@ -34,7 +34,7 @@ const OFFER: &str = "v=0\r\n\
     m=audio 49174 RTP/SAVP 0\r\n";
 
 fn anchor(address: &str) -> Anchor {
-    Anchor { address: address.parse().unwrap(), shares: false }
+    Anchor { address: address.parse().unwrap(), shares: false, ice: None }
 }
 
 const LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
@@ -45,6 +45,11 @@ fn ours(version: u64) -> Origin {
 
 fn parse(text: &str) -> Result<Description, SdpError> {
     Description::parse(text.as_bytes(), &Rules::default())
+}
+
+fn credentials() -> IceCredentials {
+    let name = Token::parse("abcdefgh").unwrap();
+    IceCredentials { name, password: Token::parse("abcdefghijklmnopqrstuv+/").unwrap() }
 }
 
 /// Under this policy, with one header extension allowed.
@@ -374,6 +379,10 @@ fn line() -> impl Strategy<Value = String> {
         "a=extmap:[0-9]{1,11}(/sendonly|/SECRET)? (urn:ietf:params:rtp-hdrext:ssrc-audio-level|SECRET)( vad=on)?",
         "a=fingerprint:(sha-1|SECRET) ([0-9A-F]{2}:){18,20}[0-9A-F]{2}( SECRET)?",
         "a=setup:(actpass|active|SECRET)",
+        Just("a=ice-ufrag:SECRET".to_owned()),
+        Just("a=ice-pwd:SECRETSECRETSECRETSECRET".to_owned()),
+        Just("a=candidate:1 1 UDP 1 10.1.2.3 9 typ host".to_owned()),
+        Just("a=ice-options:SECRET".to_owned()),
         Just("m=image 6000 udptl t38".to_owned()),
         Just("m=image 6000 UDP/TLS/UDPTL SECRET".to_owned()),
         "a=T38(FaxVersion|FaxUdpEC|FaxMaxBuffer|VendorInfo)(:(SECRET|14155550100|[0-9]{1,9}))?",
@@ -395,6 +404,7 @@ proptest! {
     #[test]
     fn what_we_write_is_a_description_and_holds_nothing_of_the_peer(
         lines in proptest::collection::vec(line(), 0..24),
+        speaks_ice in any::<bool>(),
         encryption in prop_oneof![Just(Encryption::Strict), Just(Encryption::EndToEnd)],
         anchored in proptest::collection::vec(any::<bool>(), MAX_STREAMS),
     ) {
@@ -406,7 +416,7 @@ proptest! {
             .enumerate()
             .map(|(i, yes)| {
                 let address = SocketAddr::from(([192, 0, 2, 1], 40_000 + 2 * u16::try_from(i).unwrap()));
-                yes.then_some(Anchor { address, shares: false })
+                yes.then_some(Anchor { address, shares: false, ice: speaks_ice.then(credentials) })
             })
             .collect();
         let written = description.write(ours(1), &anchors, None);
