@@ -15,7 +15,7 @@
 //! 6), so one that we do not relay stays, with port zero. Relayed are `audio`
 //! and `video` over RTP, fax over UDPTL, and both encrypted where the rules say so; a host name as an
 //! address is refused, since the engine resolves nothing. `group` and `mid` are left out,
-//! which unbundles what a peer would have bundled (RFC 8843 section 7.3.3): every
+//! which unbundles what a peer would have bundled (RFC 9143 section 7.3.3): every
 //! section has ports of its own here.
 //!
 //! - [`mod@line`]: the `m=` line;

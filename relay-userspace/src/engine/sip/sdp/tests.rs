@@ -246,6 +246,23 @@ fn what_is_encrypted_with_nothing_that_is_known_is_off() {
 }
 
 #[test]
+fn what_was_bundled_is_written_apart() {
+    let text = "v=0\r\nc=IN IP4 10.2.2.7\r\na=group:BUNDLE SECRET 1\r\na=msid-semantic:WMS SECRET\r\n\
+        m=audio 6000 RTP/AVP 0\r\na=mid:SECRET\r\na=rtcp-mux\r\n\
+        m=video 6000 RTP/AVP 96\r\na=mid:1\r\na=rtcp-mux\r\n\
+        m=video 0 RTP/AVP 97\r\na=mid:2\r\na=bundle-only\r\n";
+    let description = parse(text).unwrap();
+    assert_eq!(description.streams[2].content, StreamContent::Off, "it would have had no port of its own");
+    let anchors = [Some(anchor("192.0.2.9:40000")), Some(anchor("192.0.2.9:40002")), None];
+    let written = description.write(ours(0), &anchors, None);
+    for word in ["group", "mid", "bundle", "SECRET"] {
+        assert!(!written.contains(word), "{word} in {written}");
+    }
+    let sections: Vec<&str> = written.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(sections, ["m=audio 40000 RTP/AVP 0", "m=video 40002 RTP/AVP 96", "m=video 0 RTP/AVP 97"]);
+}
+
+#[test]
 fn header_extensions_cross_where_the_configuration_names_them() {
     let text = format!(
         "v=0\r\nc=IN IP4 10.2.2.7\r\na=extmap:3 {LEVEL}\r\nm=audio 6000 RTP/AVP 0\r\n\
