@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Checkers,
     /// The SIP peers that place the calls.
     Peers,
+    /// Phones that play and record sound.
+    Phones,
     /// Network namespaces, offload settings, captures.
     Network,
     /// What the media path is measured against.
@@ -37,10 +39,18 @@ pub(crate) enum Need {
 /// What building vizard takes.
 pub(crate) const BUILD: &[Need] = &[Need::RustSource, Need::BpfLinker];
 
-/// Brings about everything that this user may bring about.
+/// Brings about everything that this user may bring about, but for what the tasks
+/// install that are run seldom and need much (`vmtest`, `bench media`).
 pub(crate) fn everything() -> Result<()> {
-    let mut needs =
-        vec![Need::RustSource, Need::BpfLinker, Need::Checkers, Need::Peers, Need::Network, Need::Tracer];
+    let mut needs = vec![
+        Need::RustSource,
+        Need::BpfLinker,
+        Need::Checkers,
+        Need::Peers,
+        Need::Phones,
+        Need::Network,
+        Need::Tracer,
+    ];
     if harness::is_root() {
         needs.push(Need::BpfFilesystem);
     }
@@ -68,6 +78,7 @@ pub(crate) fn bring_about(needs: &[Need]) -> Result<()> {
                 }
             }
             Need::Peers => packages.extend(PEERS),
+            Need::Phones => packages.extend(PHONES),
             Need::Network => packages.extend(NETWORK),
             Need::Rivals => packages.extend(RIVALS),
             Need::Tracer => packages.extend(TRACER),
@@ -164,7 +175,8 @@ fn rust_source() -> Result<String> {
 /// A program and the Debian package that has it.
 type Packaged = (&'static str, &'static str);
 
-const PEERS: [Packaged; 2] = [("sipp", "sip-tester"), ("baresip", "baresip-core")];
+const PEERS: [Packaged; 1] = [("sipp", "sip-tester")];
+const PHONES: [Packaged; 1] = [("baresip", "baresip-core")];
 const NETWORK: [Packaged; 5] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),

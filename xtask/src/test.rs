@@ -61,7 +61,7 @@ impl Tier {
             Self::Packet => needs.push(Need::BpfFilesystem),
             Self::Paths => needs.extend([Need::Network, Need::BpfFilesystem]),
             Self::EndToEnd => {
-                needs.extend([Need::Peers, Need::Network, Need::Tracer, Need::BpfFilesystem]);
+                needs.extend([Need::Peers, Need::Phones, Need::Network, Need::Tracer, Need::BpfFilesystem]);
             }
         }
         needs
