@@ -49,7 +49,7 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let started = Instant::now();
+        let (started, limit) = (Instant::now(), limit * slowness());
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
@@ -63,7 +63,7 @@ impl Running {
 
     /// Waits until `ready` says so; an error if the program ends before.
     pub fn wait_until(&mut self, what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
-        let started = Instant::now();
+        let (started, limit) = (Instant::now(), limit * slowness());
         while !ready() {
             if let Some(status) = self.ended()? {
                 bail!("{} ended ({status}) before {what}; it printed:\n{}", self.name, tail(&self.output()));
@@ -105,6 +105,12 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
+}
+
+/// How many times slower than usual this machine is: an emulated one says so in
+/// `VIZARD_SLOWNESS`.
+fn slowness() -> u32 {
+    std::env::var("VIZARD_SLOWNESS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// Runs a command to its end and returns its standard output; its errors

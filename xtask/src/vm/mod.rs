@@ -138,7 +138,7 @@ impl Programs {
     fn suites(&self, filter: Option<&str>) -> String {
         let mut script = format!(
             "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n\
-             export RUSTC_BOOTSTRAP=1 VIZARD_BINARY='{}'\n\
+             export RUSTC_BOOTSTRAP=1 VIZARD_SLOWNESS=6 VIZARD_BINARY='{}'\n\
              mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /tmp && mount -t bpf bpf /sys/fs/bpf\n\
              ip link set lo up\n\
              cd '{}/tests'\n\
