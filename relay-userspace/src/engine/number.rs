@@ -107,6 +107,8 @@ pub struct Country([u8; 2]);
 impl Country {
     /// No country: ISO 3166-1 leaves this code to its users.
     pub(super) const UNKNOWN: Self = Self(*b"ZZ");
+    pub(super) const US: Self = Self(*b"US");
+    pub(super) const CA: Self = Self(*b"CA");
 
     /// The two letters.
     #[must_use]

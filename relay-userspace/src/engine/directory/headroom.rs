@@ -36,10 +36,9 @@ impl Home {
     pub(super) fn of(address: &PartyAddress, config: &Config) -> Self {
         match address {
             PartyAddress::Number(number) => {
-                let country = number.country();
-                let mut states = areas::states(number.reveal(), country);
-                let state = states.next().filter(|_| states.next().is_none());
-                Self { country: country.unwrap_or(Country::UNKNOWN), state }
+                let elsewhere = || (number.country().unwrap_or(Country::UNKNOWN), None);
+                let (country, state) = areas::locate(number.reveal()).unwrap_or_else(elsewhere);
+                Self { country, state }
             }
             PartyAddress::Extension { trunk, .. } => {
                 let trunk = config.trunk_named(trunk).and_then(|id| config.trunk(id));
