@@ -20,14 +20,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
+use crate::engine::io::Datagram;
 
 use guard::{Guard, GuardConfig};
 use tap::{TapSink, Tapped};
 use userspace::SocketDatapath;
 use xdp::XdpDatapath;
 use xdp::load::Hook;
-
-use crate::engine::io::Datagram;
 
 /// Bytes of STUN that are looked at: a check has a tenth of them.
 const LONGEST_STUN: usize = 1_500;

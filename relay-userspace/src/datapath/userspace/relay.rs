@@ -17,7 +17,7 @@ use socket2::Socket;
 use super::check;
 use super::table::{PortKey, Table};
 use crate::datapath::tap::{Copied, TapSink, Tapped, wall};
-use crate::datapath::{DatapathConfig, DatapathError, VerdictCount, check_families};
+use crate::datapath::{DatapathConfig, DatapathError, LONGEST_STUN, VerdictCount, check_families};
 use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::engine::io::Datagram;
 
@@ -149,7 +149,7 @@ impl Relay {
         let mut waiting = self.stun();
         if let Some(local) = local
             && waiting.len() < WAITING_STUN
-            && payload.len() <= crate::datapath::LONGEST_STUN
+            && payload.len() <= LONGEST_STUN
         {
             waiting.push_back(Datagram { local, remote, bytes: payload.to_vec() });
             wake(&self.has_stun);

@@ -33,6 +33,7 @@ use super::tap::{TapSink, Tapped};
 use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, check_families, classes};
 use crate::engine::cdr::Traffic;
 use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
+use crate::engine::io::Datagram;
 
 use guard::KernelGuard;
 use hops::Hops;
@@ -44,8 +45,6 @@ use pins::Pins;
 use stun::StunPorts;
 use table::{FlowTable, Mapped, Reading};
 use tap::Taps;
-
-use crate::engine::io::Datagram;
 
 /// Relays media through the XDP program.
 pub struct XdpDatapath {
