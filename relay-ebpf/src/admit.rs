@@ -14,6 +14,7 @@ use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
 use crate::reshape::Room;
+use crate::scrub;
 use crate::tap::{self, Packet};
 
 /// The verdict on a datagram to a media address and port.
@@ -36,6 +37,11 @@ pub(crate) fn verdict<N: Network>(
     let exit = exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {
         return refused(slot, Verdict::FlowChanging);
+    }
+    let at = Datagram::<N>::PAYLOAD as u16;
+    match scrub::scrub(context.ctx, flow, class, at, payload, datagram.udp.checksum) {
+        Ok(checksum) => datagram.udp.checksum = checksum,
+        Err(verdict) => return refused(slot, verdict),
     }
     if flow.is_tapped() {
         tap::copy(context, &tapped(&datagram, payload));

@@ -4,8 +4,9 @@
 //! This library holds no packet pointer, map or helper call, so that it builds
 //! and is tested on the host: map layouts ([`abi`]), checksum arithmetic
 //! ([`checksum`]), header layouts ([`header`]), token buckets ([`bucket`]), what a
-//! datagram is ([`media`]) and what may become of it ([`verdict`]). The program
-//! itself is the binary `relay`, built for `bpfel-unknown-none` alone.
+//! datagram is ([`media`]), RTCP and header extensions without identity ([`rtcp`],
+//! [`extension`], both word by word: [`words`]) and what may become of a packet
+//! ([`verdict`]). The program itself is the binary `relay`, built for `bpfel-unknown-none` alone.
 
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -16,8 +17,11 @@
 pub mod abi;
 pub mod bucket;
 pub mod checksum;
+pub mod extension;
 pub mod header;
 pub mod media;
+pub mod rtcp;
 #[cfg(feature = "traffic")]
 pub mod traffic;
 pub mod verdict;
+pub mod words;

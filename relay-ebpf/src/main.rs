@@ -3,7 +3,7 @@
 //!
 //! `packet` turns raw pointers into checked references, `network` has what IPv4
 //! and IPv6 have in common, `parse` finds the datagram and whether it is media, `admit` holds it against its flow,
-//! `forward` rewrites it and finds the way out (`fib` when the control plane
+//! `scrub` takes identity out of it, `forward` rewrites it and finds the way out (`fib` when the control plane
 //! did not know it), `reshape` gives it another size where it needs one, and
 //! `guard` polices what would pass to our signalling sockets. `tap` copies what a
 //! capture wants. `maps` has the statics.
@@ -34,6 +34,7 @@ mod network;
 mod packet;
 mod parse;
 mod reshape;
+mod scrub;
 mod tap;
 mod vlan;
 

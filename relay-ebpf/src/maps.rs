@@ -19,6 +19,8 @@ use relay_ebpf::abi::{
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::verdict::Verdict;
 
+use crate::scrub::Place;
+
 const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
 const SEQ_CST: AtomicOrdering = AtomicOrdering::SeqCst;
 
@@ -32,6 +34,8 @@ static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);
 #[map]
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
+#[map]
+static PLACE: PerCpuArray<Place> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
 #[map]
@@ -91,6 +95,15 @@ pub(crate) fn count(verdict: Verdict) {
         // itself.
         unsafe { *counter += 1 };
     }
+}
+
+/// Where this CPU keeps its place in a packet that it scrubs.
+#[inline(always)]
+pub(crate) fn place() -> Option<&'static mut Place> {
+    let place = PLACE.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own, and a program is not interrupted by itself. Zeros,
+    // and whatever was kept here, are a place.
+    Some(unsafe { &mut *place })
 }
 
 /// The slot of a media address and port.

@@ -133,6 +133,11 @@ verdicts! {
     PayloadType = "payload-type",
     /// Not one of RTCP's packet types (192 to 223, RFC 5761 section 4).
     NotRtcp = "not-rtcp",
+    /// RTCP whose lengths do not add up, so that it cannot be searched for
+    /// identity.
+    RtcpMalformed = "rtcp-malformed",
+    /// RTCP that is too long to be searched for identity.
+    RtcpTooLong = "rtcp-too-long",
     /// The first source, but not from where signalling allows media.
     SourceNotAllowed = "source-not-allowed",
     /// Another source than the one that the flow is locked to.
@@ -213,6 +218,8 @@ impl Verdict {
             | Self::BadRtpPadding
             | Self::PayloadType
             | Self::NotRtcp
+            | Self::RtcpMalformed
+            | Self::RtcpTooLong
             | Self::SourceNotAllowed
             | Self::WrongSource
             | Self::LateRtp

@@ -21,7 +21,6 @@ use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, V
 use relay_ebpf::verdict::Verdict;
 
 use crate::maps;
-use crate::network::Network;
 use crate::packet::{self, Frame};
 use crate::parse::media;
 use crate::reshape;

@@ -115,6 +115,8 @@ fn a_header_announces_no_more_than_there_is() {
     let extended = |words: u8, length: usize| {
         let mut packet = packet(0x10, length, 0);
         packet[12..16].copy_from_slice(&[0xbe, 0xde, 0, words]);
+        // Padding, which is what any element would become.
+        packet[16..].fill(0);
         packet
     };
     for (payload, verdict) in [

@@ -24,6 +24,7 @@ mod reference;
 mod reshaping;
 mod rewriting;
 mod routes;
+mod scrubbing;
 mod tap;
 mod verdicts;
 mod vlans;

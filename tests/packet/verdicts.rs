@@ -109,6 +109,14 @@ const CASES: &[(Verdict, Case)] = &[
     (Verdict::BadRtpPadding, |world| changed(world, &v4(), |frame| frame[42] = 0xa0)),
     (Verdict::BadRtpPadding, |world| changed(world, &v6(), |frame| frame[62] = 0xaf)),
     (Verdict::LocalStun, |world| taking(world, Content { stun: true, ..Content::default() }, &stun())),
+    (Verdict::RtcpMalformed, |world| {
+        put_rtcp(world);
+        world.run(&datagram(FROM_V4, LOCAL_V4, vec![0x81, 201, 0, 1, 0, 0, 0, 7]).build()).verdict
+    }),
+    (Verdict::RtcpTooLong, |world| {
+        put_rtcp(world);
+        world.run(&datagram(FROM_V4, LOCAL_V4, compound(1_476)).build()).verdict
+    }),
     (Verdict::LocalStun, |world| {
         let content = Content { stun: true, ..Content::default() };
         world.put(&FlowSpec { content, ..spec_v4("198.51.100.2/32") }, BACK);
@@ -151,6 +159,14 @@ const CASES: &[(Verdict, Case)] = &[
 
 fn spec_v4(allowed: &str) -> FlowSpec {
     flow(LOCAL_V4, allowed, OUT_V4, "203.0.113.9:5004")
+}
+
+/// One RTCP packet of this length.
+fn compound(length: usize) -> Vec<u8> {
+    let mut packet = vec![0x80, 204];
+    packet.extend((length / 4 - 1).to_be_bytes()[6..].iter());
+    packet.resize(length, b'x');
+    packet
 }
 
 fn put_rtcp(world: &mut World) {

@@ -19,8 +19,8 @@ pub struct Content {
     pub clock_rate: u32,
     /// Whether nothing behind a header can be read or changed.
     pub encrypted: bool,
-    /// Whether header extensions cross as they are.
-    pub extensions: bool,
+    /// The header extensions that cross: a bit per id, the lowest for id 0.
+    pub extensions: u16,
 }
 
 /// Who may send: the first `prefix` bits of `address`.
@@ -48,10 +48,9 @@ pub struct Exit {
 const FLAG_FOLLOW: u8 = 1;
 const FLAG_EXIT_V6: u8 = 2;
 const FLAG_ENCRYPTED: u8 = 4;
-const FLAG_EXTENSIONS: u8 = 8;
-const FLAG_TAPPED: u8 = 16;
-const FLAG_RTCP_APART: u8 = 32;
-const FLAG_OPPOSED: u8 = 64;
+const FLAG_TAPPED: u8 = 8;
+const FLAG_RTCP_APART: u8 = 16;
+const FLAG_OPPOSED: u8 = 32;
 
 /// One direction of one media stream, as the program reads it.
 #[repr(C)]
@@ -75,7 +74,8 @@ pub struct Flow {
     pub(super) send_from_rest: [u32; 3],
     pub(super) send_to_rest: [u32; 3],
     pub(super) allowed_rest: [u32; 3],
-    pub(super) reserved: u32,
+    pub(super) extensions: u16,
+    pub(super) reserved: u16,
 }
 
 impl Flow {
@@ -86,13 +86,12 @@ impl Flow {
             (exit.from.address.words(), exit.to.address.words(), allowed.address.words());
         let exit_v6 = if matches!(exit.family, Family::V6) { FLAG_EXIT_V6 } else { 0 };
         let encrypted = if content.encrypted { FLAG_ENCRYPTED } else { 0 };
-        let extensions = if content.extensions { FLAG_EXTENSIONS } else { 0 };
         Self {
             sequence: 0,
             epoch: 0,
             hop: exit.hop,
             classes: content.classes,
-            flags: exit_v6 | encrypted | extensions,
+            flags: exit_v6 | encrypted,
             traffic_class: 0,
             allowed_prefix: allowed.prefix,
             payload_types: halves(content.payload_types),
@@ -106,6 +105,7 @@ impl Flow {
             send_from_rest: [from[1], from[2], from[3]],
             send_to_rest: [to[1], to[2], to[3]],
             allowed_rest: [allowed_words[1], allowed_words[2], allowed_words[3]],
+            extensions: content.extensions,
             reserved: 0,
         }
     }
@@ -192,11 +192,11 @@ impl Flow {
         self.flags & FLAG_ENCRYPTED != 0
     }
 
-    /// Whether header extensions cross as they are.
+    /// The header extensions that cross: a bit per id, the lowest for id 0.
     #[inline(always)]
     #[must_use]
-    pub const fn passes_extensions(&self) -> bool {
-        self.flags & FLAG_EXTENSIONS != 0
+    pub const fn extensions(&self) -> u16 {
+        self.extensions
     }
 
     /// Whether the control plane wants copies of its packets.

@@ -23,9 +23,10 @@ fn no_field_of_a_flow_moves_without_a_new_abi_version() {
         offset_of!(Flow, send_from_rest),
         offset_of!(Flow, send_to_rest),
         offset_of!(Flow, allowed_rest),
+        offset_of!(Flow, extensions),
         offset_of!(Flow, reserved),
     ];
-    assert_eq!(offsets, [0, 4, 8, 12, 13, 14, 15, 16, 32, 34, 36, 40, 44, 48, 52, 56, 68, 80, 92]);
+    assert_eq!(offsets, [0, 4, 8, 12, 13, 14, 15, 16, 32, 34, 36, 40, 44, 48, 52, 56, 68, 80, 92, 94]);
     assert_eq!(offset_of!(FlowSlot, learned), 224);
     assert_eq!(ABI_VERSION, 1, "a new version needs its offsets here");
 }
@@ -103,20 +104,20 @@ fn a_flow_says_what_it_was_told() {
         payload_types: 1 << 101 | 1,
         clock_rate: 48_000,
         encrypted: true,
-        extensions: false,
+        extensions: 0,
     };
     let flow = Flow::new(content, Allowed { address: address(0x50), prefix: 128 }, exit).with_dscp(46);
     assert_eq!((flow.send_from(), flow.send_to(), flow.hop()), (exit.from, exit.to, exit.hop));
     assert_eq!((flow.exit_family(), flow.traffic_class(), flow.clock_rate()), (Family::V6, 46 << 2, 48_000));
     assert!(flow.allows_source(&address(0x50)) && !flow.allows_source(&address(0x51)));
-    assert!(flow.is_encrypted() && flow.rule().encrypted && !flow.passes_extensions());
+    assert!(flow.is_encrypted() && flow.rule().encrypted && flow.extensions() == 0);
     assert!(flow.rule().allows_payload_type(101) && !flow.rule().allows_payload_type(100));
     assert_eq!((flow.follows(), flow.following(9).follows()), (None, Some(9)));
     assert_eq!(flow.following(9).exit_family(), Family::V6);
-    let open = Content { encrypted: false, extensions: true, ..content };
+    let open = Content { encrypted: false, extensions: 1 << 3, ..content };
     let flow =
         Flow::new(open, Allowed { address: address(0), prefix: 0 }, Exit { family: Family::V4, ..exit });
-    assert!(!flow.is_encrypted() && flow.passes_extensions());
+    assert!(!flow.is_encrypted() && flow.extensions() == 1 << 3);
     assert_eq!(flow.exit_family(), Family::V4);
 }
 

@@ -110,3 +110,56 @@ pub(crate) fn opaque_datagrams_cross_up_to_their_limit(rig: &mut Rig) {
     }
     rig.refused(&call.customer, &call.there, &[0; 1_453], "too-long");
 }
+
+/// Names in RTCP and in header extensions stay on the side that sent them, in
+/// packets of the old length.
+pub(crate) fn nothing_that_names_a_party_crosses(rig: &mut Rig) {
+    const CANARY: &[u8; 8] = b"canary-7";
+    const SOURCE: [u8; 4] = [0, 0, 0, 7];
+    let compound = [
+        &[0x80, 201, 0, 1][..],
+        &SOURCE,
+        &[0x81, 202, 0, 4],
+        &SOURCE,
+        &[1, 8],
+        CANARY,
+        &[0, 0, 0x80, 204, 0, 3],
+        &SOURCE,
+        CANARY,
+        &[0x81, 203, 0, 4],
+        &SOURCE,
+        &[8],
+        CANARY,
+        &[0, 0, 0],
+    ]
+    .concat();
+    let mut extended = rtp(0, 9);
+    extended[0] |= 0x10;
+    extended.splice(12..12, [&[0xbe, 0xde, 0, 3, 0x17][..], CANARY, &[0, 0, 0]].concat());
+    for family in [Family::V4, Family::V6] {
+        let mut call = rig.call(family, family);
+        call.there.content.rtcp = true;
+        rig.put(&call.there);
+        for payload in [&compound, &extended] {
+            call.customer.send_to(payload, call.there.local).unwrap();
+            let (_, arrived) = receive(&call.agent);
+            assert_eq!((arrived.len(), &arrived[..4]), (payload.len(), &payload[..4]));
+            assert!(
+                !arrived.windows(2).any(|pair| CANARY.windows(2).any(|part| part == pair)),
+                "{arrived:02x?}"
+            );
+        }
+        let truncated = &compound[..compound.len() - 4];
+        rig.refused(&call.customer, &call.there, truncated, "rtcp-malformed");
+        // What is encrypted between the far ends cannot be read, nor changed unnoticed.
+        call.there.content.encrypted = true;
+        rig.put(&call.there);
+        for payload in [&compound, &extended] {
+            call.customer.send_to(payload, call.there.local).unwrap();
+            assert_eq!(&receive(&call.agent).1, payload);
+        }
+        for flow in [&call.there, &call.back] {
+            rig.datapath.remove(flow.local);
+        }
+    }
+}

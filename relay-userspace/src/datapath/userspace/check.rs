@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use relay_ebpf::media::{Class, Rule, halves};
 use relay_ebpf::verdict::Verdict;
+use relay_ebpf::{extension, rtcp};
 
 use crate::datapath::classes;
 use crate::engine::flow::{Content, FlowSpec};
@@ -35,6 +36,18 @@ pub(super) fn accept(
             class.fixes_source(|| payload.first_chunk().copied().ok_or(Verdict::Truncated)).map(|()| class)
         }
         None => Err(Verdict::SourceNotAllowed),
+    }
+}
+
+/// Takes out of an admitted packet what may not cross.
+pub(super) fn scrub(content: &Content, class: Class, payload: &mut [u8]) -> Result<(), Verdict> {
+    match class {
+        Class::Rtp | Class::Rtcp if content.encrypted => Ok(()),
+        Class::Rtp if payload.first().is_some_and(|&first| extension::is_announced(first)) => {
+            extension::blank(payload, content.extensions.bits())
+        }
+        Class::Rtcp => rtcp::scrub(payload),
+        Class::Rtp | Class::Dtls | Class::Stun | Class::Opaque => Ok(()),
     }
 }
 

@@ -130,7 +130,7 @@ impl Relay {
                 Ok((length, source)) => {
                     let Some(source) = source.as_socket() else { continue };
                     // SAFETY: `recv_from` has written the first `length` bytes.
-                    let payload = unsafe { payload[..length].assume_init_ref() };
+                    let payload = unsafe { payload[..length].assume_init_mut() };
                     let verdict = relay(&mut table, key, source, payload);
                     if verdict == Verdict::LocalStun {
                         self.keep_stun(table.local(key), source, payload);
@@ -199,7 +199,7 @@ fn wake(eventfd: &OwnedFd) {
 }
 
 /// Decides on one packet and sends it on.
-fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) -> Verdict {
+fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &mut [u8]) -> Verdict {
     let named = table.named(key);
     let Some(flow) = table.flow_mut(key) else { return Verdict::NoFlow };
     let class = match check::accept(&flow.spec, flow.learned, named, source, payload) {
@@ -208,6 +208,9 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &[u8]) ->
         Err(verdict) => return refused(table, key, verdict),
     };
     flow.learned = Some(source);
+    if let Err(verdict) = check::scrub(&flow.spec.content, class, payload) {
+        return refused(table, key, verdict);
+    }
     let apart = class == Class::Rtcp && flow.spec.rtcp_apart;
     if let Some((tapped, sink)) = &flow.tap {
         let (at, length, payload) = (wall(), payload.len(), payload.to_vec());

@@ -246,7 +246,7 @@ pub fn flow_body(flow: &FlowSpec, hop: u32, opposite: u32) -> Flow {
         payload_types: flow.content.payload_types.bits(),
         clock_rate: flow.content.clock_rate,
         encrypted: flow.content.encrypted,
-        extensions: !flow.content.extensions.is_empty(),
+        extensions: flow.content.extensions.bits(),
     };
     let (address, prefix) = match flow.source.allowed {
         IpNet::V4(net) => (Address::v4(net.addr().octets()), net.prefix_len()),
