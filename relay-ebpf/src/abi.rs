@@ -63,8 +63,6 @@ pub const ABI_VERSION: u32 = 1;
 
 /// Media addresses at most.
 pub const MAX_ADDRESSES: usize = 16;
-/// Next hops at a time: distinct (far end, local address) pairs.
-pub const MAX_HOPS: u32 = 16_384;
 /// Interfaces that the program is attached to at most.
 pub const MAX_DEVICES: u32 = 64;
 
@@ -111,21 +109,32 @@ pub const TAP_LOST: &str = "TAP_LOST";
 /// Array of [`BucketSet`].
 pub const BUCKETS: &str = "BUCKETS";
 
+/// Next hops for `slots` flows: each flow may lead elsewhere, so there is always one
+/// for it, and one more since a flow that moves takes its next before it gives back
+/// the last. Those that a process before this one has left are counted against the
+/// half that the RTCP of a pair shares with its RTP.
+#[must_use]
+pub const fn hops(slots: u32) -> u32 {
+    slots.saturating_add(1)
+}
+
 /// The kernel memory of all maps for `slots` slots and `cpus` possible CPUs, in
-/// bytes. Small per-map overheads of the kernel are not counted.
+/// bytes, with as many rules of the guard as there may be. Small per-map overheads of
+/// the kernel are not counted.
 #[must_use]
 pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
     let per_slot = size_of::<FlowSlot>() + size_of::<FlowCount>();
     let verdicts = Verdict::COUNT as u64 * size_of::<u64>() as u64 * cpus;
     // A device map keeps a bucket and, per device, one record of at most a cache line or two.
     let devices = MAX_DEVICES as u64 * 128;
-    // As does a hash, of which there are two.
-    let attachments = 2 * MAX_DEVICES as u64 * 128;
+    // So does a hash, of which there are two; each has one record more per CPU, and
+    // eight numbers of it.
+    let attachments = 2 * (MAX_DEVICES as u64 * 128 + cpus * (128 + 32));
     let log = 128 * 1024;
     // A rule of a trie takes two nodes of at most 96 bytes, and eight for its count.
     let guard = BUCKET_SETS as u64 * size_of::<BucketSet>() as u64 + MAX_RULES as u64 * (2 * 96 + 8);
     slots * per_slot as u64
-        + MAX_HOPS as u64 * size_of::<HopSlot>() as u64
+        + (slots + 1) * size_of::<HopSlot>() as u64
         + verdicts
         + devices
         + attachments

@@ -1,6 +1,6 @@
 //! The map statics, and the only raw map pointers.
 //!
-//! Sizes of the per-flow arrays are those of one slot; the control plane sets
+//! Sizes of the per-flow arrays, next hops among them, are those of one slot; the control plane sets
 //! them before loading. `relay_ebpf::abi` says who writes what.
 
 use core::arch::asm;
@@ -14,7 +14,7 @@ use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
     Address, Attachment, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot,
-    Layout, LearnedSource, MAX_DEVICES, MAX_HOPS, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
+    Layout, LearnedSource, MAX_DEVICES, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::verdict::Verdict;
@@ -31,7 +31,7 @@ static KEPT_LAYOUT: Array<Layout> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-static HOPS: Array<HopSlot> = Array::with_max_entries(MAX_HOPS, BPF_F_MMAPABLE);
+static HOPS: Array<HopSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
 #[map]

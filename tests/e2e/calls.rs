@@ -27,6 +27,11 @@ fn ipv6_in_the_driver() {
 }
 
 #[test]
+fn a_customer_on_ipv4_and_an_agent_on_ipv6() {
+    masked_calls_both_ways(Plan { agent_family: Some(Family::V6), ..Plan::default() });
+}
+
+#[test]
 fn one_interface_towards_both_sides() {
     masked_calls_both_ways(Plan { shape: Shape::OneWire, ..Plan::default() });
 }
@@ -57,15 +62,15 @@ fn masked_calls_both_ways(plan: Plan) {
             }
         }
         if plan.shape == Shape::TwoSides {
-            assert_hidden(&world.lab, plan.family, from, &outcome.near);
-            assert_hidden(&world.lab, plan.family, to, &outcome.far);
+            assert_hidden(&world.lab, plan.family_of(to), from, &outcome.near);
+            assert_hidden(&world.lab, plan.family_of(from), to, &outcome.far);
         }
 
         let records = vizard.records(2).unwrap();
         for (sender, near, far) in [(from, &outcome.near, &outcome.far), (to, &outcome.far, &outcome.near)] {
             let receiver = other(sender);
-            let peer = |place| world.lab.peer(place, plan.family);
-            let ours = |place| world.lab.vizard(place, plan.family);
+            let peer = |place| world.lab.peer(place, plan.family_of(place));
+            let ours = |place| world.lab.vizard(place, plan.family_of(place));
             let left = near.stream(peer(sender), ours(sender)).unwrap().expect("audio left the sender");
             let arrived = far.stream(ours(receiver), peer(receiver)).unwrap().expect("audio arrived");
             assert!(left.packets > 50, "two seconds are about a hundred packets: {left:?}");

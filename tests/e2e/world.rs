@@ -44,6 +44,8 @@ impl MediaPath {
 pub(crate) struct Plan {
     pub(crate) shape: Shape,
     pub(crate) family: Family,
+    /// The agent's family, where it is another one.
+    pub(crate) agent_family: Option<Family>,
     pub(crate) path: MediaPath,
     /// The country of the agent's trunk.
     pub(crate) country: &'static str,
@@ -51,7 +53,21 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { shape: Shape::TwoSides, family: Family::V4, path: MediaPath::Native, country: "US" }
+        Self {
+            shape: Shape::TwoSides,
+            family: Family::V4,
+            agent_family: None,
+            path: MediaPath::Native,
+            country: "US",
+        }
+    }
+}
+
+impl Plan {
+    /// The family of a party's side.
+    pub(crate) fn family_of(&self, place: Place) -> Family {
+        let agent = self.agent_family.filter(|_| place == Place::Agent);
+        agent.unwrap_or(self.family)
     }
 }
 
@@ -144,10 +160,10 @@ impl World {
 
     /// The plan's configuration.
     pub(crate) fn config(&self) -> String {
-        let Plan { shape, family, path, country } = self.plan;
+        let Plan { shape, path, country, .. } = self.plan;
         let port = self.lab.sip_port();
         let interfaces = if shape == Shape::OneWire { r#""vz-wire""# } else { r#""vz-cust", "vz-agent""# };
-        let listen = |side| std::net::SocketAddr::new(self.lab.vizard(side, family), port);
+        let listen = |side| std::net::SocketAddr::new(self.lab.vizard(side, self.plan.family_of(side)), port);
         let mut text = format!(
             "[sip]\nlisten = [\"{}\", \"{}\"]\n\n[media]\npath = \"{}\"\ninterfaces = [{interfaces}]\nports = \"20000-20999\"\n",
             listen(Place::Customer),
@@ -155,6 +171,7 @@ impl World {
             path.word()
         );
         for (place, name, country) in [(Place::Customer, "carrier", "US"), (Place::Agent, "pbx", country)] {
+            let family = self.plan.family_of(place);
             let (local, peer) = (self.lab.vizard(place, family), self.lab.peer(place, family));
             let target = std::net::SocketAddr::new(peer, port);
             write!(
@@ -176,8 +193,8 @@ impl World {
         let (from, to) = (caller.place, callee.place);
         let recorder = |place, peer: &Peer| Recorder::start(&self.lab, place, &peer.name).unwrap();
         let (near, far) = (recorder(from, &caller), recorder(to, &callee));
-        let listening = callee.over(self.plan.family).start(&self.lab).unwrap();
-        let calling = caller.over(self.plan.family).start(&self.lab).unwrap();
+        let listening = callee.over(self.plan.family_of(to)).start(&self.lab).unwrap();
+        let calling = caller.over(self.plan.family_of(from)).start(&self.lab).unwrap();
         let (caller, callee) = (calling.finish(), listening.finish());
         let (near, far) = (near.finish().unwrap(), far.finish().unwrap());
         Outcome { caller: caller.unwrap(), callee: callee.unwrap(), near, far }

@@ -19,6 +19,7 @@ mod classes;
 mod frames;
 mod guard;
 mod learning;
+mod memory;
 mod migration;
 mod reference;
 mod reshaping;

@@ -41,7 +41,7 @@ macro_rules! on_every_path {
 }
 
 on_every_path! {
-    relaying: both_ways_over_ipv4, both_ways_over_ipv6, rtcp_beside_rtp, rtcp_apart_on_one_side, turning_round_on_one_interface,
+    relaying: both_ways_over_ipv4, both_ways_over_ipv6, from_ipv4_to_ipv6_and_back, from_ipv6_to_ipv4_and_back, rtcp_beside_rtp, rtcp_apart_on_one_side, turning_round_on_one_interface,
         every_length, too_long_for_the_way_out, a_port_without_a_flow;
     sources: the_first_is_kept, only_the_allowed_is_learned, only_valid_media_is_learned_from,
         a_new_generation_learns_anew, late_packets_do_not_shut_out_who_moved, an_update_keeps_what_was_learned, answers_follow_what_was_learned;

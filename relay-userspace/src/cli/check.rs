@@ -9,7 +9,7 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::output::{Block, Failure, Report, length};
-use crate::datapath::Mode;
+use crate::datapath::{Mode, memory};
 use crate::engine::config::Config;
 use crate::engine::directory::BindingKind;
 use crate::settings::{self, DEFAULT_FILE, Overrides, Problem, Settings, Severity};
@@ -68,7 +68,12 @@ fn report(settings: &Settings) -> Result<Report, Failure> {
     blocks.extend(settings.warnings.iter().map(|warning| Block::Text(warning.to_string())));
     let document = json!({
         "file": settings.file,
-        "capacity": { "calls": settings.capacity(), "limit": config.limits.calls },
+        "capacity": {
+            "calls": settings.capacity(),
+            "limit": config.limits.calls,
+            "flows": memory::flows(&settings.datapath),
+            "map_bytes": memory::needed(&settings.datapath),
+        },
         "trunks": config.trunks.iter().map(|trunk| &trunk.name).collect::<Vec<_>>(),
         "warnings": settings.warnings,
     });
@@ -98,6 +103,7 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
             "capacity",
             format!("{} calls by ports, {} by limits.calls", settings.capacity(), config.limits.calls),
         ),
+        ("kernel memory", kernel_memory(settings)),
         ("emergency", emergency.map_or("refused: no trunk", |trunk| &trunk.name).to_owned()),
         (
             "bindings",
@@ -111,6 +117,14 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
         ("store", settings.store.display().to_string()),
         ("socket", settings.control.socket.display().to_string()),
     ]
+}
+
+/// What the maps take on this machine: some of it depends on its possible CPUs.
+fn kernel_memory(settings: &Settings) -> String {
+    match memory::needed(&settings.datapath) {
+        0 => "none for media: it goes through sockets".to_owned(),
+        bytes => format!("{} for {} flows", memory::mebibytes(bytes), memory::flows(&settings.datapath)),
+    }
 }
 
 fn trunk_rows(config: &Config) -> Vec<Vec<String>> {

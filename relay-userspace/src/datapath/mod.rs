@@ -5,6 +5,7 @@
 //! at start and shown wherever an operator looks.
 
 pub mod guard;
+pub mod memory;
 pub mod tap;
 pub mod userspace;
 pub mod xdp;
@@ -30,6 +31,9 @@ use xdp::load::Hook;
 
 /// Bytes of STUN that are looked at: a check has a tenth of them.
 const LONGEST_STUN: usize = 1_500;
+
+/// Media addresses at most; with every port of each they have a million flows.
+pub const MAX_ADDRESSES: usize = relay_ebpf::abi::MAX_ADDRESSES;
 
 /// What the media path is told at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,7 @@ pub enum Mode {
 /// slower one serves where a faster one fails, and its [`PathChoice::reason`]
 /// says what failed and what to do about it.
 pub fn open(config: &DatapathConfig) -> Result<Box<dyn Datapath>, DatapathError> {
+    memory::check(config)?;
     let asked = || "the configuration asks for it".to_owned();
     match config.mode {
         Mode::XdpNative => Ok(Box::new(XdpDatapath::open(config, Hook::Native, asked())?)),

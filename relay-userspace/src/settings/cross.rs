@@ -10,7 +10,7 @@ use super::problem::{Report, did_you_mean};
 use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
-use crate::datapath::{DatapathConfig, Mode};
+use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
     Bindings, Config, Emergency, Guard, Limits, Media, Pool, Route, Sip, Trunk, TrunkId,
 };
@@ -59,7 +59,6 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
     let resolved: Vec<Option<Trunk>> =
         trunks.iter().map(|draft| trunk(draft, &sip, &media, report)).collect();
     let trunks: Vec<Trunk> = resolved.into_iter().collect::<Option<_>>()?;
-    families(&trunks, &media, &media.path, report);
 
     let datapath = DatapathConfig {
         mode: media.path.value,
@@ -134,6 +133,17 @@ fn listens(sip: &SipDraft, report: &mut Report<'_>) {
 }
 
 fn media_addresses(media: &MediaDraft, report: &mut Report<'_>) {
+    if let Some(beyond) = media.addresses.get(MAX_ADDRESSES) {
+        report.error(
+            &beyond.at,
+            &beyond.path,
+            format!(
+                "there are {} media addresses, and at most {MAX_ADDRESSES} are possible",
+                media.addresses.len()
+            ),
+            "widen media.ports instead, let trunks share an address, or run another Vizard",
+        );
+    }
     for (index, address) in media.addresses.iter().enumerate() {
         let value = &address.value;
         if value.local.is_ipv4() != value.advertised.is_ipv4() {
@@ -425,23 +435,6 @@ fn media_of(
             report.error(&draft.span, &key, what, format!("say which: media = one of {}", names.join(", ")));
             None
         }
-    }
-}
-
-/// A flow keeps its address family, so trunks of both families cannot talk.
-fn families(trunks: &[Trunk], media: &MediaDraft, path: &Located<Mode>, report: &mut Report<'_>) {
-    let is_v4 = |trunk: &Trunk| media.addresses.get(trunk.media).map(|address| address.value.local.is_ipv4());
-    let of = |v4: bool| trunks.iter().find(|trunk| is_v4(trunk) == Some(v4));
-    if let (Some(four), Some(six)) = (of(true), of(false)) {
-        report.warn(
-            &path.at,
-            "media.address",
-            format!(
-                "trunk '{}' has IPv4 media and trunk '{}' IPv6: no call joins the two",
-                four.name, six.name
-            ),
-            "give both trunks media addresses of one family, unless they never share a call",
-        );
     }
 }
 

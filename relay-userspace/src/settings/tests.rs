@@ -292,14 +292,28 @@ fn warnings_alone_do_not_stop_the_start() {
 }
 
 #[test]
-fn both_families_in_one_file_are_a_warning_when_they_cannot_share_a_call() {
+fn both_families_may_share_a_call() {
     let text = with("[\"192.0.2.10:5060\"]", "[\"192.0.2.10:5060\", \"[2001:db8::10]:5060\"]")
         + "[[media.address]]\nname = \"six\"\nlocal = \"2001:db8::10\"\n"
         + "[[trunk]]\nname = \"pbx\"\ntarget = \"[2001:db8::20]:5060\"\ncountry = \"DE\"\n";
     let settings = check(&text).unwrap();
     let trunk = &settings.engine.trunks[1];
     assert_eq!((trunk.listen, trunk.media), (1, 1), "the only ones of its family");
-    assert!(settings.warnings[0].what.contains("no call joins the two"), "{:?}", settings.warnings);
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn a_million_flows_are_the_most() {
+    let address = |n: usize| format!("[[media.address]]\nname = \"m{n}\"\nlocal = \"10.0.0.{n}\"\n");
+    let addresses = |count: usize| (0..count).map(address).collect::<Vec<_>>().concat();
+    let trunk = "country = \"US\"\nmedia = \"public\"";
+    let text = |count| with("country = \"US\"", trunk) + &addresses(count);
+    assert_eq!(problems(&text(15)), Vec::<String>::new());
+    let found = problems(&text(16));
+    assert!(
+        found.iter().any(|problem| problem.contains("there are 17 media addresses, and at most 16")),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -17,6 +17,14 @@ pub(crate) fn both_ways_over_ipv6(rig: &mut Rig) {
     both_ways(rig, Family::V6, Family::V6);
 }
 
+pub(crate) fn from_ipv4_to_ipv6_and_back(rig: &mut Rig) {
+    both_ways(rig, Family::V4, Family::V6);
+}
+
+pub(crate) fn from_ipv6_to_ipv4_and_back(rig: &mut Rig) {
+    both_ways(rig, Family::V6, Family::V4);
+}
+
 fn both_ways(rig: &mut Rig, customer: Family, agent: Family) {
     const PACKETS: u16 = 50;
     let call = rig.call(customer, agent);

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
+use crate::datapath::memory::mebibytes;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
 
@@ -88,6 +89,7 @@ pub(super) fn all(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         .extend(facts.media.iter().map(|&(address, here)| media_address(here).about(address.to_string())));
     findings.push(ephemeral_ports(&wanted.ports, &facts.ephemeral, &facts.reserved));
     findings.push(receive_buffer(&facts.receive_buffer, &facts.capabilities));
+    findings.push(memory(&facts.memory, wanted.map_bytes));
     findings.push(clock(&facts.clock_synchronised));
     if facts.interfaces.is_empty() && wanted.mode != Mode::Sockets {
         findings.push(Finding::new(
@@ -282,6 +284,26 @@ pub(super) fn receive_buffer(most: &Known<u64>, effective: &Known<u64>) -> Findi
         let remedy =
             format!("sysctl -w net.core.rmem_max={WANTED_BUFFER}; bursts of SIP may be lost without");
         Finding::new(Verdict::Warn, check, found, remedy)
+    })
+}
+
+/// The maps are locked memory: what is left must do for all else on this machine.
+pub(super) fn memory(available: &Known<u64>, needed: u64) -> Finding {
+    let check = "kernel memory";
+    if needed == 0 {
+        return Finding::ok(check, "no maps: nothing is configured, or media goes through sockets");
+    }
+    judge(check, available, |&available| {
+        let found = format!("{} for maps, {} available", mebibytes(needed), mebibytes(available));
+        if needed > available {
+            let remedy = "narrow media.ports, remove a media address, or give the machine or the service (MemoryMax) more";
+            return Finding::new(Verdict::Fail, check, found, remedy);
+        }
+        if needed > available / 2 {
+            let remedy = "more than half of what there is; narrow media.ports, or leave Vizard more memory";
+            return Finding::new(Verdict::Warn, check, found, remedy);
+        }
+        Finding::ok(check, found)
     })
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) ports: RangeInclusive<u16>,
     /// The media addresses.
     pub(super) media: Vec<IpAddr>,
+    /// The kernel memory that the media maps take, in bytes.
+    pub(super) map_bytes: u64,
     /// Where SIP arrives.
     pub(super) listen: Vec<SocketAddr>,
 }
@@ -43,6 +45,8 @@ pub(super) struct Facts {
     pub(super) reserved: Known<Vec<RangeInclusive<u16>>>,
     /// `net.core.rmem_max`, in bytes.
     pub(super) receive_buffer: Known<u64>,
+    /// The memory that this machine, or a control group, leaves, in bytes.
+    pub(super) memory: Known<u64>,
     /// Whether the clock is disciplined by NTP or PTP.
     pub(super) clock_synchronised: Known<bool>,
     /// Whether this host has each media address.

@@ -19,7 +19,7 @@ use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report};
-use crate::datapath::Mode;
+use crate::datapath::{Mode, memory};
 use crate::settings::{self, DEFAULT_FILE, Overrides, Settings};
 
 use checks::{Finding, Verdict};
@@ -81,11 +81,18 @@ fn wanted(settings: Option<&Settings>) -> Wanted {
     match settings {
         Some(settings) => Wanted {
             mode: settings.datapath.mode,
+            map_bytes: memory::needed(&settings.datapath),
             ports: settings.datapath.ports.clone(),
             media: settings.datapath.addresses.clone(),
             listen: settings.engine.sip.listen.iter().map(|listen| listen.local).collect(),
         },
-        None => Wanted { mode: Mode::Auto, ports: 20_000..=29_999, media: Vec::new(), listen: Vec::new() },
+        None => Wanted {
+            mode: Mode::Auto,
+            map_bytes: 0,
+            ports: 20_000..=29_999,
+            media: Vec::new(),
+            listen: Vec::new(),
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::ethtool::{self, Device};
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
+use crate::datapath::memory;
 use crate::net::bind::{self, BindProblem, Holder};
 
 const NETWORK: &str = "/sys/class/net";
@@ -36,6 +37,7 @@ pub(super) fn gather(wanted: &Wanted, interfaces: &[String]) -> Facts {
         ephemeral: text("/proc/sys/net/ipv4/ip_local_port_range").and_then(|text| port_range(&text)),
         reserved: text("/proc/sys/net/ipv4/ip_local_reserved_ports").and_then(|text| port_list(&text)),
         receive_buffer: number("/proc/sys/net/core/rmem_max"),
+        memory: memory::available(),
         clock_synchronised: ethtool::clock_synchronised(),
         media: wanted.media.iter().map(|&address| (address, is_ours(address))).collect(),
         sip: wanted.listen.iter().map(|&address| (address, sip_port(address))).collect(),

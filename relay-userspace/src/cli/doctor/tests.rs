@@ -39,6 +39,7 @@ fn good() -> (Facts, Wanted) {
         ephemeral: Ok(32_768..=60_999),
         reserved: Ok(vec![]),
         receive_buffer: Ok(8 << 20),
+        memory: Ok(8 << 30),
         clock_synchronised: Ok(true),
         media: vec![("192.0.2.10".parse().unwrap(), true)],
         sip: vec![("192.0.2.10:5060".parse().unwrap(), SipPort::Free)],
@@ -46,6 +47,7 @@ fn good() -> (Facts, Wanted) {
     };
     let wanted = Wanted {
         mode: Mode::XdpNative,
+        map_bytes: 5 << 20,
         ports: 20_000..=29_999,
         media: vec!["192.0.2.10".parse().unwrap()],
         listen: vec!["192.0.2.10:5060".parse().unwrap()],
@@ -170,6 +172,14 @@ fn reserved_ports_answer_the_overlap() {
 }
 
 #[test]
+fn maps_fit_what_there_is_or_fail() {
+    let check = |needed: u64| checks::memory(&Ok(300 << 20), needed << 20).verdict;
+    assert_eq!([check(0), check(150), check(151)], [Verdict::Ok, Verdict::Ok, Verdict::Warn]);
+    assert_eq!([check(300), check(301)], [Verdict::Warn, Verdict::Fail]);
+    assert_eq!(checks::memory(&unseen(), 1).verdict, Verdict::Unknown);
+}
+
+#[test]
 fn a_small_buffer_matters_only_to_who_may_not_exceed_it() {
     let check = |capabilities| checks::receive_buffer(&Ok(212_992), &Ok(capabilities)).verdict;
     assert_eq!((check(0), check(1 << 12)), (Verdict::Warn, Verdict::Ok));
@@ -212,6 +222,7 @@ fn a_failure_decides_the_exit_code() {
 fn loopback_can_be_looked_at_by_anybody() {
     let wanted = Wanted {
         mode: Mode::Sockets,
+        map_bytes: 0,
         ports: 20_000..=29_999,
         media: vec!["127.0.0.9".parse().unwrap(), "192.0.2.254".parse().unwrap()],
         listen: vec![],

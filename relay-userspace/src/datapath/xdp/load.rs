@@ -112,6 +112,7 @@ pub(super) fn load_over(
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(abi::FLOWS, slots)
         .map_max_entries(abi::COUNTS, slots)
+        .map_max_entries(abi::HOPS, abi::hops(slots))
         .load(OBJECT)
         .map_err(|error| failed(DOING, explain_load(&error)))?;
     let program = program(&mut ebpf).map_err(|error| failed(DOING, explain_program(&error)))?;

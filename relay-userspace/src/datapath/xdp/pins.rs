@@ -21,9 +21,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapType};
 use aya::programs::links::{FdLink, PinnedLink};
-use relay_ebpf::abi::{
-    self, ABI_VERSION, FlowCount, FlowSlot, GuardRule, HopSlot, Layout, MAX_HOPS, MAX_RULES,
-};
+use relay_ebpf::abi::{self, ABI_VERSION, FlowCount, FlowSlot, GuardRule, HopSlot, Layout, MAX_RULES};
 use relay_ebpf::verdict::Verdict;
 
 use super::load::{Hook, explain, failed};
@@ -82,7 +80,7 @@ fn kept(layout: &Layout) -> [Kept; 8] {
         array(abi::KEPT_LAYOUT, size_of::<Layout>(), 1),
         array(abi::FLOWS, size_of::<FlowSlot>(), slots),
         array(abi::COUNTS, size_of::<FlowCount>(), slots),
-        array(abi::HOPS, size_of::<HopSlot>(), MAX_HOPS),
+        array(abi::HOPS, size_of::<HopSlot>(), abi::hops(slots)),
         Kept { kind: MapType::PerCpuArray, flags: 0, ..array(abi::VERDICTS, 8, Verdict::COUNT) },
         trie(abi::GUARD_V4, 4 + 4),
         trie(abi::GUARD_V6, 4 + 16),
