@@ -116,7 +116,7 @@ pub(super) fn load_over(
         .load(OBJECT)
         .map_err(|error| failed(DOING, explain_load(&error)))?;
     let program = program(&mut ebpf).map_err(|error| failed(DOING, explain_program(&error)))?;
-    program.load().map_err(|error| failed(DOING, explain_program(&error)))?;
+    load_undisturbed(program).map_err(|error| failed(DOING, explain_program(&error)))?;
     Ok(ebpf)
 }
 
@@ -129,7 +129,7 @@ pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
 pub fn bare_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
     let program: &mut Xdp = ebpf.program_mut(abi::BARE_PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()?;
     if program.fd().is_err() {
-        program.load()?;
+        load_undisturbed(program)?;
     }
     Ok(program)
 }
@@ -238,6 +238,24 @@ fn in_use(id: u32, interface: &str) -> String {
         "it already has XDP program {id} ({name}{user}): stop its owner, or detach it with \
          `ip link set dev {interface} xdp off`"
     )
+}
+
+/// Loads a program. A signal to this thread makes the verifier give up with
+/// `EAGAIN`, which says nothing about the program.
+fn load_undisturbed(program: &mut Xdp) -> Result<(), ProgramError> {
+    const TRIES: u32 = 10;
+    let disturbed = |error: &ProgramError| match error {
+        ProgramError::LoadError { io_error, .. } => io_error.kind() == io::ErrorKind::WouldBlock,
+        _ => false,
+    };
+    let mut loaded = program.load();
+    for _ in 1..TRIES {
+        match &loaded {
+            Err(error) if disturbed(error) => loaded = program.load(),
+            Ok(()) | Err(_) => break,
+        }
+    }
+    loaded
 }
 
 fn explain_load(error: &EbpfError) -> String {
