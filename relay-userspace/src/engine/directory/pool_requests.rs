@@ -136,6 +136,7 @@ impl Directory {
                          it with `vizard pool import --update`",
                     ));
                 }
+                None if self.is_changing(&number.number) => return Err(being_changed(&number.number)),
                 None => {
                     fresh.insert(number.number, number);
                 }
@@ -227,11 +228,7 @@ impl Directory {
     fn changeable(&self, number: &ProxyNumber) -> Result<NumberIx, Refusal> {
         let ix = self.known_number(number)?;
         if self.is_changing(number) {
-            return Err(refusal(
-                RefusalKind::Conflict,
-                format!("{number} is being changed by another request or import"),
-                "ask again when that is over",
-            ));
+            return Err(being_changed(number));
         }
         Ok(ix)
     }
@@ -326,6 +323,14 @@ impl Directory {
             released: (released != Timestamp::default()).then_some(released),
         }
     }
+}
+
+fn being_changed(number: &ProxyNumber) -> Refusal {
+    refusal(
+        RefusalKind::Conflict,
+        format!("{number} is being changed by another request or import"),
+        "ask again when that is over",
+    )
 }
 
 fn few_enough(numbers: usize) -> Result<(), Refusal> {

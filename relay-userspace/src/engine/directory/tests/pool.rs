@@ -240,3 +240,16 @@ fn lists_filter_and_page() {
     assert_eq!((first.len(), next.unwrap().to_string()), (2, first[1].clone()));
     assert_eq!(list(&world, PoolFilter::default(), next, 5).0.len(), 3);
 }
+
+#[test]
+fn what_an_import_holds_is_not_added_beside_it() {
+    let mut world = World::new(&POOL[..1]);
+    let import = begin(&mut world, at(1), false);
+    assert_eq!(check(&mut world, at(1), import, vec![line(2, new_number(POOL[1]))]), []);
+    let add = PoolRequest::Add { numbers: vec![new_number(POOL[1])] };
+    let refusal = refused(&mut world, at(2), add.clone());
+    assert_eq!(refusal.kind, RefusalKind::Conflict);
+    assert!(refusal.what.ends_with("being changed by another request or import"), "{refusal:?}");
+    assert_eq!(end(&mut world, at(3), import, true).added, 1);
+    assert_eq!(ask(&mut world, at(4), add), PoolReply::Added { added: 0, known: 1 });
+}
