@@ -28,15 +28,15 @@ pub(super) fn accept(
         return Err(Verdict::LocalStun);
     }
     let allowed = flow.source.allowed.contains(&source.ip());
+    let takes_over = allowed && named == Some(source) && flow.source.generation != 0;
     match learned {
-        Some(learned) if learned == source => Ok(class),
-        Some(_) if allowed && named == Some(source) && flow.source.generation != 0 => Ok(class),
-        Some(_) => Err(Verdict::WrongSource),
-        None if allowed => {
-            class.fixes_source(|| payload.first_chunk().copied().ok_or(Verdict::Truncated)).map(|()| class)
-        }
-        None => Err(Verdict::SourceNotAllowed),
+        Some(learned) if learned == source => return Ok(class),
+        Some(_) if !takes_over => return Err(Verdict::WrongSource),
+        None if !allowed => return Err(Verdict::SourceNotAllowed),
+        Some(_) | None => {}
     }
+    class.fixes_source(|| payload.first_chunk().copied().ok_or(Verdict::Truncated))?;
+    Ok(class)
 }
 
 /// Takes out of an admitted packet what may not cross.
@@ -114,5 +114,19 @@ mod tests {
                 "{learned:?} {source} {payload:?}"
             );
         }
+    }
+
+    /// Late speech fixes no source of a fax, not even from where the far end has moved to.
+    #[test]
+    fn whoever_moved_takes_over_with_what_fixes_a_source() {
+        let mut fax = flow("127.0.0.1:4000", "127.0.0.1:4002", "192.0.2.7:9000");
+        fax.content = Content { opaque: true, ..Content::default() };
+        fax.source.generation = 1;
+        let (was, is) = (Some(at("127.0.0.9:7000")), at("127.0.0.9:7004"));
+        assert_eq!(accept(&fax, was, Some(is), is, &rtp(0)), Err(Verdict::LateRtp));
+        assert_eq!(accept(&fax, was, Some(is), is, &[0; 20]), Ok(Class::Opaque));
+        assert_eq!(accept(&fax, was, None, is, &[0; 20]), Err(Verdict::WrongSource));
+        fax.source.generation = 0;
+        assert_eq!(accept(&fax, was, Some(is), is, &[0; 20]), Err(Verdict::WrongSource));
     }
 }
