@@ -75,9 +75,9 @@ impl Relay {
 
     pub(super) fn tap(&self, flow: Tapped, sink: Option<TapSink>) {
         let mut table = self.table();
-        let port = table.key(flow.local).ok().and_then(|key| table.flow_mut(key));
-        if let Some(tapped) = port {
-            tapped.tap = sink.map(|sink| (flow, sink));
+        let carried = table.key(flow.local).ok().and_then(|key| table.flow_mut(key));
+        if let Some(carried) = carried {
+            carried.tap = sink.map(|sink| (flow, sink));
         }
     }
 
@@ -157,9 +157,15 @@ impl Relay {
     }
 
     pub(super) fn take_stun(&self, give: &mut dyn FnMut(Datagram)) {
+        let mut waiting = self.stun();
+        if waiting.is_empty() {
+            return;
+        }
+        // While nobody can add any: what comes later wakes the engine again.
         let _nothing_to_take = rustix::io::read(&self.has_stun, &mut [0; 8]);
-        let waiting = std::mem::take(&mut *self.stun());
-        waiting.into_iter().for_each(give);
+        let taken = std::mem::take(&mut *waiting);
+        drop(waiting);
+        taken.into_iter().for_each(give);
     }
 
     /// Sends STUN; what cannot be sent is asked for again.

@@ -130,8 +130,7 @@ impl XdpDatapath {
     }
 
     /// Receives STUN for a flow that takes it, and for no other.
-    fn listen(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
-        let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
+    fn listen(&mut self, slot: u32, flow: &FlowSpec) -> Result<(), DatapathError> {
         if flow.content.stun {
             return self.stun.open(slot, flow.local);
         }
@@ -151,9 +150,9 @@ impl Datapath for XdpDatapath {
     }
 
     fn put(&mut self, flow: &FlowSpec) -> Result<(), DatapathError> {
-        self.listen(flow)?;
-        check_families(flow)?;
         let slot = self.slot(flow.local).ok_or(DatapathError::OutsideRange(flow.local))?;
+        self.listen(slot, flow)?;
+        check_families(flow)?;
         let opposite = self.slot(flow.send_from).ok_or(DatapathError::OutsideRange(flow.send_from))?;
         let hop = self.hops.acquire(flow.send_to.ip(), flow.send_from.ip())?;
         let body = flow_body(flow, hop, opposite).tapped(self.taps.holds(slot));

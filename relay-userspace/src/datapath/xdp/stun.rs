@@ -65,6 +65,9 @@ impl StunPorts {
 
     /// Hands over what has come, as far as one turn goes.
     pub(super) fn take(&mut self, give: &mut dyn FnMut(Datagram)) {
+        if self.ports.is_empty() {
+            return;
+        }
         let mut events = Vec::with_capacity(PORTS_PER_TURN);
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let _interrupted = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&at_once));
