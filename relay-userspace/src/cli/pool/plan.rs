@@ -88,7 +88,8 @@ fn imagined(args: &PlanArgs, concurrent: u32) -> Result<Report, Failure> {
         busiest_agent: one,
         sides: with_tombstones(parties.saturating_mul(args.average)),
     };
-    let Need { per_party, one_number, by_cap } = demand.need(args.cap.unwrap_or(0));
+    let need = demand.need(args.cap.unwrap_or(0));
+    let Need { per_party, one_number, by_cap } = need;
     let fields = vec![
         ("busiest party", format!("{} bindings, {concurrent} of them live", demand.busiest)),
         ("number per party", format!("{per_party} numbers in each place")),
@@ -98,7 +99,6 @@ fn imagined(args: &PlanArgs, concurrent: u32) -> Result<Report, Failure> {
             if by_cap == 0 { "-".to_owned() } else { format!("at least {by_cap} numbers in all") },
         ),
     ];
-    let need = demand.need(args.cap.unwrap_or(0));
     Report::new(vec![Block::Fields(fields)], json!({ "demand": demand, "need": need }))
 }
 

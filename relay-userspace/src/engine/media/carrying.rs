@@ -28,6 +28,7 @@
 //! other direction alone.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::stream::{Agreement, StreamPorts};
 use super::{Carried, MediaSession};
@@ -40,10 +41,7 @@ use crate::engine::io::Output;
 impl MediaSession {
     /// Brings the datapath from the flows that it has to those wanted.
     pub(super) fn apply(&mut self, dscp: u8) -> Vec<Output> {
-        let mut wanted = BTreeMap::new();
-        for carried in self.wanted(dscp) {
-            wanted.insert(carried.spec.local, carried);
-        }
+        let wanted = self.wanted(dscp);
         let before = std::mem::take(&mut self.flows);
         let mut outputs = Vec::new();
         for (local, carried) in &before {
@@ -61,17 +59,26 @@ impl MediaSession {
 
     /// The streams that the call's quality is measured by.
     pub(super) fn judged_streams(&self) -> impl Iterator<Item = &StreamPorts> {
-        let has_audio = self.streams.iter().flatten().any(|ports| ports.agreement.audio);
-        self.streams.iter().flatten().filter(move |ports| ports.agreement.audio || !has_audio)
+        let is_judged = self.judges();
+        self.streams.iter().flatten().filter(move |ports| is_judged(ports))
     }
 
-    pub(super) fn wanted(&self, dscp: u8) -> Vec<Carried> {
+    /// Whether the call's quality is measured by a stream: by those of audio, or by
+    /// all where none is.
+    fn judges(&self) -> impl Fn(&StreamPorts) -> bool {
         let has_audio = self.streams.iter().flatten().any(|ports| ports.agreement.audio);
-        let mut wanted = Vec::new();
+        move |ports| ports.agreement.audio || !has_audio
+    }
+
+    /// The flows that the streams take, by where they arrive.
+    pub(super) fn wanted(&self, dscp: u8) -> BTreeMap<SocketAddr, Carried> {
+        let is_judged = self.judges();
+        let mut wanted = BTreeMap::new();
         for ports in self.streams.iter().flatten() {
             for leg in [LegName::A, LegName::B] {
-                let judged = ports.agreement.audio || !has_audio;
-                wanted.extend(self.direction(ports, leg, dscp, judged).into_iter().flatten().flatten());
+                let flows = self.direction(ports, leg, dscp, is_judged(ports));
+                let flows = flows.into_iter().flatten().flatten();
+                wanted.extend(flows.map(|carried| (carried.spec.local, carried)));
             }
         }
         wanted

@@ -132,8 +132,7 @@ impl MediaSession {
             whole &= stream.is_some() == record.is_some();
             restored.streams.push(stream);
         }
-        restored.flows =
-            restored.wanted(dscp).into_iter().map(|carried| (carried.spec.local, carried)).collect();
+        restored.flows = restored.wanted(dscp);
         (restored, whole)
     }
 

@@ -4,19 +4,18 @@
 //! kept, so nothing else can cross: of a media section its kind, protocol and
 //! formats, where it wants its media (`c=`, the port, `a=rtcp:`, `a=rtcp-mux`),
 //! its direction, the codec attributes `rtpmap`, `fmtp`, `ptime`, `maxptime` and,
-//! with early feedback, `rtcp-fb`; of fax, those of T.38. Where [`Rules`] say so, `extmap` of the header extensions that they
-//! name, and `crypto`,
-//! `fingerprint` and `setup` of a section that is encrypted. Origin, session name,
-//! information, addresses, bandwidth, candidates, sources, labels and whatever else
-//! a peer writes end here. What we send is written from scratch with our origin and
-//! our addresses.
+//! with early feedback, `rtcp-fb`; of fax, those of T.38. Where [`Rules`] say so,
+//! `extmap` of the header extensions that they name, and `crypto`, `fingerprint` and
+//! `setup` of a section that is encrypted. Origin, session name, information,
+//! addresses, bandwidth, candidates, sources, labels and whatever else a peer writes
+//! end here. What we send is written from scratch with our origin and our addresses.
 //!
 //! Media sections correspond by position in offer and answer (RFC 3264 section
 //! 6), so one that we do not relay stays, with port zero. Relayed are `audio`
-//! and `video` over RTP, fax over UDPTL, and both encrypted where the rules say so; a host name as an
-//! address is refused, since the engine resolves nothing. `group` and `mid` are left out,
-//! which unbundles what a peer would have bundled (RFC 9143 section 7.3.3): every
-//! section has ports of its own here.
+//! and `video` over RTP, fax over UDPTL, and both encrypted where the rules say so; a
+//! host name as an address is refused, since the engine resolves nothing. `group` and
+//! `mid` are left out, which unbundles what a peer would have bundled (RFC 9143 section
+//! 7.3.3): every section has ports of its own here.
 //!
 //! - [`mod@line`]: the `m=` line;
 //! - [`attribute`]: the other lines that are kept;
