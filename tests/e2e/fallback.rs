@@ -3,13 +3,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use harness::lab::Place;
 use harness::process::output;
 use harness::sipp::Role;
 use harness::vizard::Vizard;
+use serde_json::Value;
 
-use crate::world::{Plan, World, binary, bind, callee_at, caller_at, world};
+use crate::world::{Plan, World, binary, bind, callee_at, caller_at, in_progress, world};
 
 /// Starts a vizard that takes the fastest path there is.
 fn start<'a>(world: &'a World, binary: &Path) -> Vizard<'a> {
@@ -28,7 +30,7 @@ fn everything_says(world: &World, vizard: &Vizard<'_>, path: &str, why: &[&str])
     }
     assert!(vizard.show(&["status"]).unwrap().contains(reason));
     let doctor = vizard.command().args(["doctor", "--json"]).output().unwrap();
-    let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let doctor: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     let mut findings = doctor["findings"].as_array().unwrap().iter();
     let found =
         findings.find(|finding| finding["check"] == "media path").unwrap_or_else(|| panic!("{doctor:#}"));
@@ -41,18 +43,11 @@ fn everything_says(world: &World, vizard: &Vizard<'_>, path: &str, why: &[&str])
         let caller = caller_at(Place::Customer, Role::Caller, &bound.customer_dials);
         let callee = callee_at(Place::Agent, Role::Callee);
         let call = scope.spawn(|| world.call(caller, callee));
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        let session = loop {
-            let calls = vizard.ask(&["calls"]).unwrap();
-            let call = calls["calls"][0].clone();
-            if call["state"] == "answered" {
-                assert_eq!(call["path"], path, "{calls:#}");
-                break call["session"].as_str().unwrap().to_owned();
-            }
-            assert!(std::time::Instant::now() < deadline, "the call is not answered");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        };
-        (vizard.show(&["calls", "show", &session]).unwrap(), call.join().unwrap())
+        let answered = |call: &Value| (call["state"] == "answered").then(|| call.clone());
+        let answered = in_progress(vizard, Duration::from_secs(20), "the call is not answered", answered);
+        assert_eq!(answered["path"], path, "{answered:#}");
+        let session = answered["session"].as_str().unwrap();
+        (vizard.show(&["calls", "show", session]).unwrap(), call.join().unwrap())
     });
     assert!(shown.contains(reason), "{shown}");
     let (peer, ours) = (

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::lab::{Family, Place};
 use harness::namespace::inside;
@@ -16,7 +16,7 @@ use stun_types::message::{
 };
 use stun_types::prelude::*;
 
-use crate::world::{MediaPath, Plan, bind, callee_at, caller_at, world};
+use crate::world::{MediaPath, Plan, bind, callee_at, caller_at, in_progress, world};
 
 /// What the caller calls itself, and the port of the candidate that it nominates.
 const NAME: &str = "canaryName";
@@ -104,15 +104,9 @@ fn said(calling: &Call, start: &str) -> String {
 
 /// Where the caller's RTP arrives, once the call is answered.
 fn anchor(vizard: &Vizard<'_>) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        assert!(Instant::now() < deadline, "there is no call");
-        let calls = vizard.ask(&["calls"]).unwrap();
-        let flows = calls["calls"][0]["flows"].as_array().cloned().unwrap_or_default();
-        let rtp = flows.iter().find(|flow| flow["leg"] == "A" && flow["content"] == "rtp");
-        if let Some(local) = rtp.filter(|_| calls["calls"][0]["state"] == "answered") {
-            return local["local"].as_str().unwrap().parse().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    in_progress(vizard, Duration::from_secs(10), "there is no call", |call| {
+        let mut flows = call["flows"].as_array()?.iter();
+        let rtp = flows.find(|flow| flow["leg"] == "A" && flow["content"] == "rtp")?;
+        (call["state"] == "answered").then(|| rtp["local"].as_str().unwrap().parse().unwrap())
+    })
 }

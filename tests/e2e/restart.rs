@@ -1,12 +1,15 @@
 //! A killed Vizard leaves its calls talking, and the next one goes on with them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::lab::Place;
 use harness::sipp::Role;
 use harness::vizard::Vizard;
+use serde_json::Value;
 
-use crate::world::{MediaPath, Outcome, Plan, World, bind, callee_at, caller_at, leg, other, world};
+use crate::world::{
+    MediaPath, Outcome, Plan, World, bind, callee_at, caller_at, in_progress, leg, other, world,
+};
 
 /// How long the calls of these tests talk.
 const TALK: Duration = Duration::from_secs(8);
@@ -41,15 +44,8 @@ fn during_a_call<'a>(
 }
 
 fn wait_for_answer(vizard: &Vizard<'_>) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let answered = || {
-        let calls = vizard.ask(&["calls"]).unwrap();
-        calls["calls"].as_array().is_some_and(|calls| calls.iter().any(|call| call["state"] == "answered"))
-    };
-    while !answered() {
-        assert!(Instant::now() < deadline, "the call is not answered");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let answered = |call: &Value| (call["state"] == "answered").then_some(());
+    in_progress(vizard, Duration::from_secs(10), "the call is not answered", answered);
     // Until some audio has flowed and the journal has caught up.
     std::thread::sleep(Duration::from_millis(1500));
 }

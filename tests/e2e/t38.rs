@@ -1,14 +1,14 @@
 //! A call of real SIP peers that turns into a fax.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::lab::{Family, Place};
 use harness::namespace::inside;
 use harness::sipp::{Role, Says};
 use harness::vizard::Vizard;
 
-use crate::world::{Plan, World, bind, callee_at, caller_at, leg, world};
+use crate::world::{Plan, World, bind, callee_at, caller_at, in_progress, leg, world};
 
 /// Where both peers want the fax.
 const PORT: u16 = 7400;
@@ -69,20 +69,14 @@ fn a_call_turns_into_a_fax() {
 
 /// Where the fax of the customer and of the agent arrives, once the call is one.
 fn fax_anchors(vizard: &Vizard<'_>) -> [SocketAddr; 2] {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        assert!(Instant::now() < deadline, "the call does not turn into a fax");
-        let calls = vizard.ask(&["calls"]).unwrap();
+    in_progress(vizard, Duration::from_secs(20), "the call does not turn into a fax", |call| {
         let local = |leg: &str| -> Option<SocketAddr> {
-            let flows = calls["calls"][0]["flows"].as_array()?;
-            let flow = flows.iter().find(|flow| flow["content"] == "udptl" && flow["leg"] == leg)?;
+            let mut flows = call["flows"].as_array()?.iter();
+            let flow = flows.find(|flow| flow["content"] == "udptl" && flow["leg"] == leg)?;
             flow["local"].as_str()?.parse().ok()
         };
-        if let (Some(customer), Some(agent)) = (local("A"), local("B")) {
-            return [customer, agent];
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Some([local("A")?, local("B")?])
+    })
 }
 
 /// A socket at a peer's address.

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::programs::XdpMode;
@@ -244,6 +245,24 @@ pub(crate) fn bind(vizard: &Vizard<'_>) -> Bound {
         id: text(&binding["id"]),
         customer_dials: text(&binding["customer"]["proxy"]),
         agent_dials: text(&binding["agent"]["proxy"]),
+    }
+}
+
+/// What `seen` finds in the one call in progress, which it must do in time.
+pub(crate) fn in_progress<T>(
+    vizard: &Vizard<'_>,
+    within: Duration,
+    what: &str,
+    seen: impl Fn(&Value) -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        let calls = vizard.ask(&["calls"]).unwrap();
+        if let Some(found) = seen(&calls["calls"][0]) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: {calls:#}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
