@@ -2,10 +2,11 @@
 //! verdict becomes an action.
 //!
 //! `packet` turns raw pointers into checked references, `network` has what IPv4
-//! and IPv6 have in common, `parse` finds the datagram and whether it is media, `admit` holds it against its flow,
-//! `scrub` takes identity out of it, `forward` rewrites it and finds the way out (`fib` when the control plane
-//! did not know it), `reshape` gives it another size where it needs one, and
-//! `guard` polices what would pass to our signalling sockets. `tap` copies what a
+//! and IPv6 have in common, `parse` finds the datagram and whether it is media (under
+//! the tags that `vlan` takes off), `admit` holds it against its flow, `scrub` takes
+//! identity out of it, `forward` rewrites it and finds the way out (`fib` when the
+//! control plane did not know it), `reshape` gives it another size where it needs one,
+//! and `guard` polices what would pass to our signalling sockets. `tap` copies what a
 //! capture wants. `maps` has the statics.
 
 #![no_std]
@@ -34,6 +35,7 @@ mod network;
 mod packet;
 mod parse;
 mod reshape;
+mod runtime;
 mod scrub;
 mod tap;
 mod vlan;
@@ -62,15 +64,3 @@ pub fn relay(context: XdpContext) -> u32 {
 pub fn bare(_: XdpContext) -> u32 {
     XDP_PASS
 }
-
-/// Nothing here panics; the compiler wants to know what would happen.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lets only programs under a GPL-compatible licence call some
-/// helpers (the route look-up is one).
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

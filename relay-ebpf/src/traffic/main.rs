@@ -18,6 +18,9 @@
     reason = "the attribute of an entry point makes an undocumented public twin"
 )]
 
+#[path = "../runtime.rs"]
+mod runtime;
+
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_redirect};
 use aya_ebpf::macros::{map, xdp};
@@ -203,15 +206,3 @@ fn send_on(context: &XdpContext) -> Option<u32> {
         Err(_) => XDP_ABORTED,
     })
 }
-
-/// Nothing here panics; the compiler wants to know what would happen.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lets only programs under a GPL-compatible licence call some
-/// helpers.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
