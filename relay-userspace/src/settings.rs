@@ -7,8 +7,9 @@
 //! should have bitten. What comes out is whole: names are resolved to indices,
 //! and nothing after this module has to ask whether a value makes sense.
 //!
-//! Three settings can be overridden by the environment, so that one shipped file
-//! serves several places: `VIZARD_STORE`, `VIZARD_SOCKET` and `VIZARD_LOG`.
+//! Four settings can be overridden by the environment, so that one shipped file
+//! serves several places: `VIZARD_STORE`, `VIZARD_KEY_FILE`, `VIZARD_SOCKET` and
+//! `VIZARD_LOG`.
 //! Relative paths are relative to the working directory.
 //!
 //! It opens no socket and looks at no interface: whether this machine can do
@@ -37,6 +38,8 @@ use reader::Section;
 pub const DEFAULT_FILE: &str = "/etc/vizard/vizard.toml";
 /// Where the daemon listens for local commands unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vizard/vizard.sock";
+/// Where the vault's keys are unless told otherwise: never with the records.
+pub const DEFAULT_KEY_FILE: &str = "/var/lib/vizard-keys/vault.keys";
 /// Where records are kept unless told otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/vizard";
 /// A configuration is a few kilobytes; this is a log or a disk image by mistake.
@@ -53,6 +56,8 @@ pub struct Settings {
     pub datapath: DatapathConfig,
     /// Where records are kept: a directory.
     pub store: PathBuf,
+    /// Where the vault's keys are: a file.
+    pub key_file: PathBuf,
     /// The local socket.
     pub control: Control,
     /// What is logged, and how.
@@ -107,6 +112,8 @@ pub enum LogFormat {
 pub struct Overrides {
     /// `VIZARD_STORE` for `store.path`.
     pub store: Option<PathBuf>,
+    /// `VIZARD_KEY_FILE` for `vault.key_file`.
+    pub key_file: Option<PathBuf>,
     /// `VIZARD_SOCKET` for `control.socket`.
     pub socket: Option<PathBuf>,
     /// `VIZARD_LOG` for `log.filter`.
@@ -120,6 +127,7 @@ impl Overrides {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             store: variable("VIZARD_STORE").map(PathBuf::from),
+            key_file: variable("VIZARD_KEY_FILE").map(PathBuf::from),
             socket: variable("VIZARD_SOCKET").map(PathBuf::from),
             log: variable("VIZARD_LOG").map(|value| value.to_string_lossy().into_owned()),
         }
@@ -206,6 +214,7 @@ fn build(
     let guard = sections::guard(root.section("guard", report), report);
     let limits = sections::limits(root.section("limits", report), report);
     let store = sections::store(root.section("store", report), overrides, report);
+    let key_file = sections::vault(root.section("vault", report), &store, overrides, report);
     let control = sections::control(root.section("control", report), overrides, report);
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
@@ -214,7 +223,7 @@ fn build(
         cross::Drafts { sip, media, trunks, routes, emergency, bindings, pool, geography, guard, limits };
     let (engine, datapath) = cross::resolve(drafts, report)?;
     let file = file.to_owned();
-    Some(Settings { file, engine, datapath, store, control, log, warnings: Vec::new() })
+    Some(Settings { file, engine, datapath, store, key_file, control, log, warnings: Vec::new() })
 }
 
 fn capacity(config: &Config) -> usize {

@@ -28,6 +28,7 @@ use vizard::engine::directory::{
 };
 use vizard::engine::io::{CommitId, Output, RequestId, Transaction};
 use vizard::engine::number::{ProxyNumber, Typed};
+use vizard::engine::privacy::{Keyring, Vault};
 use vizard::engine::time::{Now, Timestamp};
 use vizard::settings::{self, Overrides};
 use vizard::store::{CommitOutcome, SledStore, Store};
@@ -84,7 +85,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir().context("no place for a store")?;
 
     let in_memory = measure_alone(bindings)?;
-    let mut bench = Bench::new(Arc::clone(&config), Some(SledStore::open(folder.path())?))?;
+    let mut bench = Bench::new(Arc::clone(&config), Some(open(folder.path())?))?;
     bench.bind(0..bindings - MEASURED)?;
     let begun = Instant::now();
     bench.bind(bindings - MEASURED..bindings)?;
@@ -139,7 +140,11 @@ struct Bench {
 impl Bench {
     fn new(config: Arc<Config>, store: Option<SledStore>) -> Result<Self> {
         let now = start_of_time();
-        let directory = Directory::new(config, [7; 32], now, Snapshot::default());
+        let vault = match &store {
+            Some(store) => store.vault(),
+            None => Arc::new(Vault::open(&keyring(), &[], &mut ChaCha8Rng::seed_from_u64(3))?.0),
+        };
+        let directory = Directory::new(config, vault, [7; 32], now, Snapshot::default());
         let mut bench = Self { directory, store, now, queued: Vec::new(), answered: 0, pairs: Vec::new() };
         let number = |n: u32| Ok(NewNumber::local(digits("415", n).parse()?));
         let numbers = (0..NUMBERS).map(number).collect::<Result<_>>()?;
@@ -232,13 +237,21 @@ impl Bench {
     }
 }
 
+fn keyring() -> Keyring {
+    Keyring::generate(&mut ChaCha8Rng::seed_from_u64(2))
+}
+
+fn open(folder: &Path) -> Result<SledStore> {
+    Ok(SledStore::open(folder, &keyring(), &mut ChaCha8Rng::seed_from_u64(3))?)
+}
+
 /// Seconds from opening a store to a directory that resolves, and how many
 /// bindings that one has.
 fn start(config: &Arc<Config>, folder: &Path) -> Result<(f64, u64)> {
     let begun = Instant::now();
-    let store = SledStore::open(folder)?;
-    let snapshot = store.load()?;
-    let directory = Directory::new(Arc::clone(config), [8; 32], start_of_time(), snapshot.directory);
+    let store = open(folder)?;
+    let (snapshot, vault) = (store.load()?, store.vault());
+    let directory = Directory::new(Arc::clone(config), vault, [8; 32], start_of_time(), snapshot.directory);
     let taken = begun.elapsed().as_secs_f64();
     let counters = directory.counters();
     let bindings = counters.iter().find(|(name, _)| name == "directory.bindings");

@@ -20,6 +20,7 @@ mod guard;
 mod ice;
 mod refusals;
 mod restart;
+mod secrecy;
 mod soak;
 mod t38;
 mod world;

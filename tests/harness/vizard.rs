@@ -59,6 +59,9 @@ impl<'lab> Vizard<'lab> {
     /// Starts it in its place of the lab; it answers on its socket when this
     /// returns.
     pub fn start(lab: &'lab Lab, binary: &Path, config: &Path) -> Result<Self> {
+        if !key_file(lab).exists() {
+            output(&mut make_keys(lab, binary, config))?;
+        }
         let running = launch(lab, binary, config, 1, &[])?;
         Ok(Self { lab, binary: binary.to_owned(), config: config.to_owned(), running, starts: 1 })
     }
@@ -174,10 +177,18 @@ pub fn socket(lab: &Lab) -> PathBuf {
     lab.folder().join("vizard.sock")
 }
 
+/// The key file of a lab's vizard.
+#[must_use]
+pub fn key_file(lab: &Lab) -> PathBuf {
+    lab.folder().join("vault.keys")
+}
+
 /// Starts a vizard that is expected to give up, and returns its exit code and
 /// what it said.
 pub fn gives_up(lab: &Lab, binary: &Path, config: &Path) -> Result<(i32, String)> {
     let log = lab.folder().join("vizard.gives-up.log");
+    // What it is to give up over may be in the way of this too.
+    let _ = make_keys(lab, binary, config).output();
     let mut running = Running::start("vizard", run(lab, binary, config), &log)?;
     let status = running.wait(Duration::from_secs(20))?;
     Ok((status.code().context("vizard was ended by a signal")?, running.output()))
@@ -219,9 +230,18 @@ fn run(lab: &Lab, binary: &Path, config: &Path) -> Command {
     command
 }
 
+/// `vizard vault init`.
+fn make_keys(lab: &Lab, binary: &Path, config: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["vault", "init"]);
+    environment(&mut command, lab, config);
+    command
+}
+
 fn environment(command: &mut Command, lab: &Lab, config: &Path) {
     command
         .env("VIZARD_CONFIG", config)
         .env("VIZARD_STORE", lab.folder().join("store"))
+        .env("VIZARD_KEY_FILE", key_file(lab))
         .env("VIZARD_SOCKET", socket(lab));
 }

@@ -248,13 +248,17 @@ impl World {
         if !self.store.acknowledged.contains(&binding.id) || !(live || self.store.residue) {
             return None;
         }
-        let other = if binding.customer.address == caller && binding.customer.proxy == proxy {
-            &binding.agent
-        } else {
-            &binding.customer
-        };
-        let party =
-            self.scenario.parties.iter().find(|party| address(party).as_ref() == Some(&other.address))?;
+        let other =
+            if self.store.address(binding.customer.id) == Some(&caller) && binding.customer.proxy == proxy {
+                &binding.agent
+            } else {
+                &binding.customer
+            };
+        let party = self
+            .scenario
+            .parties
+            .iter()
+            .find(|party| address(party).as_ref() == self.store.address(other.id))?;
         Some((party.clone(), other.proxy))
     }
 }

@@ -5,19 +5,25 @@
 //! the engine makes durable breaks the directory's one invariant.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use vizard::engine::call_record::{CallRecord, Snapshot};
 use vizard::engine::cdr::Cdr;
 use vizard::engine::directory::{self, Binding, PairRest, PartyAddress, PoolNumber};
 use vizard::engine::ids::{BindingId, LegName, SessionId};
 use vizard::engine::io::{Change, CommitId, Input, Transaction};
 use vizard::engine::number::ProxyNumber;
+use vizard::engine::privacy::{Keyring, SealedParty, Vault, VaultId};
 
 use crate::dice::Dice;
 
 /// A proxy number and the address that dials it.
 pub(crate) type Pair = (ProxyNumber, PartyAddress);
+/// The same as the engine's changes name it.
+type StoredPair = (ProxyNumber, VaultId);
 
 /// How the store misbehaves, of a thousand commits.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +42,44 @@ pub(crate) struct Store {
     pub(crate) faults: StoreFaults,
     dice: Dice,
     pending: VecDeque<(Duration, CommitId, Transaction)>,
+    /// What the parties are sealed by.
+    pub(crate) vault: Arc<Vault>,
     numbers: BTreeMap<ProxyNumber, PoolNumber>,
+    parties: BTreeMap<VaultId, SealedParty>,
+    addresses: BTreeMap<VaultId, PartyAddress>,
     /// Live bindings and tombstones.
     pub(crate) bindings: BTreeMap<BindingId, Binding>,
     /// Bindings whose commit the engine knows to be durable.
     pub(crate) acknowledged: BTreeSet<BindingId>,
-    claims: BTreeMap<Pair, BindingId>,
+    claims: BTreeMap<StoredPair, BindingId>,
     holders: BTreeMap<Pair, BindingId>,
-    rests: BTreeMap<Pair, PairRest>,
+    rests: BTreeMap<StoredPair, PairRest>,
     /// Calls in progress.
     pub(crate) calls: BTreeMap<SessionId, CallRecord>,
     /// Call detail records.
     pub(crate) cdrs: BTreeMap<(SessionId, LegName), Cdr>,
     /// A write took place that the engine was told had failed.
     pub(crate) residue: bool,
+    /// A commit was refused since the last start: the engine remembers its pairs,
+    /// and thereby its parties, without being told so by the store.
+    refused: bool,
 }
 
 impl Store {
     /// An empty one.
     pub(crate) fn new(faults: StoreFaults, dice: Dice) -> Self {
+        let mut random = ChaCha8Rng::from_seed([7; 32]);
+        let keyring = Keyring::generate(&mut random);
+        let (vault, _) =
+            Vault::open(&keyring, &[], &mut random).expect("a fresh keyring opens a fresh store");
         Self {
             faults,
             dice,
             pending: VecDeque::new(),
+            vault: Arc::new(vault),
             numbers: BTreeMap::new(),
+            parties: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             bindings: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             claims: BTreeMap::new(),
@@ -68,6 +88,7 @@ impl Store {
             calls: BTreeMap::new(),
             cdrs: BTreeMap::new(),
             residue: false,
+            refused: false,
         }
     }
 
@@ -97,10 +118,12 @@ impl Store {
             return Ok(Some(Input::CommitFailed(id, "the disk is full".into())));
         }
         if claims && self.dice.chance(self.faults.conflicts) {
+            self.refused = true;
             return Ok(Some(Input::Conflict(id)));
         }
         if let Some(pair) = self.conflict(&transaction) {
             if self.residue {
+                self.refused = true;
                 return Ok(Some(Input::Conflict(id)));
             }
             return Err(format!("the engine claims {pair:?}, which another binding holds"));
@@ -125,16 +148,28 @@ impl Store {
             }
         }
         self.residue = false;
+        self.refused = false;
         self.acknowledged = self.bindings.keys().copied().collect();
         Ok(Snapshot {
             directory: directory::Snapshot {
                 numbers: self.numbers.values().cloned().collect(),
+                parties: self.parties.values().cloned().collect(),
                 bindings: self.bindings.values().cloned().collect(),
-                rests: self.rests.values().cloned().collect(),
+                rests: self.rests.values().copied().collect(),
                 guard: Vec::new(),
             },
             calls: self.calls.values().cloned().collect(),
         })
+    }
+
+    /// Where a party is.
+    pub(crate) fn address(&self, id: VaultId) -> Option<&PartyAddress> {
+        self.addresses.get(&id)
+    }
+
+    fn pair(&self, proxy: ProxyNumber, party: VaultId) -> Result<Pair, String> {
+        let address = self.address(party).ok_or_else(|| format!("{party:?} has no record"))?;
+        Ok((proxy, address.clone()))
     }
 
     /// The binding that a caller and a dialled number belong to.
@@ -148,20 +183,29 @@ impl Store {
             Some((pair, holder)) => Err(format!("{holder} is gone and still claims {pair:?}")),
             None => match self.calls.keys().next() {
                 Some(session) => Err(format!("{session} is over and still in the journal")),
-                None => Ok(()),
+                None => self.check_parties(),
             },
         }
     }
 
-    fn conflict(&self, transaction: &Transaction) -> Option<Pair> {
+    /// With all bindings gone, the parties that are left are those of memories.
+    fn check_parties(&self) -> Result<(), String> {
+        let remembered: BTreeSet<VaultId> = self.rests.values().map(|rest| rest.party).collect();
+        match self.parties.keys().find(|id| !remembered.contains(id)) {
+            Some(id) if !self.refused => Err(format!("nothing refers to {id:?}, and it is still there")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn conflict(&self, transaction: &Transaction) -> Option<StoredPair> {
         let mut freed = BTreeSet::new();
         for change in &transaction.changes {
             match change {
                 Change::ReleasePair(claim) => {
-                    freed.insert((claim.proxy, claim.party.clone()));
+                    freed.insert((claim.proxy, claim.party));
                 }
                 Change::ClaimPair(claim) => {
-                    let pair = (claim.proxy, claim.party.clone());
+                    let pair = (claim.proxy, claim.party);
                     let holder = self.claims.get(&pair).filter(|_| !freed.contains(&pair));
                     if holder.is_some_and(|holder| *holder != claim.binding) {
                         return Some(pair);
@@ -169,6 +213,8 @@ impl Store {
                 }
                 Change::PutNumbers(_)
                 | Change::DeleteNumber(_)
+                | Change::PutParty(_)
+                | Change::DeleteParty(_)
                 | Change::PutBinding(_)
                 | Change::DeleteBinding(_)
                 | Change::PutRest(_)
@@ -192,22 +238,27 @@ impl Store {
                 Change::DeleteNumber(number) => {
                     self.numbers.remove(number);
                 }
+                Change::PutParty(party) => self.put_party(party)?,
+                Change::DeleteParty(id) => {
+                    self.parties.remove(id);
+                    self.addresses.remove(id);
+                }
                 Change::PutBinding(binding) => self.put_binding(binding)?,
                 Change::DeleteBinding(id) => self.forget_binding(*id),
                 Change::ClaimPair(claim) => {
-                    self.claims.insert((claim.proxy, claim.party.clone()), claim.binding);
+                    self.claims.insert((claim.proxy, claim.party), claim.binding);
                 }
                 Change::ReleasePair(claim) => {
-                    let pair = (claim.proxy, claim.party.clone());
+                    let pair = (claim.proxy, claim.party);
                     if self.claims.get(&pair) == Some(&claim.binding) {
                         self.claims.remove(&pair);
                     }
                 }
                 Change::PutRest(rest) => {
-                    self.rests.insert((rest.proxy, rest.party.clone()), rest.clone());
+                    self.rests.insert((rest.proxy, rest.party), *rest);
                 }
                 Change::DeleteRest(rest) => {
-                    self.rests.remove(&(rest.proxy, rest.party.clone()));
+                    self.rests.remove(&(rest.proxy, rest.party));
                 }
                 Change::PutCall(call) => self.put_call(call)?,
                 Change::DeleteCall(session) => {
@@ -222,17 +273,25 @@ impl Store {
         self.check_claims(transaction)
     }
 
+    fn put_party(&mut self, party: &SealedParty) -> Result<(), String> {
+        let address = self.vault.unseal(party.id, &party.sealed);
+        let address = address.ok_or_else(|| format!("{party:?} cannot be unsealed"))?;
+        self.addresses.insert(party.id, address);
+        self.parties.insert(party.id, party.clone());
+        Ok(())
+    }
+
     fn put_binding(&mut self, binding: &Binding) -> Result<(), String> {
         self.forget_binding(binding.id);
         for party in [&binding.customer, &binding.agent] {
-            let pair = (party.proxy, party.address.clone());
+            let pair = self.pair(party.proxy, party.id)?;
             if !self.numbers.contains_key(&party.proxy) {
                 return Err(format!("{} shows {}, which is not in the pool", binding.id, party.proxy));
             }
             if let Some(other) = self.holders.insert(pair, binding.id) {
                 return Err(format!(
                     "{} and {other} share the pair of {} and {:?}",
-                    binding.id, party.proxy, party.address
+                    binding.id, party.proxy, party.id
                 ));
             }
         }
@@ -269,7 +328,7 @@ impl Store {
         for change in &transaction.changes {
             let Change::PutBinding(binding) = change else { continue };
             for party in [&binding.customer, &binding.agent] {
-                let holder = self.claims.get(&(party.proxy, party.address.clone()));
+                let holder = self.claims.get(&(party.proxy, party.id));
                 if self.bindings.contains_key(&binding.id) && holder != Some(&binding.id) {
                     return Err(format!("{} holds a pair of {} without a claim", binding.id, party.proxy));
                 }

@@ -115,8 +115,10 @@ impl World {
         }
         secrets.add_number(&customer_digits(90));
         let mut chance = Dice::new(seed, "faults");
+        let store = Store::new(scenario.store, Dice::new(seed, "store"));
         let engine = Engine::new(
             Arc::clone(&config),
+            Arc::clone(&store.vault),
             Slot(7),
             chance.seed(),
             now(Duration::ZERO),
@@ -127,7 +129,7 @@ impl World {
             now: Duration::ZERO,
             agenda: Agenda::default(),
             engine,
-            store: Store::new(scenario.store, Dice::new(seed, "store")),
+            store,
             datapath: Datapath::new(setup::QUARANTINE),
             secrets,
             calls: scenario.calls.iter().map(|_| Call::default()).collect(),
@@ -374,7 +376,8 @@ impl World {
         self.datapath.orphan();
         self.requests.clear();
         let seed = self.chance.seed();
-        self.engine = Engine::new(Arc::clone(&self.config), Slot(7), seed, now(self.now), snapshot);
+        let (config, vault) = (Arc::clone(&self.config), Arc::clone(&self.store.vault));
+        self.engine = Engine::new(config, vault, Slot(7), seed, now(self.now), snapshot);
         self.drain(None)
     }
 

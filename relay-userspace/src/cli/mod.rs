@@ -22,6 +22,7 @@ mod resolve;
 mod run;
 mod secret;
 mod status;
+mod vault;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   vizard check /etc/vizard/vizard.toml
   vizard doctor
+  vizard vault init
   vizard run
   vizard pool add +12125550123 +14155550188
   vizard bind create --key order-81 --customer +13105550142 --agent 1001@pbx
@@ -98,6 +100,9 @@ enum Command {
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
+    /// The keys that real numbers are sealed under
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// Who may send to the signalling sockets, and how fast
     #[command(subcommand)]
     Guard(guard::GuardCommand),
@@ -138,6 +143,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Capture(args) => capture::run(&args, global),
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
+        Command::Vault(command) => vault::run(&command, global),
         Command::Guard(command) => guard::run(command, global),
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTrai
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
 use crate::engine::guard::{GuardReply, RuleOrigin, RuleView, Treatment};
-use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::ids::{BindingId, LegName, PartyId, SessionId};
 use crate::engine::number::Typed;
 use crate::engine::time::Timestamp;
 
@@ -45,8 +45,11 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn binding() -> BindingView {
-    let party =
-        |address: &str, proxy: &str| PartyView { address: address.to_owned(), proxy: proxy.parse().unwrap() };
+    let party = |address: &str, proxy: &str| PartyView {
+        party: PartyId::from_bits(7),
+        address: address.to_owned(),
+        proxy: proxy.parse().unwrap(),
+    };
     BindingView {
         id: BindingId::from_bits(7),
         tenant: "default".to_owned(),

@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
     use crate::engine::call_record::Snapshot;
+    use crate::engine::privacy::Vault;
     use crate::store::{CdrReader, StoreError};
 
     /// Blocks in its first commit until told to go on; fails the third group.
@@ -128,6 +129,10 @@ mod tests {
 
         fn load(&self) -> Result<Snapshot, StoreError> {
             Ok(Snapshot::default())
+        }
+
+        fn vault(&self) -> Arc<Vault> {
+            unreachable!("the journal only writes")
         }
 
         fn reader(&self) -> Box<dyn CdrReader> {

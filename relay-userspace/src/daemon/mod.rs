@@ -11,8 +11,8 @@
 //! over what is pinned before the engine says a word, then the engine claims the
 //! flows of the calls that go on, and what nobody claims is swept.
 //!
-//! A start goes from what is cheap to undo to what others see: the store (whose
-//! content becomes the engine's directory), the media path, the signalling
+//! A start goes from what is cheap to undo to what others see: the keys, the store
+//! that they open (whose content becomes the engine's directory), the media path, the signalling
 //! sockets, the local socket, then "ready". Whatever fails says what is in the
 //! way and ends the start; everything before it is released by being dropped.
 
@@ -20,6 +20,7 @@ mod capture;
 mod clock;
 mod control;
 mod journal;
+pub mod key_file;
 mod notify;
 mod run;
 mod stop;
@@ -44,7 +45,7 @@ use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
 
-pub use run::run;
+pub use run::{random, run};
 pub use worker::Ended;
 
 use clock::Clock;
@@ -85,7 +86,7 @@ impl Daemon {
     /// Starts serving. When this returns, SIP and local requests are answered.
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
         let Parts { mut config, control, store, datapath, seed, config_file, store_path } = parts;
-        let snapshot = store.load()?;
+        let (snapshot, vault) = (store.load()?, store.vault());
         let listen: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.local).collect();
         let transport = UdpTransport::bind(&listen, config.limits.message_bytes).context("SIP")?;
         let addresses: Vec<SocketAddr> = transport.addresses().collect();
@@ -114,7 +115,7 @@ impl Daemon {
             counters: Vec::new(),
         };
         let worker = Worker {
-            engine: Engine::new(Arc::new(config), Slot(0), seed, clock.now(), snapshot),
+            engine: Engine::new(Arc::new(config), vault, Slot(0), seed, clock.now(), snapshot),
             clock,
             transport,
             datapath,

@@ -4,6 +4,8 @@ use std::process;
 use std::thread;
 
 use anyhow::{Context, bail};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::runtime::{Builder, Runtime};
@@ -11,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::stop::StopFlag;
-use super::{Daemon, Ended, Parts, notify};
+use super::{Daemon, Ended, Parts, key_file, notify};
 use crate::datapath;
 use crate::settings::Settings;
 use crate::store::SledStore;
@@ -31,7 +33,10 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 
     // From here on: a signal that comes while it starts is heeded once it has.
     let signals = Signals::catch().context("cannot catch signals")?;
-    let store = SledStore::open(&settings.store)?;
+    let keyring = key_file::obtain(&settings.key_file, &settings.store)?;
+    let store = SledStore::open(&settings.store, &keyring, &mut random()?)?;
+    // Sealed data keys are open now; the wrapping keys are not needed again.
+    drop(keyring);
     let datapath = datapath::open(&settings.datapath)?;
     info!("media path: {}", datapath.choice());
     let daemon = Daemon::start(Parts {
@@ -76,6 +81,11 @@ fn raise_descriptor_limit() {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, most) {
         warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
+}
+
+/// A source of keys and ids, seeded by the kernel.
+pub fn random() -> anyhow::Result<ChaCha20Rng> {
+    seed().map(ChaCha20Rng::from_seed)
 }
 
 fn seed() -> anyhow::Result<[u8; 32]> {

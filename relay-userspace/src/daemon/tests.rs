@@ -20,6 +20,8 @@ use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::flow::MediaPath;
 use crate::engine::io::Transaction;
+use crate::engine::privacy::Vault;
+use crate::engine::privacy::tests::vault;
 use crate::settings::{self, Overrides, Settings};
 use crate::store::{CdrQuery, CdrReader, CommitOutcome, StoreError};
 
@@ -55,6 +57,10 @@ impl Store for Sink {
     fn load(&self) -> Result<Snapshot, StoreError> {
         let broken = || StoreError::Io { doing: "testing", problem: "the disk is on fire".into() };
         if self.readable { Ok(Snapshot::default()) } else { Err(broken()) }
+    }
+
+    fn vault(&self) -> Arc<Vault> {
+        vault()
     }
 
     fn reader(&self) -> Box<dyn CdrReader> {

@@ -15,7 +15,7 @@ use super::directory::pool::{PoolReply, PoolRequest};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
 use super::guard::{GuardReply, GuardRequest};
-use super::ids::{BindingId, LegName, SessionId};
+use super::ids::{BindingId, LegName, PartyId, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
 use super::policy::Resolution;
 use super::quality::Mos;
@@ -203,6 +203,8 @@ pub struct BindingView {
 /// A party as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartyView {
+    /// Its pseudonym: the same for everything of this tenant.
+    pub party: PartyId,
     /// Masked.
     pub address: String,
     /// The number that this party dials and sees.

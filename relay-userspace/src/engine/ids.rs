@@ -95,6 +95,10 @@ identifier! {
     /// One conversation: a call with all its legs.
     SessionId, "sess"
 }
+identifier! {
+    /// A party as one tenant may know it: a pseudonym.
+    PartyId, "party"
+}
 
 fn encode(prefix: &str, bits: u128) -> String {
     let mut text = String::with_capacity(prefix.len() + 1 + ID_DIGITS);

@@ -18,6 +18,7 @@ use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
 use super::ids::{BindingId, SessionId};
 use super::number::ProxyNumber;
+use super::privacy::{SealedParty, VaultId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -130,6 +131,10 @@ pub enum Change {
     PutBinding(Binding),
     /// Forget a binding.
     DeleteBinding(BindingId),
+    /// Add a party, or replace its sealed address.
+    PutParty(SealedParty),
+    /// Forget a party that nothing refers to.
+    DeleteParty(VaultId),
     /// Reserve a (proxy, party) pair for a binding. The whole transaction is a
     /// conflict when another binding holds it.
     ClaimPair(PairClaim),

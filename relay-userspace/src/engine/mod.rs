@@ -47,6 +47,7 @@ pub(crate) mod media;
 pub mod money;
 pub mod number;
 pub mod policy;
+pub mod privacy;
 pub mod quality;
 pub mod sip;
 mod strangers;
@@ -69,6 +70,7 @@ use event::Event;
 use guard::Guard;
 use ids::Slot;
 use io::{Datagram, Input, Output, RequestId};
+use privacy::Vault;
 use sip::message::{Message, ParseLimits, Problem};
 use strangers::Strangers;
 use time::{Instant, Now};
@@ -100,15 +102,23 @@ impl Engine {
     ///
     /// `seed` must come from the operating system's random source wherever
     /// peers are not trusted: tags, Call-IDs and media ports follow from it.
-    /// `snapshot` is what the store held at the last stop.
+    /// `snapshot` is what the store held at the last stop, and `vault` is what
+    /// its parties are sealed by.
     #[must_use]
-    pub fn new(config: Arc<Config>, slot: Slot, seed: [u8; 32], now: Now, mut snapshot: Snapshot) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        vault: Arc<Vault>,
+        slot: Slot,
+        seed: [u8; 32],
+        now: Now,
+        mut snapshot: Snapshot,
+    ) -> Self {
         let guard = std::mem::take(&mut snapshot.directory.guard);
         let guard = Guard::new(Arc::clone(&config), now, guard);
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut directory_seed = [0; 32];
         random.fill_bytes(&mut directory_seed);
-        let directory = Directory::new(Arc::clone(&config), directory_seed, now, snapshot.directory);
+        let directory = Directory::new(Arc::clone(&config), vault, directory_seed, now, snapshot.directory);
         let mut engine = Self {
             context: Context::new(config, slot, random, now, directory),
             calls: Calls::default(),

@@ -72,6 +72,10 @@ impl Digits {
                 _ => return Err(NumberError::NotADigit { position: index + 2 }),
             }
         }
+        Self::checked(digits)
+    }
+
+    fn checked(digits: ArrayString<MAX_DIGITS>) -> Result<Self, NumberError> {
         if digits.starts_with('0') {
             return Err(NumberError::NotInternational);
         }
@@ -174,6 +178,15 @@ impl PartyNumber {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0.0
+    }
+
+    /// The number that has these digits, and nothing but digits.
+    pub fn from_digits(text: &str) -> Result<Self, NumberError> {
+        if let Some(position) = text.bytes().position(|byte| !byte.is_ascii_digit()) {
+            return Err(NumberError::NotADigit { position: position + 1 });
+        }
+        let digits = ArrayString::from(text).map_err(|_| NumberError::TooLong)?;
+        Digits::checked(digits).map(Self)
     }
 
     /// `+1 212 ••• ••00` in spirit: at most the first four digits, never more

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::problem::Report;
 use super::reader::{Item, Located, Section};
-use super::{Control, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
+use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
     Bindings, Encryption, Guard, Ice, Life, Limits, Listen, MediaAddress, MediaSource, NumberFormat,
@@ -566,6 +566,27 @@ pub(super) fn store(mut section: Section<'_>, overrides: &Overrides, report: &mu
     let path = path(&mut section, "path", DEFAULT_STORE, report);
     section.finish(report);
     overrides.store.clone().unwrap_or(path)
+}
+
+pub(super) fn vault(
+    mut section: Section<'_>,
+    store: &Path,
+    overrides: &Overrides,
+    report: &mut Report<'_>,
+) -> PathBuf {
+    let (at, key) = (section.at.clone(), section.path_of("key_file"));
+    let path = path(&mut section, "key_file", DEFAULT_KEY_FILE, report);
+    section.finish(report);
+    let path = overrides.key_file.clone().unwrap_or(path);
+    if path.starts_with(store) {
+        report.error(
+            &at,
+            &key,
+            "the key file is inside the store: whoever copies one has the other",
+            format!("name a file elsewhere, such as \"{DEFAULT_KEY_FILE}\""),
+        );
+    }
+    path
 }
 
 pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Control {

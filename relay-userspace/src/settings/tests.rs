@@ -135,14 +135,16 @@ fn header_extensions_are_named_once_and_name_nobody() {
 }
 
 #[test]
-fn the_environment_overrides_three_keys() {
+fn the_environment_overrides_four_keys() {
     let overrides = Overrides {
+        key_file: Some("/x/keys".into()),
         store: Some("/tmp/s".into()),
         socket: Some("/tmp/v.sock".into()),
         log: Some("debug".to_owned()),
     };
     let settings = parse(Path::new("x"), MINIMAL, &overrides).unwrap();
     assert_eq!(settings.store, Path::new("/tmp/s"));
+    assert_eq!(settings.key_file, Path::new("/x/keys"));
     assert_eq!(settings.control.socket, Path::new("/tmp/v.sock"));
     assert_eq!(settings.log.filter, "debug");
 

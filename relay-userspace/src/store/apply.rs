@@ -7,13 +7,16 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroizing;
+
 use super::keys;
-use super::record::{self, Holder, Stored};
+use super::record::{self, Holder, Stored, WrappedBytes};
 use super::{CdrQuery, CommitOutcome, StoreError};
-use crate::engine::call_record::Snapshot;
+use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
 use crate::engine::directory::{self, PairClaim};
 use crate::engine::io::{Change, Transaction};
+use crate::engine::privacy::{Sealed, SealedParty, Vault, WrappedKey};
 
 /// A sorted set of keys and values.
 pub(super) trait Table {
@@ -41,6 +44,7 @@ pub(super) struct Group {
 
 /// Works out what a group of transactions writes.
 pub(super) fn plan(
+    vault: &Vault,
     directory: &dyn Table,
     cdrs: &dyn Table,
     group: &[Transaction],
@@ -48,6 +52,7 @@ pub(super) fn plan(
     let mut planned = Group::default();
     for transaction in group {
         let mut step = Step {
+            vault,
             directory: Layer { below: directory, group: &planned.directory, writes: Writes::new() },
             cdrs: Layer { below: cdrs, group: &planned.cdrs, writes: Writes::new() },
         };
@@ -64,6 +69,7 @@ pub(super) fn plan(
 
 /// One transaction on top of those before it.
 struct Step<'a> {
+    vault: &'a Vault,
     directory: Layer<'a>,
     cdrs: Layer<'a>,
 }
@@ -107,24 +113,28 @@ impl Step<'_> {
                     self.directory.put("bindings", keys::binding(binding.id), binding)?;
                 }
                 Change::DeleteBinding(id) => self.directory.delete(keys::binding(*id)),
+                Change::PutParty(party) => {
+                    self.directory.put("parties", keys::party(party.id), &party.sealed)?;
+                }
+                Change::DeleteParty(id) => self.directory.delete(keys::party(*id)),
                 Change::ClaimPair(claim) => match self.holder(claim)? {
                     Some(Holder(other)) if other != claim.binding => return Ok(CommitOutcome::Conflict),
                     Some(_) | None => {
-                        let key = keys::pair(&claim.proxy, &claim.party);
+                        let key = keys::pair(&claim.proxy, claim.party);
                         self.directory.put("pairs", key, &Holder(claim.binding))?;
                     }
                 },
                 Change::ReleasePair(claim) => {
                     if self.holder(claim)? == Some(Holder(claim.binding)) {
-                        self.directory.delete(keys::pair(&claim.proxy, &claim.party));
+                        self.directory.delete(keys::pair(&claim.proxy, claim.party));
                     }
                 }
                 Change::PutRest(rest) => {
-                    self.directory.put("rests", keys::rest(&rest.proxy, &rest.party), rest)?;
+                    self.directory.put("rests", keys::rest(&rest.proxy, rest.party), rest)?;
                 }
-                Change::DeleteRest(rest) => self.directory.delete(keys::rest(&rest.proxy, &rest.party)),
+                Change::DeleteRest(rest) => self.directory.delete(keys::rest(&rest.proxy, rest.party)),
                 // Beside the records, so that one batch ends the call and records it.
-                Change::PutCall(call) => self.cdrs.put("calls", keys::call(call.session), &**call)?,
+                Change::PutCall(call) => self.put_call(call)?,
                 Change::DeleteCall(session) => self.cdrs.delete(keys::call(*session)),
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
                 Change::PutGuard(entry) => {
@@ -136,8 +146,17 @@ impl Step<'_> {
         Ok(CommitOutcome::Applied)
     }
 
+    /// A call holds what its far ends know of each other, so it is sealed whole.
+    fn put_call(&mut self, call: &CallRecord) -> Result<(), StoreError> {
+        let key = keys::call(call.session);
+        let bytes = record::encode(call).map_err(|problem| unreadable("calls", &key, problem))?;
+        let sealed = self.vault.seal_record(&key, &Zeroizing::new(bytes));
+        self.cdrs.writes.insert(key, Some(sealed));
+        Ok(())
+    }
+
     fn holder(&self, claim: &PairClaim) -> Result<Option<Holder>, StoreError> {
-        let key = keys::pair(&claim.proxy, &claim.party);
+        let key = keys::pair(&claim.proxy, claim.party);
         self.directory.get(&key)?.map(|bytes| read("pairs", &key, &bytes)).transpose()
     }
 
@@ -163,16 +182,64 @@ impl Step<'_> {
 }
 
 /// Everything that the engine needs to start.
-pub(super) fn snapshot(directory: &dyn Table, cdrs: &dyn Table) -> Result<Snapshot, StoreError> {
+pub(super) fn snapshot(
+    vault: &Vault,
+    directory: &dyn Table,
+    cdrs: &dyn Table,
+) -> Result<Snapshot, StoreError> {
     Ok(Snapshot {
         directory: directory::Snapshot {
             numbers: read_all(directory, "numbers", keys::NUMBERS)?,
+            parties: parties(vault, directory)?,
             bindings: read_all(directory, "bindings", keys::BINDINGS)?,
             rests: read_all(directory, "rests", keys::RESTS)?,
             guard: read_all(directory, "guard", keys::GUARD)?,
         },
-        calls: read_all(cdrs, "calls", keys::CALLS)?,
+        calls: calls(vault, cdrs)?,
     })
+}
+
+/// The data keys, each wrapped.
+pub(super) fn data_keys(directory: &dyn Table) -> Result<Vec<WrappedKey>, StoreError> {
+    let open = |row: Row| {
+        let (key, bytes) = row?;
+        let damaged = |problem: String| unreadable("data keys", &key, problem);
+        let epoch = keys::of_data_key(&key).ok_or_else(|| damaged("its key names no epoch".into()))?;
+        record::decode::<WrappedBytes>(&bytes).map(|bytes| bytes.of(epoch)).map_err(damaged)
+    };
+    directory.scan(keys::DATA_KEYS).map(open).collect()
+}
+
+/// The write that keeps a data key.
+pub(super) fn put_data_key(wrapped: &WrappedKey) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let key = keys::data_key(wrapped.epoch);
+    let bytes = record::encode(&WrappedBytes::from(wrapped));
+    let bytes = bytes.map_err(|problem| unreadable("data keys", &key, problem))?;
+    Ok((key, bytes))
+}
+
+const NOT_OURS: &str =
+    "it was not sealed by this store's vault, or it was changed since; restore the store from its backup";
+
+fn parties(vault: &Vault, directory: &dyn Table) -> Result<Vec<SealedParty>, StoreError> {
+    let admit = |row: Row| {
+        let (key, bytes) = row?;
+        let sealed: Sealed = read("parties", &key, &bytes)?;
+        keys::of_party(&key)
+            .and_then(|id| vault.admit(id, sealed))
+            .ok_or_else(|| unreadable("parties", &key, NOT_OURS.into()))
+    };
+    directory.scan(keys::PARTIES).map(admit).collect()
+}
+
+fn calls(vault: &Vault, cdrs: &dyn Table) -> Result<Vec<CallRecord>, StoreError> {
+    let unseal = |row: Row| {
+        let (key, sealed) = row?;
+        let record = vault.unseal_record(&key, &sealed);
+        let record = record.ok_or_else(|| unreadable("calls", &key, NOT_OURS.into()))?;
+        read("calls", &key, &record)
+    };
+    cdrs.scan(keys::CALLS).map(unseal).collect()
 }
 
 /// Call detail records that match, newest first.
@@ -235,6 +302,6 @@ fn read<T: Stored>(tree: &'static str, key: &[u8], bytes: &[u8]) -> Result<T, St
     record::decode(bytes).map_err(|problem| unreadable(tree, key, problem))
 }
 
-fn unreadable(tree: &'static str, key: &[u8], problem: String) -> StoreError {
+pub(super) fn unreadable(tree: &'static str, key: &[u8], problem: String) -> StoreError {
     StoreError::Record { tree, key: keys::shown(key), problem }
 }

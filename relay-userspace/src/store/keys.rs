@@ -7,9 +7,9 @@
 
 use ipnet::IpNet;
 
-use crate::engine::directory::PartyAddress;
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
+use crate::engine::privacy::{Epoch, VaultId};
 use crate::engine::time::Timestamp;
 
 /// Marks a database as ours.
@@ -25,6 +25,10 @@ pub(super) const GUARD: &[u8] = b"g";
 /// Call detail records by the time of their end.
 pub(super) const CDRS: &[u8] = b"c";
 
+/// Sealed parties.
+pub(super) const PARTIES: &[u8] = b"v";
+/// Wrapped data keys.
+pub(super) const DATA_KEYS: &[u8] = b"k";
 /// Calls in progress.
 pub(super) const CALLS: &[u8] = b"l";
 
@@ -43,13 +47,34 @@ pub(super) fn binding(id: BindingId) -> Vec<u8> {
     [BINDINGS, &id.to_bits().to_be_bytes()].concat()
 }
 
+/// Of a party.
+pub(super) fn party(id: VaultId) -> Vec<u8> {
+    [PARTIES, &id.to_bits().to_be_bytes()].concat()
+}
+
+/// The party that a key of [`party`] names.
+pub(super) fn of_party(key: &[u8]) -> Option<VaultId> {
+    let bits = key.strip_prefix(PARTIES)?.try_into().ok()?;
+    Some(VaultId::from_bits(u128::from_be_bytes(bits)))
+}
+
+/// Of an epoch's data key.
+pub(super) fn data_key(epoch: Epoch) -> Vec<u8> {
+    [DATA_KEYS, &epoch.0.to_be_bytes()].concat()
+}
+
+/// The epoch that a key of [`data_key`] names.
+pub(super) fn of_data_key(key: &[u8]) -> Option<Epoch> {
+    Some(Epoch(u32::from_be_bytes(key.strip_prefix(DATA_KEYS)?.try_into().ok()?)))
+}
+
 /// Of the claim on a pair.
-pub(super) fn pair(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
+pub(super) fn pair(proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
     with_pair(b"p", proxy, party)
 }
 
 /// Of a pair that rests.
-pub(super) fn rest(proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
+pub(super) fn rest(proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
     with_pair(RESTS, proxy, party)
 }
 
@@ -93,8 +118,7 @@ pub(super) fn of_binding_entry(entry: &[u8]) -> Vec<u8> {
     [CDRS, entry.get(1 + 16..).unwrap_or_default()].concat()
 }
 
-/// The record's key in text: the only part of it that is safe to show is all
-/// but the party, which pairs and rests end with.
+/// The record's key in text. No key says anything about a party.
 pub(super) fn shown(key: &[u8]) -> String {
     let (kind, rest) = key.split_at(key.len().min(1));
     let id = rest.get(..16).and_then(|bytes| bytes.try_into().ok()).map(u128::from_be_bytes);
@@ -106,25 +130,13 @@ pub(super) fn shown(key: &[u8]) -> String {
         }
         (b"b", Some(bits)) => BindingId::from_bits(bits).to_string(),
         (b"l", Some(bits)) => SessionId::from_bits(bits).to_string(),
+        (b"v", Some(bits)) => format!("{bits:032x}"),
         _ => rest.escape_ascii().to_string(),
     }
 }
 
-fn with_pair(kind: &[u8], proxy: &ProxyNumber, party: &PartyAddress) -> Vec<u8> {
-    let mut key = [kind, proxy.digits().as_bytes(), &[0]].concat();
-    match party {
-        PartyAddress::Number(number) => {
-            key.push(b'+');
-            key.extend_from_slice(number.reveal().as_bytes());
-        }
-        PartyAddress::Extension { trunk, user } => {
-            key.push(b'@');
-            key.extend_from_slice(trunk.as_bytes());
-            key.push(0);
-            key.extend_from_slice(user.reveal().as_bytes());
-        }
-    }
-    key
+fn with_pair(kind: &[u8], proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
+    [kind, proxy.digits().as_bytes(), &[0], &party.to_bits().to_be_bytes()].concat()
 }
 
 fn moment(at: Timestamp) -> [u8; 8] {
@@ -149,10 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn parties_and_epochs_are_read_from_their_keys() {
+        let id = VaultId::from_bits(u128::MAX - 5);
+        assert_eq!(of_party(&party(id)), Some(id));
+        assert_eq!(of_data_key(&data_key(Epoch(7))), Some(Epoch(7)));
+        assert_eq!(of_party(&data_key(Epoch(7))), None);
+    }
+
+    #[test]
     fn what_is_shown_of_a_key_has_no_party_in_it() {
-        let (proxy, party): (ProxyNumber, _) =
-            ("+14155550100".parse().unwrap(), "+12125551200".parse().unwrap());
-        assert_eq!(shown(&pair(&proxy, &PartyAddress::Number(party))), "+14155550100");
+        let proxy: ProxyNumber = "+14155550100".parse().unwrap();
+        assert_eq!(shown(&pair(&proxy, VaultId::from_bits(9))), "+14155550100");
+        assert_eq!(shown(&party(VaultId::from_bits(9))), format!("{:032x}", 9));
         let id = BindingId::from_bits(7);
         assert_eq!(shown(&binding(id)), id.to_string());
     }

@@ -8,12 +8,21 @@ use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError};
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
+use crate::engine::privacy::Vault;
 
 /// Keeps everything in memory.
-#[derive(Default)]
 pub struct MemoryStore {
+    vault: Arc<Vault>,
     directory: Rows,
     cdrs: Arc<RwLock<Rows>>,
+}
+
+impl MemoryStore {
+    /// An empty one, whose parties and calls this vault seals.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, directory: Rows::new(), cdrs: Arc::default() }
+    }
 }
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -21,7 +30,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 impl Store for MemoryStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut cdrs = self.cdrs.write().unwrap_or_else(PoisonError::into_inner);
-        let planned = apply::plan(&self.directory, &*cdrs, group)?;
+        let planned = apply::plan(&self.vault, &self.directory, &*cdrs, group)?;
         write(&mut self.directory, planned.directory);
         write(&mut cdrs, planned.cdrs);
         Ok(planned.outcomes)
@@ -29,7 +38,11 @@ impl Store for MemoryStore {
 
     fn load(&self) -> Result<Snapshot, StoreError> {
         let cdrs = self.cdrs.read().unwrap_or_else(PoisonError::into_inner);
-        apply::snapshot(&self.directory, &*cdrs)
+        apply::snapshot(&self.vault, &self.directory, &*cdrs)
+    }
+
+    fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
     }
 
     fn reader(&self) -> Box<dyn CdrReader> {

@@ -1,5 +1,9 @@
 //! The durable journal of the engine's commits.
 //!
+//! It holds no number of a party in clear: parties stand in it sealed, each under
+//! an id that bindings, pairs and rests name it by, calls in progress are sealed
+//! whole, and the keys are elsewhere (`engine::privacy`).
+//!
 //! The engine keeps its routing state in memory and never waits for a read;
 //! a store makes its transactions durable, in groups, and hands everything
 //! back at the next start.
@@ -7,11 +11,14 @@
 mod apply;
 mod keys;
 mod memory;
+mod older;
 mod record;
 mod sled;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -20,6 +27,7 @@ use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
+use crate::engine::privacy::{Vault, VaultError};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 
@@ -32,6 +40,9 @@ pub trait Store: Send {
 
     /// Everything that the engine needs to start.
     fn load(&self) -> Result<Snapshot, StoreError>;
+
+    /// What seals the parties and calls in it.
+    fn vault(&self) -> Arc<Vault>;
 
     /// A handle for reading records beside the writer.
     fn reader(&self) -> Box<dyn CdrReader>;
@@ -89,6 +100,14 @@ pub enum StoreError {
         doing: &'static str,
         /// What was said.
         problem: String,
+    },
+    /// The keys are not those of this store.
+    #[error("cannot open the vault of the store at {path}: {problem}")]
+    Vault {
+        /// Where the store is.
+        path: String,
+        /// What is wrong, and how to mend it.
+        problem: VaultError,
     },
     /// A record cannot be understood.
     #[error("the store's {tree} record {key} cannot be read: {problem}")]

@@ -3,22 +3,24 @@
 //!
 //! A record is one byte of version and a postcard encoding of a struct here
 //! that never changes once it has shipped; a new shape is a new struct and a
-//! new version of that record, and the old one stays readable. Party numbers pass through
-//! `reveal` here and nowhere else in the store.
+//! new version of that record, and the old one stays readable. What a version of
+//! the whole store before today's had in clear is read by `older` alone.
 
 mod call;
 mod cdr;
 mod number;
+mod vault;
+
+pub(super) use vault::WrappedBytes;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::engine::config::Encryption;
-use crate::engine::directory::{
-    Binding, BindingKind, BindingState, Extension, PairRest, Party, PartyAddress,
-};
+use crate::engine::directory::{Binding, BindingKind, BindingState, PairRest, Party};
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
 use crate::engine::number::ProxyNumber;
+use crate::engine::privacy::VaultId;
 use crate::engine::time::Timestamp;
 
 /// A type that can be stored.
@@ -54,62 +56,28 @@ pub(super) fn decode<T: Stored>(bytes: &[u8]) -> Result<T, String> {
     })
 }
 
-fn read<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
     postcard::from_bytes(record).map_err(|error| error.to_string())
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) enum AddressV1 {
-    /// Digits without `+`.
-    Number(String),
-    Extension {
-        trunk: String,
-        user: String,
-    },
-}
-
-fn to_address(address: &PartyAddress) -> AddressV1 {
-    match address {
-        PartyAddress::Number(number) => AddressV1::Number(number.reveal().to_owned()),
-        PartyAddress::Extension { trunk, user } => {
-            AddressV1::Extension { trunk: trunk.clone(), user: user.reveal().to_owned() }
-        }
-    }
-}
-
-fn from_address(record: AddressV1) -> Result<PartyAddress, String> {
-    match record {
-        AddressV1::Number(digits) => {
-            let number =
-                format!("+{digits}").parse().map_err(|error| format!("a party's number: {error}"))?;
-            Ok(PartyAddress::Number(number))
-        }
-        AddressV1::Extension { trunk, user } => {
-            let user = Extension::new(&user).ok_or("a party's extension is not one")?;
-            Ok(PartyAddress::Extension { trunk, user })
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct BindingV1 {
+pub(super) struct BindingV3 {
     id: u128,
     tenant: String,
     project: String,
     kind: u8,
     key: String,
-    customer: (AddressV1, String),
-    agent: (AddressV1, String),
+    /// Who, and the number that it sees.
+    customer: (u128, String),
+    agent: (u128, String),
     created: i64,
     state: StateV1,
+    /// Whether the parties may encrypt.
+    encryption: Option<EncryptionV2>,
 }
 
-/// What came before, and whether the parties may encrypt.
 #[derive(Serialize, Deserialize)]
-pub(super) struct BindingV2(BindingV1, Option<EncryptionV2>);
-
-#[derive(Serialize, Deserialize)]
-enum EncryptionV2 {
+pub(super) enum EncryptionV2 {
     Strict,
     EndToEnd,
 }
@@ -133,80 +101,77 @@ impl From<EncryptionV2> for Encryption {
 }
 
 #[derive(Serialize, Deserialize)]
-enum StateV1 {
+pub(super) enum StateV1 {
     Live { expires: i64 },
     Entombed { since: i64, until: i64 },
 }
 
 impl Stored for Binding {
-    const VERSION: u8 = 2;
-    type Shape = BindingV2;
+    const VERSION: u8 = 3;
+    type Shape = BindingV3;
 
-    fn to_shape(&self) -> BindingV2 {
-        BindingV2(to_binding(self), self.encryption.map(EncryptionV2::from))
+    fn to_shape(&self) -> BindingV3 {
+        let party = |party: &Party| (party.id.to_bits(), party.proxy.to_string());
+        BindingV3 {
+            id: self.id.to_bits(),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            kind: match self.kind {
+                BindingKind::Session => 0,
+                BindingKind::Case => 1,
+                BindingKind::Customer => 2,
+                BindingKind::Agent => 3,
+            },
+            key: self.key.clone(),
+            customer: party(&self.customer),
+            agent: party(&self.agent),
+            created: self.created.unix_microseconds(),
+            state: match self.state {
+                BindingState::Live { expires } => StateV1::Live { expires: expires.unix_microseconds() },
+                BindingState::Entombed { since, until } => {
+                    StateV1::Entombed { since: since.unix_microseconds(), until: until.unix_microseconds() }
+                }
+            },
+            encryption: self.encryption.map(EncryptionV2::from),
+        }
     }
 
-    fn from_shape(BindingV2(record, encryption): BindingV2) -> Result<Self, String> {
-        Ok(Self { encryption: encryption.map(Encryption::from), ..from_binding(record)? })
-    }
-
-    fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
-        (version == 1).then(|| from_binding(read(record)?))
+    fn from_shape(record: BindingV3) -> Result<Self, String> {
+        let party = |(id, number): (u128, String)| {
+            Ok::<_, String>(Party { id: VaultId::from_bits(id), proxy: proxy(&number)? })
+        };
+        Ok(Self {
+            id: BindingId::from_bits(record.id),
+            tenant: record.tenant,
+            project: record.project,
+            kind: binding_kind(record.kind)?,
+            key: record.key,
+            customer: party(record.customer)?,
+            agent: party(record.agent)?,
+            created: time(record.created),
+            state: record.state.into(),
+            encryption: record.encryption.map(Encryption::from),
+        })
     }
 }
 
-fn to_binding(binding: &Binding) -> BindingV1 {
-    let party = |party: &Party| (to_address(&party.address), party.proxy.to_string());
-    BindingV1 {
-        id: binding.id.to_bits(),
-        tenant: binding.tenant.clone(),
-        project: binding.project.clone(),
-        kind: match binding.kind {
-            BindingKind::Session => 0,
-            BindingKind::Case => 1,
-            BindingKind::Customer => 2,
-            BindingKind::Agent => 3,
-        },
-        key: binding.key.clone(),
-        customer: party(&binding.customer),
-        agent: party(&binding.agent),
-        created: binding.created.unix_microseconds(),
-        state: match binding.state {
-            BindingState::Live { expires } => StateV1::Live { expires: expires.unix_microseconds() },
-            BindingState::Entombed { since, until } => {
-                StateV1::Entombed { since: since.unix_microseconds(), until: until.unix_microseconds() }
-            }
-        },
+pub(super) fn binding_kind(kind: u8) -> Result<BindingKind, String> {
+    match kind {
+        0 => Ok(BindingKind::Session),
+        1 => Ok(BindingKind::Case),
+        2 => Ok(BindingKind::Customer),
+        3 => Ok(BindingKind::Agent),
+        other => Err(format!("{other} is no kind of binding")),
     }
 }
 
-fn from_binding(record: BindingV1) -> Result<Binding, String> {
-    let party = |(address, number): (AddressV1, String)| {
-        Ok::<_, String>(Party { address: from_address(address)?, proxy: proxy(&number)? })
-    };
-    Ok(Binding {
-        id: BindingId::from_bits(record.id),
-        tenant: record.tenant,
-        project: record.project,
-        kind: match record.kind {
-            0 => BindingKind::Session,
-            1 => BindingKind::Case,
-            2 => BindingKind::Customer,
-            3 => BindingKind::Agent,
-            other => return Err(format!("{other} is no kind of binding")),
-        },
-        key: record.key,
-        customer: party(record.customer)?,
-        agent: party(record.agent)?,
-        created: time(record.created),
-        state: match record.state {
-            StateV1::Live { expires } => BindingState::Live { expires: time(expires) },
-            StateV1::Entombed { since, until } => {
-                BindingState::Entombed { since: time(since), until: time(until) }
-            }
-        },
-        encryption: None,
-    })
+impl From<StateV1> for BindingState {
+    fn from(state: StateV1) -> Self {
+        match state {
+            StateV1::Live { expires } => Self::Live { expires: time(expires) },
+            StateV1::Entombed { since, until } => Self::Entombed { since: time(since), until: time(until) },
+        }
+    }
 }
 
 /// The binding that holds a pair.
@@ -226,27 +191,28 @@ impl Stored for Holder {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct RestV1 {
+pub(super) struct RestV2 {
     proxy: String,
-    party: AddressV1,
+    party: u128,
     since: i64,
 }
 
 impl Stored for PairRest {
-    type Shape = RestV1;
+    const VERSION: u8 = 2;
+    type Shape = RestV2;
 
-    fn to_shape(&self) -> RestV1 {
-        RestV1 {
+    fn to_shape(&self) -> RestV2 {
+        RestV2 {
             proxy: self.proxy.to_string(),
-            party: to_address(&self.party),
+            party: self.party.to_bits(),
             since: self.since.unix_microseconds(),
         }
     }
 
-    fn from_shape(record: RestV1) -> Result<Self, String> {
+    fn from_shape(record: RestV2) -> Result<Self, String> {
         Ok(Self {
             proxy: proxy(&record.proxy)?,
-            party: from_address(record.party)?,
+            party: VaultId::from_bits(record.party),
             since: time(record.since),
         })
     }
@@ -285,11 +251,11 @@ impl Stored for GuardEntry {
     }
 }
 
-fn proxy(text: &str) -> Result<ProxyNumber, String> {
+pub(super) fn proxy(text: &str) -> Result<ProxyNumber, String> {
     text.parse().map_err(|error| format!("its number: {error}"))
 }
 
-const fn time(microseconds: i64) -> Timestamp {
+pub(super) const fn time(microseconds: i64) -> Timestamp {
     Timestamp::from_unix_microseconds(microseconds)
 }
 
@@ -308,38 +274,15 @@ mod tests {
         assert!(decode::<Binding>(&[Binding::VERSION, 1, 2, 3]).is_err());
     }
 
+    /// A shape never changes: these bytes are in files out there.
     #[test]
-    fn a_binding_of_the_first_version_has_the_configured_policy() {
-        let party = |digits: &str| Party {
-            address: PartyAddress::Number(digits.parse().unwrap()),
-            proxy: "+14155550100".parse().unwrap(),
-        };
-        let binding = Binding {
-            id: BindingId::from_bits(9),
-            tenant: "acme".into(),
-            project: "main".into(),
-            kind: BindingKind::Case,
-            key: "case-9".into(),
-            customer: party("+12125551200"),
-            agent: party("+12125551201"),
-            created: time(5),
-            state: BindingState::Live { expires: time(7) },
-            encryption: Some(Encryption::EndToEnd),
-        };
-        let first = postcard::to_extend(&to_binding(&binding), vec![1]).unwrap();
-        assert_eq!(decode::<Binding>(&first).unwrap(), Binding { encryption: None, ..binding.clone() });
-        assert_eq!(decode::<Binding>(&encode(&binding).unwrap()).unwrap(), binding);
-    }
-
-    /// The first shape never changes: these bytes are in files out there.
-    #[test]
-    fn the_first_version_keeps_its_bytes() {
+    fn a_version_keeps_its_bytes() {
         let rest = PairRest {
             proxy: "+14155550100".parse().unwrap(),
-            party: PartyAddress::Number("+12125551200".parse().unwrap()),
+            party: VaultId::from_bits(300),
             since: time(5),
         };
-        let bytes = b"\x01\x0c+14155550100\x00\x0b12125551200\x0a";
+        let bytes = b"\x02\x0c+14155550100\xac\x02\x0a";
         assert_eq!(encode(&rest).unwrap(), bytes);
         assert_eq!(decode::<PairRest>(bytes).unwrap(), rest);
     }

@@ -3,8 +3,8 @@
 //! ```text
 //! PATH/lock         the process that has the store open
 //! PATH/format       written once both databases exist
-//! PATH/directory/   numbers, bindings, pairs
-//! PATH/cdrs/        call detail records, calls in progress
+//! PATH/directory/   numbers, sealed parties, bindings, pairs, wrapped data keys
+//! PATH/cdrs/        call detail records, sealed calls in progress
 //! ```
 //!
 //! A group of transactions becomes one atomic batch per database, then one
@@ -20,54 +20,94 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::Rng;
 
 use super::apply::{self, Row, Table, Writes};
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys};
+use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys, older};
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
+use crate::engine::privacy::{Keyring, Vault};
 
 /// Bytes of sled's page cache, per database: the engine reads once, at start.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// What [`keys::FORMAT`] and the `format` file hold.
-const FORMAT: &[u8] = b"vizard store 1\n";
+pub(super) const FORMAT: &[u8] = b"vizard store 2\n";
 
 /// A store in files.
 pub struct SledStore {
     directory: Database,
     cdrs: Database,
+    vault: Arc<Vault>,
     /// Locked while the store is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl SledStore {
-    /// Opens the store at a path, or makes one there.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens the store at a path with the keys that belong to it, or makes one
+    /// there. `random` feeds the data keys of new stores and new epochs. A store
+    /// of before the vault is sealed first.
+    pub fn open(path: &Path, keyring: &Keyring, random: &mut impl Rng) -> Result<Self, StoreError> {
         fs::create_dir_all(path).map_err(|error| cannot_open(path, &error))?;
         let lock = lock(path)?;
-        let format = path.join("format");
-        let existed = format.try_exists().map_err(|error| cannot_open(path, &error))?;
-        let directory = Database::open(path, "directory", existed)?;
-        let cdrs = Database::open(path, "cdrs", existed)?;
+        older::seal(path, keyring, random)?;
+        let existed = path.join("format").try_exists().map_err(|error| cannot_open(path, &error))?;
+        let store = Self::open_at(path, existed, keyring, random)?;
         if !existed {
-            let written = File::create(&format).and_then(|mut file| {
-                file.write_all(FORMAT)?;
-                file.sync_all()?;
-                // The names of what was made must outlast a power cut too.
-                for made in [&path.join("directory"), &path.join("cdrs"), path] {
-                    File::open(made)?.sync_all()?;
-                }
-                Ok(())
-            });
-            written.map_err(|error| cannot_open(path, &error))?;
+            write_format(path).map_err(|error| cannot_open(path, &error))?;
         }
-        Ok(Self { directory, cdrs, _lock: lock })
+        Ok(Self { _lock: Some(lock), ..store })
     }
+
+    /// Whether there is a store whose numbers are sealed.
+    #[must_use]
+    pub fn is_sealed(path: &Path) -> bool {
+        fs::read(path.join("format")).is_ok_and(|format| format == FORMAT)
+    }
+
+    /// Opens what is at a path, which nobody else can have open.
+    pub(super) fn open_at(
+        path: &Path,
+        existed: bool,
+        keyring: &Keyring,
+        random: &mut impl Rng,
+    ) -> Result<Self, StoreError> {
+        let expected = existed.then_some(FORMAT);
+        let directory = Database::open(path, "directory", expected)?;
+        let cdrs = Database::open(path, "cdrs", expected)?;
+        let (vault, made) = Vault::open(keyring, &apply::data_keys(&directory.tree)?, random)
+            .map_err(|problem| StoreError::Vault { path: path.display().to_string(), problem })?;
+        if let Some(made) = made {
+            let (key, value) = apply::put_data_key(&made)?;
+            directory.write(Writes::from([(key, Some(value))]))?;
+            directory.make_durable()?;
+        }
+        Ok(Self { directory, cdrs, vault: Arc::new(vault), _lock: None })
+    }
+}
+
+/// Says that the store at a path is whole.
+pub(super) fn write_format(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path.join("format"))?;
+    file.write_all(FORMAT)?;
+    file.sync_all()?;
+    // The names of what was made must outlast a power cut too.
+    for made in [&path.join("directory"), &path.join("cdrs"), path] {
+        sync(made)?;
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 impl Store for SledStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
-        let planned = apply::plan(&self.directory.tree, &self.cdrs.tree, group)?;
+        let planned = apply::plan(&self.vault, &self.directory.tree, &self.cdrs.tree, group)?;
         let mut touched = Vec::with_capacity(2);
         for (database, writes) in [(&self.directory, planned.directory), (&self.cdrs, planned.cdrs)] {
             if !writes.is_empty() {
@@ -76,19 +116,20 @@ impl Store for SledStore {
             }
         }
         for database in &touched {
-            database.tree.flush().map_err(|error| failed("flushing", &error))?;
+            database.flush()?;
         }
         for database in &touched {
-            database
-                .file
-                .sync_data()
-                .map_err(|error| StoreError::Io { doing: "syncing", problem: error.to_string() })?;
+            database.sync()?;
         }
         Ok(planned.outcomes)
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
-        apply::snapshot(&self.directory.tree, &self.cdrs.tree)
+        apply::snapshot(&self.vault, &self.directory.tree, &self.cdrs.tree)
+    }
+
+    fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
     }
 
     fn reader(&self) -> Box<dyn CdrReader> {
@@ -105,7 +146,7 @@ impl CdrReader for Reader {
 }
 
 /// One sled database with all its records in one tree.
-struct Database {
+pub(super) struct Database {
     tree: ::sled::Tree,
     /// A second handle on sled's log, to sync it with.
     file: File,
@@ -114,7 +155,9 @@ struct Database {
 }
 
 impl Database {
-    fn open(store: &Path, name: &str, existed: bool) -> Result<Self, StoreError> {
+    /// Opens a database that carries the expected mark, or makes one with
+    /// today's.
+    pub(super) fn open(store: &Path, name: &str, expected: Option<&[u8]>) -> Result<Self, StoreError> {
         let path = store.join(name);
         let db = ::sled::Config::new()
             .path(&path)
@@ -129,7 +172,7 @@ impl Database {
         let tree = db.open_tree("records").map_err(|error| damaged(&path, &error.to_string()))?;
         let mark = tree.get(keys::FORMAT).map_err(|error| damaged(&path, &error.to_string()))?;
         match mark {
-            Some(mark) if mark == FORMAT => {}
+            Some(mark) if mark == expected.unwrap_or(FORMAT) => {}
             Some(_) => {
                 return Err(StoreError::Open {
                     path: path.display().to_string(),
@@ -137,7 +180,7 @@ impl Database {
                         .into(),
                 });
             }
-            None if existed => return Err(damaged(&path, "its records are gone")),
+            None if expected.is_some() => return Err(damaged(&path, "its records are gone")),
             None => {
                 let marked = tree.insert(keys::FORMAT, FORMAT).and_then(|_| tree.flush());
                 marked.map_err(|error| failed("making the store", &error))?;
@@ -146,6 +189,23 @@ impl Database {
         let file = File::open(path.join("db")).map_err(|error| cannot_open(&path, &error))?;
         file.sync_all().map_err(|error| cannot_open(&path, &error))?;
         Ok(Self { tree, file, _db: db })
+    }
+
+    pub(super) const fn table(&self) -> &dyn Table {
+        &self.tree
+    }
+
+    fn make_durable(&self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.sync()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.tree.flush().map(drop).map_err(|error| failed("flushing", &error))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(|error| StoreError::Io { doing: "syncing", problem: error.to_string() })
     }
 
     fn write(&self, writes: Writes) -> Result<(), StoreError> {
@@ -214,7 +274,7 @@ fn holder(lock: &mut File) -> String {
     }
 }
 
-fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied => "; give the user that runs Vizard read and write access to it",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {

@@ -3,8 +3,10 @@
 mod contract;
 mod durability;
 mod files;
+pub(super) mod secrecy;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::engine::call_record::{
     AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
@@ -19,9 +21,12 @@ use crate::engine::encoding::Encoding;
 use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
+use crate::engine::privacy::tests::{keyring, random, vault};
+use crate::engine::privacy::{SealedParty, VaultId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
+use crate::store::{SledStore, StoreError};
 
 fn time(at: i64) -> Timestamp {
     Timestamp::from_unix_microseconds(at)
@@ -48,9 +53,23 @@ fn customer() -> PartyAddress {
     PartyAddress::Number("+12125551200".parse().unwrap())
 }
 
+/// The customer's party in the store.
+const CUSTOMER: VaultId = VaultId::from_bits(1 << 100);
+
+fn party(id: VaultId, address: &PartyAddress) -> SealedParty {
+    vault().seal(id, address)
+}
+
+fn agent(id: u128) -> SealedParty {
+    let user = Extension::new(&format!("{id}")).unwrap();
+    party(VaultId::from_bits(id), &PartyAddress::Extension { trunk: "pbx".into(), user })
+}
+
+fn open(path: &Path) -> Result<SledStore, StoreError> {
+    SledStore::open(path, &keyring(), &mut random(2))
+}
+
 fn binding(id: u128) -> Binding {
-    let agent =
-        PartyAddress::Extension { trunk: "pbx".into(), user: Extension::new(&format!("{id}")).unwrap() };
     let proxy = number(u32::try_from(id % 10_000).unwrap()).number;
     Binding {
         id: BindingId::from_bits(id),
@@ -58,8 +77,8 @@ fn binding(id: u128) -> Binding {
         project: "main".into(),
         kind: BindingKind::Case,
         key: format!("case-{id}"),
-        customer: Party { address: customer(), proxy },
-        agent: Party { address: agent, proxy },
+        customer: Party { id: CUSTOMER, proxy },
+        agent: Party { id: VaultId::from_bits(id), proxy },
         created: time(5),
         state: BindingState::Entombed { since: time(7), until: time(9) },
         encryption: Some(Encryption::EndToEnd),
@@ -67,14 +86,15 @@ fn binding(id: u128) -> Binding {
 }
 
 fn claim(party: &Party, binding: u128) -> PairClaim {
-    PairClaim { proxy: party.proxy, party: party.address.clone(), binding: BindingId::from_bits(binding) }
+    PairClaim { proxy: party.proxy, party: party.id, binding: BindingId::from_bits(binding) }
 }
 
 /// A creation as the directory proposes it.
 fn creation(id: u128) -> Transaction {
     let binding = binding(id);
     let claims = [claim(&binding.customer, id), claim(&binding.agent, id)];
-    let mut changes: Vec<_> = claims.into_iter().map(Change::ClaimPair).collect();
+    let parties = [party(CUSTOMER, &customer()), agent(id)].map(Change::PutParty);
+    let mut changes: Vec<_> = parties.into_iter().chain(claims.map(Change::ClaimPair)).collect();
     changes.push(Change::PutBinding(binding));
     Transaction { changes }
 }

@@ -12,6 +12,7 @@ use crate::engine::config::Route;
 use crate::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::number::Typed;
+use crate::engine::privacy::tests::vault;
 use crate::store::MemoryStore;
 
 const CUSTOMER: &str = "+12125550100";
@@ -125,7 +126,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let (mut customer, mut agent) = (Peer::new("127.0.0.2"), Peer::new("127.0.0.3"));
         let mut parts = parts(&directory);
-        parts.store = Box::new(MemoryStore::default());
+        parts.store = Box::new(MemoryStore::new(vault()));
         let pbx = &mut parts.config.trunks[0].clone();
         (pbx.name, pbx.target) = ("pbx".into(), agent.sip_address());
         pbx.sources = vec!["127.0.0.3/32".parse().unwrap()];

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::engine::guard::{GuardAction, GuardReply, GuardRequest, GuardStatus, RuleView, Treatment};
+use crate::engine::privacy::tests::{keyring, random};
 use crate::store::SledStore;
 
 fn ask(client: &mut Client, request: GuardRequest) -> GuardReply {
@@ -83,7 +84,8 @@ fn a_flood_is_held_back_and_its_source_denied() {
 #[test]
 fn what_an_operator_denies_stays_denied_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let store = || Box::new(SledStore::open(&directory.path().join("store")).unwrap());
+    let store =
+        || Box::new(SledStore::open(&directory.path().join("store"), &keyring(), &mut random(2)).unwrap());
     let daemon = Daemon::start(Parts { store: store(), ..guarded(&directory) }).unwrap();
     let mut operator = client(&directory);
     let GuardReply::Put { rule, .. } = ask(&mut operator, deny("127.0.0.9/32")) else { panic!() };

@@ -67,10 +67,7 @@ impl Plan {
     pub(super) fn masked(context: &Context, arrival: &Arrival, bridge: &Bridge) -> Option<Self> {
         let binding = context.directory.binding(bridge.binding)?;
         let encryption = context.encryption(Some(&binding));
-        let caller_address = match bridge.caller {
-            crate::engine::ids::LegName::A => &binding.customer.address,
-            crate::engine::ids::LegName::B => &binding.agent.address,
-        };
+        let caller_address = &context.directory.address_of(bridge.binding, bridge.caller)?;
         let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(bridge.callee_trunk)?);
         let here = |trunk: &Trunk, proxy: &ProxyNumber| {
             let advertised = context.listen(trunk)?.advertised;

@@ -264,9 +264,11 @@ impl Call {
             return Ok(());
         }
         let Some(binding) = binding else { return Err(Ending::by_platform(Cause::BindingEnded, 503)) };
-        for (name, hidden) in [(LegName::A, &binding.agent.address), (LegName::B, &binding.customer.address)]
-        {
-            self.hide(context, name, hidden);
+        for name in legs {
+            match context.directory.address_of(binding.id, name.other()) {
+                Some(hidden) => self.hide(context, name, &hidden),
+                None => return Err(Ending::by_platform(Cause::BindingEnded, 503)),
+            }
         }
         Ok(())
     }

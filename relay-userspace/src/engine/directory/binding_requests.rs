@@ -45,18 +45,19 @@ impl Directory {
         let ttl =
             parse::time_to_live(wanted.time_to_live, self.config.bindings.life(wanted.kind).time_to_live)?;
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
-        let binding = self.binding_of(record);
+        let (holder, (_, project)) = (record.id, self.bindings.owner(record.owner));
         let conflict = |what: String, remedy: &str| Err(refusal(RefusalKind::Conflict, what, remedy));
-        if (&binding.customer.address, &binding.agent.address) != (&customer, &agent) {
+        let parties = [&customer, &agent].map(|address| self.parties.find(address));
+        if parties != record.sides().map(|side| Some(side.party)) {
             return conflict(
-                format!("{} has this key and joins other parties", binding.id),
+                format!("{holder} has this key and joins other parties"),
                 "use another key; or wait until that binding is forgotten, some time after \
                  `vizard bind close`",
             );
         }
-        if binding.project != wanted.project {
+        if project != wanted.project {
             return conflict(
-                format!("{} has this key and belongs to project {}", binding.id, binding.project),
+                format!("{holder} has this key and belongs to project {project}"),
                 "name that project, or use another key",
             );
         }
@@ -64,14 +65,14 @@ impl Directory {
             |side: Side| wanted.numbers.country.is_some_and(|c| self.numbers.get(side.number).country != c);
         if record.sides().into_iter().any(outside) {
             return conflict(
-                format!("{} has this key, and its numbers are of another country", binding.id),
+                format!("{holder} has this key, and its numbers are of another country"),
                 "leave the country out to reuse it, or use another key",
             );
         }
-        if wanted.encryption.is_some_and(|encryption| binding.encryption != Some(encryption)) {
-            let policy = binding.encryption.map_or("the configured", Encryption::as_str);
+        if wanted.encryption.is_some_and(|encryption| record.encryption != Some(encryption)) {
+            let policy = record.encryption.map_or("the configured", Encryption::as_str);
             return conflict(
-                format!("{} has this key, and {policy} media policy", binding.id),
+                format!("{} has this key, and {policy} media policy", record.id),
                 "leave the media policy out to reuse it, or use another key",
             );
         }
@@ -79,7 +80,7 @@ impl Directory {
             return conflict(
                 format!(
                     "{} has this key, and its number {} is disabled",
-                    binding.id,
+                    record.id,
                     self.numbers.get(side.number).number
                 ),
                 "close that binding and use another key, or make the number active again",
@@ -116,29 +117,26 @@ impl Directory {
             self.allocate_or_tell(&Wanted { who: "customer", party: &customer, wish, other: None })?;
         let for_agent =
             self.allocate_or_tell(&Wanted { who: "agent", party: &agent, wish, other: Some(for_customer) })?;
+        let parties = [&customer, &agent].map(|address| self.parties.acquire(address, &mut self.random));
+        let [customer, agent] = parties.map(|party| self.parties.id(party));
         let binding = Binding {
             id: BindingId::random(&mut self.random),
             tenant: wanted.tenant.clone(),
             project: wanted.project.clone(),
             kind: wanted.kind,
             key: wanted.key.clone(),
-            customer: Party { address: customer, proxy: self.numbers.get(for_customer).number },
-            agent: Party { address: agent, proxy: self.numbers.get(for_agent).number },
+            customer: Party { id: customer, proxy: self.numbers.get(for_customer).number },
+            agent: Party { id: agent, proxy: self.numbers.get(for_agent).number },
             created: self.clock.wall,
             state: Live { expires: self.clock.wall + ttl },
             encryption: wanted.encryption,
         };
-        match self.reserve(&binding) {
-            Some(ix) => {
-                self.propose(Proposal::Create { request: id, binding: ix });
-                if let Some(parties) =
-                    self.bindings.get(ix).map(|record| record.sides().map(|side| side.party))
-                {
-                    self.tell_headroom(parties);
-                }
-            }
-            None => return Err(in_doubt()),
+        let reserved = self.reserve(&binding, parties);
+        for party in parties {
+            self.parties.release(party);
         }
+        self.propose(Proposal::Create { request: id, binding: reserved.ok_or_else(in_doubt)? });
+        self.tell_headroom(parties);
         Ok(())
     }
 
@@ -283,10 +281,14 @@ impl Directory {
     }
 
     pub(super) fn view(&self, record: &Record) -> BindingView {
-        let Binding { id, tenant, project, kind, key, customer, agent, created, state, encryption } =
+        let Binding { id, tenant, project, kind, key, created, state, encryption, .. } =
             self.binding_of(record);
-        let party = |party: Party| PartyView { address: party.address.masked(), proxy: party.proxy };
-        let (customer, agent) = (party(customer), party(agent));
+        let party = |side: Side| PartyView {
+            party: self.parties.pseudonym(side.party, &tenant),
+            address: self.parties.masked(side.party),
+            proxy: self.numbers.get(side.number).number,
+        };
+        let (customer, agent) = (party(record.customer), party(record.agent));
         let calls = usize::try_from(record.calls).unwrap_or(usize::MAX);
         BindingView { id, tenant, project, kind, key, customer, agent, created, state, encryption, calls }
     }

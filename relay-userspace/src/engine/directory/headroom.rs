@@ -32,6 +32,9 @@ pub(super) struct Home {
 }
 
 impl Home {
+    /// Where a party is of which nothing is known.
+    pub(super) const NOWHERE: Self = Self { country: Country::UNKNOWN, state: None };
+
     /// Of a party; a PBX is where its trunk is.
     pub(super) fn of(address: &PartyAddress, config: &Config) -> Self {
         match address {

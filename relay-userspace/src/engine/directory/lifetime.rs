@@ -1,22 +1,28 @@
 //! What becomes of records: reserved, settled, ended, forgotten; and the sweep
 //! that time drives.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::bindings::{BindingIx, Change, Record, Side, Stage};
 use super::check;
 use super::headroom::Home;
 use super::model::BindingState::{Entombed, Live};
+use super::parties::PartyIx;
 use super::proposal::Proposal;
 use super::rests::{FAMILIAR, Rest};
-use super::{Binding, BindingState, Directory, Snapshot};
+use super::{Binding, BindingState, Directory, PairRest, Party, Snapshot};
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
 use crate::engine::io::Output;
+use crate::engine::privacy::{SealedParty, VaultId};
 use crate::engine::time::{Instant, Timestamp};
 
 /// Records that one turn of the sweep looks at.
 const TURN: usize = 256;
 /// Rests that go in one transaction.
 const RESTS_AT_ONCE: usize = 128;
+/// Parties that go in one transaction.
+const PARTIES_AT_ONCE: usize = 256;
 
 impl Directory {
     /// Rebuilds everything from what the store holds.
@@ -28,34 +34,62 @@ impl Directory {
             }
             self.numbers.put(number);
         }
+        let parties = self.restore_parties(snapshot.parties, &snapshot.bindings, &snapshot.rests);
         let mut bindings = snapshot.bindings;
         bindings.sort_by_key(|binding| (binding.created, binding.id));
         for binding in bindings {
-            if let Some(ix) = self.reserve(&binding) {
+            let known = |party: &Party| parties.get(&party.id).copied();
+            let sides = known(&binding.customer).zip(known(&binding.agent));
+            if let Some(ix) = sides.and_then(|(customer, agent)| self.reserve(&binding, [customer, agent])) {
                 self.settle(ix);
             } else {
                 self.counts.dropped_at_start += 1;
             }
         }
         for rest in snapshot.rests {
-            let number = self.numbers.remember(rest.proxy);
-            let party = self.parties.acquire(&rest.party);
-            self.rest(Rest { since: rest.since, party, number });
+            if let Some(&party) = parties.get(&rest.party) {
+                let number = self.numbers.remember(rest.proxy);
+                self.rest(Rest { since: rest.since, party, number });
+            }
+        }
+        for party in parties.into_values() {
             self.parties.release(party);
         }
     }
 
-    /// Takes a record in and reserves its pairs; `None` when one of them, its
+    /// Takes in the parties that something refers to, with one use each.
+    fn restore_parties(
+        &mut self,
+        parties: Vec<SealedParty>,
+        bindings: &[Binding],
+        rests: &[PairRest],
+    ) -> BTreeMap<VaultId, PartyIx> {
+        let bound = bindings.iter().flat_map(|binding| [binding.customer.id, binding.agent.id]);
+        let named: BTreeSet<VaultId> = bound.chain(rests.iter().map(|rest| rest.party)).collect();
+        let mut known = BTreeMap::new();
+        for party in parties {
+            let id = party.id;
+            if named.contains(&id) {
+                known.extend(self.parties.restore(party).map(|party| (id, party)));
+            } else {
+                self.parties.orphan(id);
+            }
+        }
+        known
+    }
+
+    /// Takes a record of two parties in and reserves its pairs; `None` when one of them, its
     /// key or its id is taken, or one of its numbers is not ours.
-    pub(super) fn reserve(&mut self, binding: &Binding) -> Option<BindingIx> {
+    pub(super) fn reserve(&mut self, binding: &Binding, parties: [PartyIx; 2]) -> Option<BindingIx> {
         let customer_number = self.numbers.find(&binding.customer.proxy)?;
         let agent_number = self.numbers.find(&binding.agent.proxy)?;
-        let taken = |address, number| {
-            self.parties.find(address).is_some_and(|party| self.pairs.contains_key(&(party, number)))
-        };
-        if taken(&binding.customer.address, customer_number)
-            || taken(&binding.agent.address, agent_number)
-            || binding.customer == binding.agent
+        let [customer, agent] = parties;
+        let customer = Side { party: customer, number: customer_number };
+        let agent = Side { party: agent, number: agent_number };
+        let taken = |side: Side| self.pairs.contains_key(&(side.party, side.number));
+        if taken(customer)
+            || taken(agent)
+            || customer == agent
             || self.bindings.find(binding.id).is_some()
             || self.bindings.with_key(&binding.tenant, binding.kind, &binding.key).is_some()
         {
@@ -66,11 +100,8 @@ impl Directory {
             owner: self.bindings.intern(&binding.tenant, &binding.project),
             kind: binding.kind,
             key: binding.key.as_str().into(),
-            customer: Side {
-                party: self.parties.acquire(&binding.customer.address),
-                number: customer_number,
-            },
-            agent: Side { party: self.parties.acquire(&binding.agent.address), number: agent_number },
+            customer,
+            agent,
             created: binding.created,
             state: binding.state,
             encryption: binding.encryption,
@@ -80,11 +111,15 @@ impl Directory {
         };
         let sides = record.sides();
         let ix = self.bindings.insert(record);
-        let addresses = [&binding.customer.address, &binding.agent.address];
-        for ((side, leg), address) in sides.into_iter().zip(LegName::BOTH).zip(addresses) {
+        for (side, leg) in sides.into_iter().zip(LegName::BOTH) {
+            self.parties.retain(side.party);
             self.pairs.insert((side.party, side.number), ix);
             self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
-            self.headroom.take(self.clock.wall, side.party, leg, || Home::of(address, &self.config));
+            let home = || {
+                let address = self.parties.address(side.party);
+                address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
+            };
+            self.headroom.take(self.clock.wall, side.party, leg, home);
         }
         Some(ix)
     }
@@ -183,6 +218,10 @@ impl Directory {
         if self.may_sweep() {
             self.drop_rests();
         }
+        if self.may_sweep() && self.parties.has_orphans() {
+            let parties = self.parties.take_orphans(PARTIES_AT_ONCE);
+            self.propose(Proposal::ForgetParties { parties });
+        }
     }
 
     /// Half of the commits that may wait are for requests.
@@ -264,7 +303,8 @@ impl Directory {
             let over = self.rest_is_over(&rest);
             (if over { self.clock.mono } else { at(self.rest_ends(&rest)) }, "end of a rest")
         });
-        [retry, due, rest].into_iter().flatten().min_by_key(|&(at, _)| at)
+        let orphans = self.parties.has_orphans().then_some((self.clock.mono, "end of a party"));
+        [retry, due, rest, orphans].into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
 use crate::engine::money::Money;
 use crate::engine::number::{Country, PartyNumber, ProxyNumber};
+use crate::engine::privacy::{SealedParty, VaultId};
 use crate::engine::time::Timestamp;
 
 /// A number that Vizard owns.
@@ -198,10 +199,10 @@ impl std::fmt::Debug for Extension {
 }
 
 /// One side of a binding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Where it is.
-    pub address: PartyAddress,
+    /// Who it is.
+    pub id: VaultId,
     /// The number that this party dials and sees.
     pub proxy: ProxyNumber,
 }
@@ -281,24 +282,24 @@ pub enum BindingState {
 }
 
 /// A (proxy, party) pair and the one binding that it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairClaim {
     /// The number dialled.
     pub proxy: ProxyNumber,
     /// Who dials it.
-    pub party: PartyAddress,
+    pub party: VaultId,
     /// The binding.
     pub binding: BindingId,
 }
 
 /// A pair that was freed: the party has seen the number, so for the cool-off
 /// nobody else answers to it there, and after it the number is a familiar one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairRest {
     /// The number.
     pub proxy: ProxyNumber,
     /// Who has seen it.
-    pub party: PartyAddress,
+    pub party: VaultId,
     /// When the pair was freed.
     pub since: Timestamp,
 }
@@ -309,6 +310,8 @@ pub struct PairRest {
 pub struct Snapshot {
     /// The pool.
     pub numbers: Vec<PoolNumber>,
+    /// Those whom bindings and rests refer to.
+    pub parties: Vec<SealedParty>,
     /// Live bindings and tombstones.
     pub bindings: Vec<Binding>,
     /// Pairs in cool-off, and what parties are accustomed to.

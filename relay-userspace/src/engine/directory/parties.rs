@@ -1,70 +1,77 @@
 //! Parties by number instead of by name: every index of the directory holds
-//! four bytes for a party, and its address is stored once.
+//! four bytes for a party, and its address stands here once, sealed.
+//!
+//! A party is found by the blind index of its address. Nothing here, and
+//! nothing that refers to it, holds an address in clear; one is unsealed for
+//! the call or the view that asks for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::model::{Extension, PartyAddress};
-use crate::engine::number::PartyNumber;
+use rand::Rng;
+
+use super::model::PartyAddress;
+use crate::engine::ids::PartyId;
+use crate::engine::privacy::{BlindIndex, SealedParty, Vault, VaultId};
 
 /// Names one party while something refers to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PartyIx(u32);
 
 /// All parties that bindings and rests refer to.
-#[derive(Default)]
 pub(super) struct Parties {
-    by_address: BTreeMap<Packed, PartyIx>,
+    vault: Arc<Vault>,
+    by_index: BTreeMap<BlindIndex, PartyIx>,
     slots: Vec<Slot>,
     free: Vec<PartyIx>,
+    /// Forgotten here, and not yet in the store.
+    orphans: Vec<VaultId>,
 }
 
 struct Slot {
-    address: Packed,
+    party: SealedParty,
     /// Bindings and rests that refer to it; at zero the slot is free.
     uses: u32,
-}
-
-/// [`PartyAddress`] in half its size.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Packed {
-    Number(PartyNumber),
-    Extension(Box<(String, Extension)>),
-}
-
-impl Packed {
-    fn of(address: &PartyAddress) -> Self {
-        match address {
-            PartyAddress::Number(number) => Self::Number(*number),
-            PartyAddress::Extension { trunk, user } => {
-                Self::Extension(Box::new((trunk.clone(), user.clone())))
-            }
-        }
-    }
-
-    fn unpack(&self) -> PartyAddress {
-        match self {
-            Self::Number(number) => PartyAddress::Number(*number),
-            Self::Extension(named) => {
-                PartyAddress::Extension { trunk: named.0.clone(), user: named.1.clone() }
-            }
-        }
-    }
+    /// Whether the store is known to have it.
+    stored: bool,
 }
 
 impl Parties {
+    pub(super) const fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, by_index: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), orphans: Vec::new() }
+    }
+
     /// The party at an address, if anything refers to it.
     pub(super) fn find(&self, address: &PartyAddress) -> Option<PartyIx> {
-        self.by_address.get(&Packed::of(address)).copied()
+        self.by_index.get(&self.vault.index(address)).copied()
     }
 
     /// Notes one more use of the party at an address.
-    pub(super) fn acquire(&mut self, address: &PartyAddress) -> PartyIx {
-        let packed = Packed::of(address);
-        if let Some(&party) = self.by_address.get(&packed) {
+    pub(super) fn acquire(&mut self, address: &PartyAddress, random: &mut impl Rng) -> PartyIx {
+        if let Some(party) = self.find(address) {
             self.retain(party);
             return party;
         }
-        let slot = Slot { address: packed.clone(), uses: 1 };
+        let party = self.vault.seal(VaultId::random(random), address);
+        self.insert(Slot { party, uses: 1, stored: false })
+    }
+
+    /// Takes in a party that the store has and something refers to, and notes one
+    /// use of it; `None` when another one is at its address, which a store never
+    /// holds.
+    pub(super) fn restore(&mut self, party: SealedParty) -> Option<PartyIx> {
+        let free = !self.by_index.contains_key(&party.index);
+        free.then(|| self.insert(Slot { party, uses: 1, stored: true }))
+    }
+
+    /// Notes a party that the store has and nothing refers to. The address may
+    /// have a party of its own again.
+    pub(super) fn orphan(&mut self, id: VaultId) {
+        self.orphans.push(id);
+    }
+
+    fn insert(&mut self, slot: Slot) -> PartyIx {
+        let index = slot.party.index;
         let party = if let Some(party) = self.free.pop() {
             self.slots[party.index()] = slot;
             party
@@ -73,7 +80,7 @@ impl Parties {
             self.slots.push(slot);
             party
         };
-        self.by_address.insert(packed, party);
+        self.by_index.insert(index, party);
         party
     }
 
@@ -87,20 +94,60 @@ impl Parties {
         let slot = &mut self.slots[party.index()];
         slot.uses = slot.uses.saturating_sub(1);
         if slot.uses == 0 {
-            self.by_address.remove(&slot.address);
+            self.by_index.remove(&slot.party.index);
+            self.orphans.push(slot.party.id);
             self.free.push(party);
         }
+    }
+
+    /// Whether there are parties that the store should forget.
+    pub(super) fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Some of the parties that the store should forget.
+    pub(super) fn take_orphans(&mut self, most: usize) -> Vec<VaultId> {
+        let kept = self.orphans.len().saturating_sub(most);
+        self.orphans.split_off(kept)
+    }
+
+    /// The record of a party that the store may not have.
+    pub(super) fn unstored(&self, party: PartyIx) -> Option<SealedParty> {
+        let slot = &self.slots[party.index()];
+        (!slot.stored).then(|| slot.party.clone())
+    }
+
+    /// Notes that the store has a party.
+    pub(super) fn set_stored(&mut self, party: PartyIx) {
+        self.slots[party.index()].stored = true;
     }
 
     /// Whether nothing refers to anybody.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_address.is_empty()
+        self.by_index.is_empty() && self.orphans.is_empty()
     }
 
-    /// Where a party is.
-    pub(super) fn address(&self, party: PartyIx) -> PartyAddress {
-        self.slots[party.index()].address.unpack()
+    /// A party's name in the store.
+    pub(super) fn id(&self, party: PartyIx) -> VaultId {
+        self.slots[party.index()].party.id
+    }
+
+    /// Where a party is, in clear. The vault has sealed or admitted every slot,
+    /// so there is always an answer.
+    pub(super) fn address(&self, party: PartyIx) -> Option<PartyAddress> {
+        let SealedParty { id, sealed, .. } = &self.slots[party.index()].party;
+        self.vault.unseal(*id, sealed)
+    }
+
+    /// Where a party is, as it may be shown.
+    pub(super) fn masked(&self, party: PartyIx) -> String {
+        self.address(party).map(|address| address.masked()).unwrap_or_default()
+    }
+
+    /// The party's name for a tenant.
+    pub(super) fn pseudonym(&self, party: PartyIx, tenant: &str) -> PartyId {
+        self.vault.pseudonym(self.id(party), tenant)
     }
 }
 

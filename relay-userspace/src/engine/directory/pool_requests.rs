@@ -59,7 +59,7 @@ impl Directory {
     fn plan(&self) -> PoolReply {
         let places = self.headroom.places(&self.numbers, self.config.geography.strict);
         let named = |(load, parties): (PlaceLoad, Vec<PartyIx>)| {
-            let masked = |party| self.parties.address(party).masked();
+            let masked = |party| self.parties.masked(party);
             PlaceLoad { busiest_parties: parties.into_iter().map(masked).collect(), ..load }
         };
         let places = places.into_iter().map(named).collect();

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bindings::{BindingIx, Change};
+use super::bindings::{BindingIx, Change, Record};
 use super::pool::PoolReply;
 use super::rests::Rest;
 use super::{Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal};
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
 use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
 use crate::engine::number::ProxyNumber;
+use crate::engine::privacy::VaultId;
 use crate::engine::time::Timestamp;
 
 /// First and longest delay before a transaction that failed is tried again.
@@ -35,6 +36,8 @@ pub(super) enum Proposal {
     Forget { binding: BindingIx, since: Timestamp },
     /// Old rests go.
     DropRests { rests: Vec<Rest> },
+    /// Parties go that nothing refers to any more.
+    ForgetParties { parties: Vec<VaultId> },
 }
 
 /// What happens to numbers, all of it or nothing.
@@ -112,7 +115,8 @@ impl Directory {
                 put.chain(gone.into_iter().map(Stored::DeleteNumber)).collect()
             }
             Proposal::Create { binding: ix, .. } => binding(ix).map_or_else(Vec::new, |binding| {
-                let mut changes = claims(&binding).map(Stored::ClaimPair).to_vec();
+                let mut changes = self.unstored_parties(*ix);
+                changes.extend(claims(&binding).map(Stored::ClaimPair));
                 changes.push(Stored::PutBinding(binding));
                 changes
             }),
@@ -128,8 +132,7 @@ impl Directory {
             Proposal::Restore { binding: ix } => binding(ix).map(Stored::PutBinding).into_iter().collect(),
             Proposal::Forget { binding: ix, since } => binding(ix).map_or_else(Vec::new, |binding| {
                 let rest = |party: &Party| {
-                    let (proxy, party) = (party.proxy, party.address.clone());
-                    Stored::PutRest(PairRest { proxy, party, since: *since })
+                    Stored::PutRest(PairRest { proxy: party.proxy, party: party.id, since: *since })
                 };
                 let mut changes = claims(&binding).map(Stored::ReleasePair).to_vec();
                 changes.extend([rest(&binding.customer), rest(&binding.agent)]);
@@ -141,13 +144,20 @@ impl Directory {
                 .map(|rest| {
                     Stored::DeleteRest(PairRest {
                         proxy: self.numbers.get(rest.number).number,
-                        party: self.parties.address(rest.party),
+                        party: self.parties.id(rest.party),
                         since: rest.since,
                     })
                 })
                 .collect(),
+            Proposal::ForgetParties { parties } => parties.iter().copied().map(Stored::DeleteParty).collect(),
         };
         Transaction { changes }
+    }
+
+    /// Records of a binding's parties that the store may not have.
+    fn unstored_parties(&self, ix: BindingIx) -> Vec<Stored> {
+        let sides = self.bindings.get(ix).map(Record::sides).into_iter().flatten();
+        sides.filter_map(|side| self.parties.unstored(side.party)).map(Stored::PutParty).collect()
     }
 
     /// The store has it.
@@ -156,6 +166,9 @@ impl Directory {
             Proposal::ChangeNumbers { request, change } => self.begin_landing(request, *change),
             Proposal::RestoreNumbers { numbers } => self.end_number_change(&numbers),
             Proposal::Create { request, binding } => {
+                for side in self.bindings.get(binding).map(Record::sides).into_iter().flatten() {
+                    self.parties.set_stored(side.party);
+                }
                 self.counts.created += 1;
                 self.settle(binding);
                 self.reply_bound(request, binding, false);
@@ -193,6 +206,7 @@ impl Directory {
                     }
                 }
             }
+            Proposal::ForgetParties { .. } => {}
         }
     }
 
@@ -229,7 +243,8 @@ impl Directory {
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
-            | Proposal::DropRests { .. }) => self.retry(proposal, 1),
+            | Proposal::DropRests { .. }
+            | Proposal::ForgetParties { .. }) => self.retry(proposal, 1),
         }
     }
 
@@ -265,7 +280,8 @@ impl Directory {
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
-            | Proposal::DropRests { .. }) => proposal,
+            | Proposal::DropRests { .. }
+            | Proposal::ForgetParties { .. }) => proposal,
         };
         self.retry(next, failures + 1);
     }
@@ -321,7 +337,10 @@ impl Proposal {
     /// The binding that it changes.
     const fn binding(&self) -> Option<BindingIx> {
         match self {
-            Self::ChangeNumbers { .. } | Self::RestoreNumbers { .. } | Self::DropRests { .. } => None,
+            Self::ChangeNumbers { .. }
+            | Self::RestoreNumbers { .. }
+            | Self::DropRests { .. }
+            | Self::ForgetParties { .. } => None,
             Self::Create { binding, .. }
             | Self::WithdrawBinding { binding }
             | Self::Turn { binding, .. }
@@ -335,7 +354,7 @@ impl Proposal {
 fn claims(binding: &Binding) -> [PairClaim; 2] {
     [&binding.customer, &binding.agent].map(|party| PairClaim {
         proxy: party.proxy,
-        party: party.address.clone(),
+        party: party.id,
         binding: binding.id,
     })
 }

@@ -13,6 +13,7 @@ use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, 
 use crate::engine::geography;
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
+use crate::engine::privacy::tests::vault;
 
 pub(in crate::engine) fn config() -> Config {
     let trunk = |name: &str| Trunk {
@@ -109,7 +110,7 @@ impl World {
     }
 
     pub(in crate::engine) fn with(config: Config, numbers: &[&str]) -> Self {
-        let directory = Directory::new(Arc::new(config), [7; 32], at(0), Snapshot::default());
+        let directory = Directory::new(Arc::new(config), vault(), [7; 32], at(0), Snapshot::default());
         let mut world = Self { directory, committed: Vec::new(), events: Vec::new(), next: 0 };
         let numbers: Vec<_> = numbers.iter().map(|number| new_number(number)).collect();
         let added = numbers.len();

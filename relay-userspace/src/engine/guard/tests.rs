@@ -272,7 +272,14 @@ fn removing_what_is_not_an_operators_says_what_it_is() {
 fn strangers_are_counted_by_network() {
     let now = Now::default().after(Duration::from_hours(1));
     let snapshot = crate::engine::call_record::Snapshot::default();
-    let mut engine = Engine::new(Arc::new(config()), Slot(0), [0; 32], now, snapshot);
+    let mut engine = Engine::new(
+        Arc::new(config()),
+        crate::engine::privacy::tests::vault(),
+        Slot(0),
+        [0; 32],
+        now,
+        snapshot,
+    );
     let mut denied_by = None;
     for knock in 0..=200_u128 {
         let address = std::net::Ipv6Addr::from(0x2001_0db8_0000_0007_u128 << 64 | knock);

@@ -4,13 +4,13 @@ use super::*;
 use crate::engine::call_record::CallRecord;
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
-use crate::store::{CdrQuery, CommitOutcome, MemoryStore, SledStore, Store};
+use crate::store::{CdrQuery, CommitOutcome, MemoryStore, Store};
 
 /// Runs a test on every kind of store.
 fn on_each(test: impl Fn(&mut dyn Store)) {
-    test(&mut MemoryStore::default());
+    test(&mut MemoryStore::new(vault()));
     let directory = tempfile::tempdir().unwrap();
-    test(&mut SledStore::open(directory.path()).unwrap());
+    test(&mut open(directory.path()).unwrap());
 }
 
 fn commit(store: &mut dyn Store, transaction: Transaction) -> CommitOutcome {
@@ -32,17 +32,20 @@ fn what_was_written_is_read_back_the_same() {
             since: time(4),
             until: Some(time(9)),
         };
-        let rest = PairRest { proxy: number(1).number, party: customer(), since: time(-3) };
+        let rest = PairRest { proxy: number(1).number, party: CUSTOMER, since: time(-3) };
         let changes = vec![
             Change::PutNumbers([number(1)].into()),
+            Change::PutParty(party(CUSTOMER, &customer())),
+            Change::PutParty(agent(77)),
             Change::PutBinding(binding.clone()),
-            Change::PutRest(rest.clone()),
+            Change::PutRest(rest),
             Change::PutCdr(cdr(1, LegName::A, 10)),
             Change::PutGuard(denied.clone()),
         ];
         assert_eq!(commit(store, Transaction { changes }), Applied);
         let snapshot = store.load().unwrap();
         assert_eq!(snapshot.directory.numbers, [number(1)]);
+        assert_eq!(snapshot.directory.parties, [agent(77), party(CUSTOMER, &customer())]);
         assert_eq!(snapshot.directory.bindings, std::slice::from_ref(&binding));
         assert_eq!(snapshot.directory.rests, std::slice::from_ref(&rest));
         assert_eq!(snapshot.directory.guard, std::slice::from_ref(&denied));
@@ -50,6 +53,8 @@ fn what_was_written_is_read_back_the_same() {
         let changes = vec![
             Change::DeleteNumber(number(1).number),
             Change::DeleteBinding(binding.id),
+            Change::DeleteParty(binding.customer.id),
+            Change::DeleteParty(binding.agent.id),
             Change::DeleteRest(rest),
             Change::DeleteGuard(denied.net),
         ];

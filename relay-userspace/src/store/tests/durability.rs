@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::store::{CdrQuery, CommitOutcome, SledStore, Store};
+use crate::store::{CdrQuery, CommitOutcome, Store};
 
 /// Where the child's store is; without it the child has nothing to do.
 const PATH: &str = "VIZARD_TEST_STORE";
@@ -22,7 +22,7 @@ const SAYS: &str = "acknowledged ";
 fn child() {
     let Some(path) = std::env::var_os(PATH) else { return };
     let groups: u128 = std::env::var(GROUPS).unwrap().parse().unwrap();
-    let mut store = SledStore::open(Path::new(&path)).unwrap();
+    let mut store = open(Path::new(&path)).unwrap();
     for group in 1..=groups {
         // Both databases, several transactions.
         let transactions =
@@ -59,7 +59,7 @@ fn what_was_acknowledged_survives_kill_9() {
             .expect("the child commits");
         child.kill().unwrap();
         child.wait().unwrap();
-        let store = SledStore::open(directory.path()).unwrap();
+        let store = open(directory.path()).unwrap();
         let found: BTreeSet<_> =
             store.load().unwrap().directory.bindings.into_iter().map(|binding| binding.id).collect();
         let records = store.reader().cdrs(&CdrQuery { limit: usize::MAX, ..CdrQuery::default() }).unwrap();

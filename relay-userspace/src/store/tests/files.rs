@@ -9,8 +9,8 @@ use crate::store::{SledStore, Store, StoreError};
 #[test]
 fn a_store_in_use_names_the_process_that_has_it() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SledStore::open(directory.path()).unwrap();
-    let error = SledStore::open(directory.path()).err().unwrap();
+    let store = open(directory.path()).unwrap();
+    let error = open(directory.path()).err().unwrap();
     let StoreError::InUse { by, .. } = &error else { panic!("{error}") };
     assert!(by.starts_with(&format!("process {} (", std::process::id())), "{by}");
     drop(store);
@@ -20,7 +20,7 @@ fn a_store_in_use_names_the_process_that_has_it() {
 #[test]
 fn everything_is_there_after_opening_again() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SledStore::open(directory.path()).unwrap();
+    let mut store = open(directory.path()).unwrap();
     store.commit(&[one(Change::PutNumbers([number(1)].into())), creation(7)]).unwrap();
     let before = store.load().unwrap();
     drop(store);
@@ -34,7 +34,7 @@ fn a_path_that_cannot_be_used_says_why() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
-        let error = SledStore::open(&path).err().unwrap();
+        let error = open(&path).err().unwrap();
         let StoreError::Open { problem, .. } = &error else { panic!("{error}") };
         assert!(problem.contains("a file is in the way"), "{problem}");
     }
@@ -44,7 +44,7 @@ fn a_path_that_cannot_be_used_says_why() {
 fn a_damaged_store_is_not_taken_for_a_new_one() {
     for name in ["directory", "cdrs"] {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = SledStore::open(directory.path()).unwrap();
+        let mut store = open(directory.path()).unwrap();
         store.commit(&[creation(7)]).unwrap();
         drop(store);
         let log = directory.path().join(name).join("db");
@@ -59,7 +59,7 @@ fn a_damaged_store_is_not_taken_for_a_new_one() {
 #[test]
 fn a_record_that_makes_no_sense_is_named_without_its_party() {
     let directory = tempfile::tempdir().unwrap();
-    drop(SledStore::open(directory.path()).unwrap());
+    drop(open(directory.path()).unwrap());
     {
         let db = once_released(|| ::sled::open(directory.path().join("directory")), |_| true).unwrap();
         let key = crate::store::keys::binding(BindingId::from_bits(7));
@@ -71,13 +71,16 @@ fn a_record_that_makes_no_sense_is_named_without_its_party() {
     assert!(text.contains("bindings") && text.contains("bind_0") && text.contains("version is 99"), "{text}");
 }
 
-fn reopen(path: &Path) -> Result<SledStore, StoreError> {
-    once_released(|| SledStore::open(path), |error| matches!(error, StoreError::InUse { .. }))
+pub(super) fn reopen(path: &Path) -> Result<SledStore, StoreError> {
+    once_released(|| open(path), |error| matches!(error, StoreError::InUse { .. }))
 }
 
 /// Opens what this process has just closed. A process that another test is about
 /// to start holds a copy of every lock between its fork and its exec.
-fn once_released<T, E>(open: impl Fn() -> Result<T, E>, in_use: impl Fn(&E) -> bool) -> Result<T, E> {
+pub(super) fn once_released<T, E>(
+    open: impl Fn() -> Result<T, E>,
+    in_use: impl Fn(&E) -> bool,
+) -> Result<T, E> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         match open() {

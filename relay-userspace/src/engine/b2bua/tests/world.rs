@@ -18,6 +18,8 @@ use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::engine::geography;
 use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
 use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
+use crate::engine::privacy::VaultId;
+use crate::engine::privacy::tests::vault;
 use crate::engine::time::{Instant, Now, Timestamp};
 
 pub(super) const CUSTOMER: &str = "12125551200";
@@ -123,12 +125,14 @@ fn snapshot(encryption: Option<Encryption>) -> Snapshot {
         country: "US".parse().unwrap(),
         traits: NumberTraits { sms: true, ..NumberTraits::default() },
     };
-    let party = |leg| Party {
-        address: PartyAddress::Number(format!("+{}", number(leg)).parse().unwrap()),
-        proxy: format!("+{}", proxy(leg)).parse().unwrap(),
+    let sealed = |leg: LegName| {
+        let address = PartyAddress::Number(format!("+{}", number(leg)).parse().unwrap());
+        vault().seal(VaultId::from_bits(leg as u128), &address)
     };
+    let party = |leg| Party { id: sealed(leg).id, proxy: format!("+{}", proxy(leg)).parse().unwrap() };
     Snapshot {
         numbers: vec![pool(CUSTOMER_PROXY), pool(AGENT_PROXY)],
+        parties: vec![sealed(LegName::A), sealed(LegName::B)],
         bindings: vec![Binding {
             id: BindingId::from_bits(77),
             tenant: "acme".to_owned(),
@@ -153,7 +157,7 @@ fn start(
     calls: Vec<CallRecord>,
 ) -> Engine {
     let snapshot = call_record::Snapshot { directory: snapshot(encryption), calls };
-    Engine::new(Arc::new(config), Slot(3), seed, now, snapshot)
+    Engine::new(Arc::new(config), vault(), Slot(3), seed, now, snapshot)
 }
 
 /// The engine, the store, the datapath, and what the far ends have received.

@@ -15,6 +15,7 @@ use crate::engine::directory::headroom::Home;
 use crate::engine::directory::pool::ImportLine;
 use crate::engine::io::Change as Stored;
 use crate::engine::number::Country;
+use crate::engine::privacy::{SealedParty, VaultId};
 
 const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
 /// Numbers that come and go.
@@ -23,14 +24,18 @@ const PARTIES: [&str; 6] =
     ["+12125551200", "+13105550147", "+442079460999", "+14155550199", "77@pbx", "78@pbx"];
 
 type Pair = (ProxyNumber, PartyAddress);
+/// A pair as the store names it.
+type StoredPair = (ProxyNumber, VaultId);
 
 /// What a store holds.
 #[derive(Clone, Default)]
 struct Rows {
     numbers: BTreeMap<ProxyNumber, PoolNumber>,
+    parties: BTreeMap<VaultId, SealedParty>,
+    addresses: BTreeMap<VaultId, PartyAddress>,
     bindings: BTreeMap<BindingId, Binding>,
-    pairs: BTreeMap<Pair, BindingId>,
-    rests: BTreeMap<Pair, Timestamp>,
+    pairs: BTreeMap<StoredPair, BindingId>,
+    rests: BTreeMap<StoredPair, Timestamp>,
 }
 
 impl Rows {
@@ -41,6 +46,15 @@ impl Rows {
                     self.numbers.extend(numbers.iter().map(|number| (number.number, number.clone())));
                 }
                 Stored::DeleteNumber(number) => drop(self.numbers.remove(&number)),
+                Stored::PutParty(party) => {
+                    let address = vault().unseal(party.id, &party.sealed);
+                    self.addresses.insert(party.id, address.expect("the vault sealed it"));
+                    self.parties.insert(party.id, party);
+                }
+                Stored::DeleteParty(id) => {
+                    self.parties.remove(&id);
+                    self.addresses.remove(&id);
+                }
                 Stored::PutBinding(binding) => drop(self.bindings.insert(binding.id, binding)),
                 Stored::DeleteBinding(id) => drop(self.bindings.remove(&id)),
                 Stored::ClaimPair(claim) => {
@@ -64,22 +78,37 @@ impl Rows {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let rest = |(pair, since): (&Pair, &Timestamp)| PairRest {
+        let rest = |(pair, since): (&StoredPair, &Timestamp)| PairRest {
             proxy: pair.0,
-            party: pair.1.clone(),
+            party: pair.1,
             since: *since,
         };
         Snapshot {
             numbers: self.numbers.values().cloned().collect(),
+            parties: self.parties.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             rests: self.rests.iter().map(rest).collect(),
             guard: Vec::new(),
         }
     }
 
+    fn address(&self, id: VaultId) -> &PartyAddress {
+        self.addresses.get(&id).expect("what is referred to is there")
+    }
+
+    /// Everything that refers to a party finds it, and an address has one party
+    /// that anything refers to.
+    fn check_parties(&self) {
+        let bound = self.bindings.values().flat_map(|binding| [binding.customer.id, binding.agent.id]);
+        let named = bound.chain(self.pairs.keys().chain(self.rests.keys()).map(|pair| pair.1));
+        let named: BTreeSet<VaultId> = named.collect();
+        let addresses: BTreeSet<&PartyAddress> = named.iter().map(|id| self.address(*id)).collect();
+        assert_eq!(addresses.len(), named.len(), "an address has two parties");
+    }
+
     /// Whom a pair belongs to, by looking at every binding.
     fn owner(&self, proxy: ProxyNumber, caller: &PartyAddress) -> Option<(&Binding, LegName)> {
-        let is = |party: &Party| party.proxy == proxy && party.address == *caller;
+        let is = |party: &Party| party.proxy == proxy && self.address(party.id) == caller;
         let mut owners = self.bindings.values().filter_map(|binding| {
             let leg = if is(&binding.customer) { LegName::A } else { LegName::B };
             (is(&binding.customer) || is(&binding.agent)).then_some((binding, leg))
@@ -123,7 +152,7 @@ impl Simulation {
         let mut simulation = Self {
             pairs: pairs.collect(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            directory: Directory::new(Arc::clone(&config), [1; 32], at(0), Snapshot::default()),
+            directory: Directory::new(Arc::clone(&config), vault(), [1; 32], at(0), Snapshot::default()),
             config,
             now: at(0),
             written: Rows::default(),
@@ -174,7 +203,7 @@ impl Simulation {
     fn check_choice(&self, transaction: &Transaction) {
         for change in &transaction.changes {
             if let Stored::ClaimPair(claim) = change {
-                let pair = (claim.proxy, claim.party.clone());
+                let pair = (claim.proxy, claim.party);
                 let since = self.acknowledged.rests.get(&pair);
                 let cooling =
                     since.is_some_and(|&since| self.now.wall < since + self.config.bindings.cool_off);
@@ -353,15 +382,17 @@ impl Simulation {
         self.asked.clear();
         self.calls.clear();
         self.acknowledged = self.written.clone();
-        let seed = [u8::try_from(self.pick(250)).unwrap(); 32];
+        let seed = self.random.random();
         let snapshot = self.written.snapshot();
-        self.directory = Directory::new(Arc::clone(&self.config), seed, self.now, snapshot);
+        self.directory = Directory::new(Arc::clone(&self.config), vault(), seed, self.now, snapshot);
         assert_eq!(self.directory.counts.dropped_at_start, 0);
     }
 
     fn check(&mut self) {
+        self.written.check_parties();
         for pair in &self.pairs {
             let found = self.directory.lookup(&pair.0, &pair.1);
+            let live = matches!(found, Lookup::Live(_));
             let owner = self.acknowledged.owner(pair.0, &pair.1);
             let disabled = owner.is_some_and(|(binding, _)| {
                 let disabled = |party: &Party| {
@@ -375,9 +406,9 @@ impl Simulation {
                     if found.binding == binding.id =>
                 {
                     let other = if caller == LegName::A { &binding.agent } else { &binding.customer };
-                    assert_eq!((found.caller, &found.callee), (caller, &other.address));
+                    let address = self.acknowledged.address(other.id);
+                    assert_eq!((found.caller, &found.callee), (caller, address));
                     assert_eq!(found.callee_sees, other.proxy);
-                    let live = matches!(self.directory.lookup(&pair.0, &pair.1), Lookup::Live(_));
                     match binding.state {
                         // Past its time under a call, it is ended for others.
                         BindingState::Live { expires } if !live => assert!(expires <= self.now.wall),
@@ -413,7 +444,8 @@ impl Simulation {
         let mut counted: BTreeMap<(Country, Option<String>), BTreeMap<PartyIx, [u32; 2]>> = BTreeMap::new();
         for (_, record) in self.directory.bindings.after(None) {
             for (at, side) in record.sides().into_iter().enumerate() {
-                let home = Home::of(&self.directory.parties.address(side.party), &self.config);
+                let address = self.directory.parties.address(side.party).unwrap();
+                let home = Home::of(&address, &self.config);
                 let place = (home.country, home.state.map(str::to_owned));
                 counted.entry(place).or_default().entry(side.party).or_default()[at] += 1;
             }
@@ -456,6 +488,7 @@ impl Simulation {
         assert!(self.directory.parties.is_empty() && self.directory.headroom.is_empty());
         let rows = &self.written;
         assert!(rows.bindings.is_empty() && rows.pairs.is_empty() && rows.rests.is_empty());
+        assert!(rows.parties.is_empty(), "{} parties are left", rows.parties.len());
         self.answers
     }
 }

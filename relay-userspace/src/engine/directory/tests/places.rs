@@ -134,7 +134,7 @@ fn the_busiest_party_alone_sets_how_many_numbers_are_needed() {
             let held = |world: &World, party: &str| {
                 let rows = world.directory.bindings.after(None);
                 let both = rows.flat_map(|(_, record)| record.sides());
-                both.filter(|side| world.directory.parties.address(side.party) == number(party)).count()
+                both.filter(|side| world.directory.parties.address(side.party) == Some(number(party))).count()
             };
             let customer = random.random_range(0..parties.len());
             let agent = (customer + random.random_range(1..parties.len())) % parties.len();

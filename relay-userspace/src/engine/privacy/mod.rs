@@ -1,0 +1,31 @@
+//! What keeps real numbers secret: pure cryptography, with keys and randomness
+//! brought in from outside.
+//!
+//! ```text
+//! key file, outside the store      store                        memory
+//! ---------------------------      ------------------------     ----------------------------
+//! wrapping key, one per epoch ---> wrapped data key, per epoch
+//!                                  sealed address, per party -> sealed address, blind index
+//!                                  sealed call in progress
+//! index key ------------------------------------------------->  keyed look-up
+//! ```
+//!
+//! - A party's address is sealed once, under a random id that nothing but its
+//!   record ties to it; bindings, pairs and rests hold that id alone. A store
+//!   without its key file yields no number.
+//! - The blind index never leaves memory, so the store holds nothing that a
+//!   guessed number could be tested against.
+//! - An epoch ends by sealing what it covers anew and destroying its wrapping
+//!   key: whatever lingers of it in files or backups is noise from then on.
+//!
+//! The cipher is XChaCha20-Poly1305, the index HMAC-SHA-256, and subkeys come
+//! from HKDF-SHA-256, each under a name of its own.
+
+pub mod keyring;
+pub mod vault;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use keyring::{Epoch, Keyring, KeyringError};
+pub use vault::{BlindIndex, Sealed, SealedParty, Vault, VaultError, VaultId, WrappedKey};
