@@ -47,6 +47,7 @@ mod tap;
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::bucket::BucketSet;
+use crate::quality::Series;
 use crate::verdict::Verdict;
 
 pub use address::{Address, End, Family, Port};
@@ -59,7 +60,7 @@ pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
 
 /// Grows with every change to a layout, a map or the meaning of a field; part
 /// of the names of pinned maps.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Media addresses at most.
 pub const MAX_ADDRESSES: usize = 16;
@@ -151,7 +152,7 @@ const _: () = {
     assert!(offset_of!(Flow, send_from_rest) == 56);
     assert!(FlowSlot::offset_of_body(0) == 8 && FlowSlot::offset_of_body(1) == 128);
     assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
-    assert!(size_of::<FlowCount>() == 32);
+    assert!(size_of::<FlowCount>() == 64 && size_of::<Series>() == 32);
     assert!(size_of::<Attachment>() == 12);
     assert!(size_of::<Hop>() == 28 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);

@@ -5,7 +5,7 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase, Port};
-use relay_ebpf::header::Udp;
+use relay_ebpf::header::{Rtp, Udp};
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 
@@ -116,6 +116,11 @@ fn admit<N: Network>(
     }
     let fixes_source = || class.fixes_source(|| datagram.frame.bytes(at));
     check_source::<N>(context, datagram.slot, live.cell(), flow, source, fixes_source)?;
+    let place = match class {
+        Class::Rtp => Some(datagram.frame.view::<Rtp>(at)?.place()),
+        Class::Rtcp | Class::Dtls | Class::Stun | Class::Opaque => None,
+    };
+    maps::count_arrived(datagram.slot, place, flow.tick());
     Ok((class, payload))
 }
 

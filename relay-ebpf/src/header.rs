@@ -6,6 +6,7 @@
 //! program hands out references only within it.
 
 use crate::abi::{Address, Port};
+use crate::quality::Place;
 
 /// `EtherType` of IPv4, in network byte order, as all that follow.
 pub const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
@@ -262,6 +263,48 @@ impl Udp {
     }
 }
 
+/// What every RTP packet begins with (RFC 3550 section 5.1).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Rtp {
+    /// Version, padding and extension bits, number of contributing sources.
+    pub first: u8,
+    /// Marker and payload type.
+    pub second: u8,
+    /// The sequence number, in network byte order.
+    pub sequence: u16,
+    /// The timestamp, in network byte order.
+    pub timestamp: [u16; 2],
+    /// The source, in network byte order.
+    pub ssrc: [u16; 2],
+}
+
+impl Rtp {
+    /// Out of a packet's first bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 12]) -> Self {
+        let pair = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        Self {
+            first: bytes[0],
+            second: bytes[1],
+            sequence: pair(2),
+            timestamp: [pair(4), pair(6)],
+            ssrc: [pair(8), pair(10)],
+        }
+    }
+
+    /// Where in its stream the packet stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place {
+            ssrc: join(self.ssrc[0], self.ssrc[1]),
+            sequence: u16::from_be(self.sequence),
+            timestamp: u32::from_be(join(self.timestamp[0], self.timestamp[1])),
+        }
+    }
+}
+
 /// An IPv4 address as it stands in a packet.
 #[inline(always)]
 #[must_use]
@@ -325,6 +368,7 @@ const _: () = {
     assert!(size_of::<Ipv6>() == 40 && align_of::<Ipv6>() == 2);
     assert!(size_of::<Ipv6Fragment>() == 8);
     assert!(size_of::<Udp>() == 8);
+    assert!(size_of::<Rtp>() == 12 && align_of::<Rtp>() == 2);
 };
 
 #[cfg(test)]
@@ -338,6 +382,16 @@ mod tests {
         let v6 = Address::v6([0x20, 1, 0xd, 0xb8, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         assert_eq!(address_v6(pairs_v6(&v6)), v6);
         assert_eq!(pairs_v4(&v4)[0].to_ne_bytes(), [192, 0]);
+    }
+
+    #[test]
+    fn rtp_says_its_place_in_the_stream() {
+        let bytes = [0x80, 0, 0x12, 0x34, 1, 2, 3, 4, 0xde, 0xad, 0xbe, 0xef];
+        let Place { ssrc, sequence, timestamp } = Rtp::from_bytes(bytes).place();
+        assert_eq!(
+            (ssrc.to_ne_bytes(), sequence, timestamp),
+            ([0xde, 0xad, 0xbe, 0xef], 0x1234, 0x0102_0304)
+        );
     }
 
     #[test]

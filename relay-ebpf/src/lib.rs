@@ -4,9 +4,10 @@
 //! This library holds no packet pointer, map or helper call, so that it builds
 //! and is tested on the host: map layouts ([`abi`]), checksum arithmetic
 //! ([`checksum`]), header layouts ([`header`]), token buckets ([`bucket`]), what a
-//! datagram is ([`media`]), RTCP and header extensions without identity ([`rtcp`],
-//! [`extension`], both word by word: [`words`]) and what may become of a packet
-//! ([`verdict`]). The program itself is the binary `relay`, built for `bpfel-unknown-none` alone.
+//! datagram is ([`media`]), how well a stream arrives ([`quality`]), RTCP and header
+//! extensions without identity ([`rtcp`], [`extension`], both word by word: [`words`])
+//! and what may become of a packet ([`verdict`]). The program itself is the binary
+//! `relay`, built for `bpfel-unknown-none` alone.
 
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -20,6 +21,7 @@ pub mod checksum;
 pub mod extension;
 pub mod header;
 pub mod media;
+pub mod quality;
 pub mod rtcp;
 #[cfg(feature = "traffic")]
 pub mod traffic;

@@ -8,6 +8,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
@@ -17,6 +18,7 @@ use relay_ebpf::abi::{
     Layout, LearnedSource, MAX_DEVICES, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
+use relay_ebpf::quality;
 use relay_ebpf::verdict::Verdict;
 
 use crate::scrub::Place;
@@ -234,16 +236,23 @@ impl Cell {
     }
 }
 
-/// Counts a forwarded packet. One source is one receive queue, so no two CPUs
-/// count for one flow and a plain addition loses nothing.
+/// Counts an admitted packet; `relay_ebpf::quality` says what may race with it.
+#[inline(always)]
+pub(crate) fn count_arrived(slot: u32, place: Option<quality::Place>, tick: u32) {
+    if let Some(count) = COUNTS.get_ptr_mut(slot) {
+        // SAFETY: takes nothing and cannot fail.
+        let clock = || unsafe { bpf_ktime_get_ns() };
+        // SAFETY: a map value, every word of which may have any value.
+        unsafe { (*count).arrived(place, tick, clock) };
+    }
+}
+
+/// Counts that it was forwarded.
 #[inline(always)]
 pub(crate) fn count_forwarded(slot: u32, payload: u16) {
     if let Some(count) = COUNTS.get_ptr_mut(slot) {
-        // SAFETY: a map value; see above for who else writes.
-        unsafe {
-            (*count).packets += 1;
-            (*count).bytes += u64::from(payload);
-        }
+        // SAFETY: as above.
+        unsafe { (*count).forwarded(payload) };
     }
 }
 

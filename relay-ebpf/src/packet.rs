@@ -120,6 +120,8 @@ unsafe impl Plain for relay_ebpf::header::Ipv6 {}
 // SAFETY: as above.
 unsafe impl Plain for relay_ebpf::header::Udp {}
 // SAFETY: as above.
+unsafe impl Plain for relay_ebpf::header::Rtp {}
+// SAFETY: as above.
 unsafe impl Plain for relay_ebpf::header::Ipv6Fragment {}
 // SAFETY: bytes.
 unsafe impl<const N: usize> Plain for [u8; N] {}

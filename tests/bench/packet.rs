@@ -125,7 +125,7 @@ impl Bench {
             owner: FlowOwner { session: SessionId::from_bits(1), leg: LegName::A },
             local,
             source: SourceRule { allowed: peer.ip().into(), generation: 0 },
-            content: Content::rtp(PayloadTypes::default().with(0)),
+            content: Content { clock_rate: 8_000, ..Content::rtp(PayloadTypes::default().with(0)) },
             send_from: peer,
             send_to: local,
             follow_learned: false,

@@ -68,7 +68,7 @@ fn stun_leaves_no_trace_in_a_flow() {
     let local_end = local.parse().unwrap();
     assert_eq!(world.run(&datagram(from, local, stun()).build()).verdict, Verdict::LocalStun);
     let reading = world.read(local_end);
-    assert_eq!((reading.packets, reading.refused, reading.source), (0, 0, None));
+    assert_eq!((reading.count.packets, reading.count.refused, reading.source), (0, 0, None));
     let other = "198.51.100.2:4000";
     assert_eq!(world.run(&datagram(other, local, rtp(0)).build()).verdict, Verdict::Transmitted);
 }

@@ -102,7 +102,7 @@ fn an_update_keeps_the_source_and_a_new_generation_forgets_it() {
     assert_eq!(from(&mut world, SECOND), Verdict::Transmitted);
     assert_eq!(from(&mut world, FIRST), Verdict::WrongSource);
     let reading = world.read(LOCAL.parse().unwrap());
-    assert_eq!((reading.packets, reading.refused), (2, 6), "counts go on through updates");
+    assert_eq!((reading.count.packets, reading.count.refused), (2, 6), "counts go on through updates");
 }
 
 #[test]

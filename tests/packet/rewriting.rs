@@ -186,8 +186,8 @@ fn rtcp_leaves_apart_where_only_one_side_shares_a_port() {
             assert_eq!(world.run(&stray.build()).verdict, Verdict::PayloadType, "no way in");
         }
         let (counted, lent) = (world.read(shared.local), world.read(exit.local));
-        assert_eq!((counted.packets, counted.refused), (3, 1));
-        assert_eq!((lent.packets, lent.refused, lent.source), (0, 2, None));
+        assert_eq!((counted.count.packets, counted.count.refused), (3, 1));
+        assert_eq!((lent.count.packets, lent.count.refused, lent.source), (0, 2, None));
     }
 }
 
@@ -203,12 +203,15 @@ fn packets_and_payload_bytes_are_counted_per_flow() {
         }
         world.run(&datagram(from, local, rtp(99)).build());
         let reading = world.read(spec.local);
-        assert_eq!((reading.packets, reading.bytes, reading.refused), (3, 3 * 172, 1));
+        assert_eq!((reading.count.packets, reading.count.bytes, reading.count.refused), (3, 3 * 172, 1));
         // A flow that comes after it at the same port begins at zero.
         let slot = world.slot(spec.local);
-        assert_eq!(world.table.remove(slot).map(|last| last.packets), Some(3));
+        assert_eq!(world.table.remove(slot).map(|last| last.count.packets), Some(3));
         world.put(&spec, BACK);
         let reading = world.read(spec.local);
-        assert_eq!((reading.packets, reading.bytes, reading.refused, reading.source), (0, 0, 0, None));
+        assert_eq!(
+            (reading.count.packets, reading.count.bytes, reading.count.refused, reading.source),
+            (0, 0, 0, None)
+        );
     }
 }

@@ -100,7 +100,7 @@ fn only_what_a_tapped_flow_admits_is_copied() {
     assert_eq!(world.run(&good).verdict, Verdict::Transmitted);
     assert_eq!(copies(&mut world).len(), 0);
     let reading = world.read(LOCAL_V4.parse().unwrap());
-    assert_eq!((reading.source, reading.packets), (learned, 2), "nothing else has changed");
+    assert_eq!((reading.source, reading.count.packets), (learned, 2), "nothing else has changed");
 }
 
 /// The packet itself goes its way, tapped or not, room or not.

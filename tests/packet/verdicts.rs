@@ -260,7 +260,7 @@ fn padding_is_not_payload() {
     comfort_noise.padding = 6;
     assert_eq!(over(&mut world, BACK, &comfort_noise), Verdict::Transmitted);
     let local = LOCAL_V4.parse().unwrap();
-    assert_eq!(world.read(local).bytes, 12);
+    assert_eq!(world.read(local).count.bytes, 12);
 }
 
 /// The largest packet that fits its way out passes; one byte more does not.

@@ -49,6 +49,7 @@ on_every_path! {
         rtcp_shares_a_port_where_agreed, dtls_crosses_where_agreed, stun_is_for_the_daemon_alone,
         nothing_that_names_a_party_crosses,
         opaque_datagrams_cross_up_to_their_limit;
+    quality: loss_and_order_are_counted_as_they_were, jitter_is_measured_where_the_clock_is_known;
     changes: updates_under_load_lose_nothing, a_moved_far_end_misses_nothing, removal_is_final,
         one_call_ends_beside_another, without_a_route, outside_the_configured_range;
 }

@@ -7,6 +7,7 @@
 
 use super::{Address, End, Family, LearnedSource, Port};
 use crate::media::{Classes, Rule, halves};
+use crate::quality::nanoseconds_per_tick;
 
 /// What a flow's packets must look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub struct Flow {
     pub(super) send_to_port: Port,
     pub(super) send_from_first: u32,
     pub(super) send_to_first: u32,
-    pub(super) clock_rate: u32,
+    pub(super) tick: u32,
     pub(super) opposite: u32,
     pub(super) allowed_first: u32,
     pub(super) send_from_rest: [u32; 3],
@@ -99,7 +100,7 @@ impl Flow {
             send_to_port: exit.to.port,
             send_from_first: from[0],
             send_to_first: to[0],
-            clock_rate: content.clock_rate,
+            tick: nanoseconds_per_tick(content.clock_rate),
             opposite: 0,
             allowed_first: allowed_words[0],
             send_from_rest: [from[1], from[2], from[3]],
@@ -213,11 +214,11 @@ impl Flow {
         self.flags & FLAG_RTCP_APART != 0
     }
 
-    /// Ticks per second of RTP's timestamps; zero when unknown.
+    /// Nanoseconds per tick of RTP's timestamps; zero when unknown.
     #[inline(always)]
     #[must_use]
-    pub const fn clock_rate(&self) -> u32 {
-        self.clock_rate
+    pub const fn tick(&self) -> u32 {
+        self.tick
     }
 
     /// Whether this source may be learned.

@@ -1,6 +1,7 @@
 //! What the program writes about a flow: its source and its counts.
 
 use super::{Address, End, Port};
+use crate::quality::{Place, Series};
 
 /// How far a flow is with learning its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,8 @@ impl LearnedSource {
     }
 }
 
-/// What a flow counted; it only grows, the control plane keeps the count at
-/// which the flow began.
-#[repr(C)]
+/// What a flow counted since it was made: one cache line.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCount {
     /// Packets forwarded.
@@ -61,5 +61,31 @@ pub struct FlowCount {
     pub bytes: u64,
     /// Packets that the flow's checks refused.
     pub refused: u64,
-    reserved: u64,
+    /// When an admitted packet came, in nanoseconds of the monotonic clock; zero
+    /// before the first. Few packets of RTP are timed, so the last one may have come
+    /// up to as many packets later as two pairs are apart.
+    pub last: u64,
+    /// How well its RTP arrives.
+    pub series: Series,
+}
+
+impl FlowCount {
+    /// Counts an admitted packet; `tick` and `clock` are as in [`Series::count`].
+    #[inline(always)]
+    pub fn arrived(&mut self, place: Option<Place>, tick: u32, clock: impl FnOnce() -> u64) {
+        let timed = match place {
+            Some(place) => self.series.count(place, tick, clock),
+            None => Some(clock()),
+        };
+        if let Some(now) = timed {
+            self.last = now;
+        }
+    }
+
+    /// Counts that it was forwarded, with this many bytes of payload.
+    #[inline(always)]
+    pub fn forwarded(&mut self, payload: u16) {
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(payload.into());
+    }
 }

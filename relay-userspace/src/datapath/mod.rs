@@ -15,12 +15,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use relay_ebpf::abi::FlowCount;
 use relay_ebpf::media::{Class, Classes};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath};
+use crate::engine::flow::{Content, FlowSpec, FlowStats, MediaPath, Quality};
 use crate::engine::io::Datagram;
 
 use guard::{Guard, GuardConfig};
@@ -169,6 +172,26 @@ fn classes(content: &Content) -> Classes {
         .with_if(content.dtls, Class::Dtls)
         .with_if(content.stun, Class::Stun)
         .with_if(content.opaque, Class::Opaque)
+}
+
+/// What a flow's count says of its RTP at this time of the monotonic clock.
+fn quality(count: &FlowCount, now: u64) -> Quality {
+    let series = &count.series;
+    Quality {
+        expected: series.expected.into(),
+        // Below zero where more came twice than was lost.
+        lost: series.lost.cast_signed().max(0).unsigned_abs().into(),
+        reordered: series.reordered.into(),
+        jitter_us: series.jitter_us(),
+        idle: (count.last != 0).then(|| Duration::from_nanos(now.saturating_sub(count.last))),
+    }
+}
+
+/// The clock that the program reads too, in nanoseconds.
+fn monotonic() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Never negative, and it wraps in centuries.
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// Which implementation carries media, and why.

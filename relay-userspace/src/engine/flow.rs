@@ -285,8 +285,7 @@ pub struct FlowStats {
     pub refused_packets: u64,
     /// The source that was learned.
     pub learned: Option<SocketAddr>,
-    /// How well its RTP arrived; all zero from a datapath that does not look at
-    /// sequence numbers.
+    /// How well its RTP arrived.
     pub quality: Quality,
 }
 
@@ -302,7 +301,8 @@ pub struct Quality {
     pub reordered: u64,
     /// The interarrival jitter, in microseconds.
     pub jitter_us: u32,
-    /// Since the last packet that was forwarded; `None` before the first.
+    /// Since the last packet that was accepted, to within a few packets; `None`
+    /// before the first.
     pub idle: Option<Duration>,
 }
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod changes;
 pub(crate) mod content;
+pub(crate) mod quality;
 pub(crate) mod relaying;
 pub(crate) mod sources;

@@ -5,7 +5,9 @@
 
 use std::net::SocketAddr;
 
+use relay_ebpf::header::Rtp;
 use relay_ebpf::media::{Class, Rule, halves};
+use relay_ebpf::quality::Place;
 use relay_ebpf::verdict::Verdict;
 use relay_ebpf::{extension, rtcp};
 
@@ -65,6 +67,12 @@ fn content(content: &Content, payload: &[u8]) -> Result<Class, Verdict> {
         rule.rtp_payload(payload[0], length, bytes)?;
     }
     Ok(class)
+}
+
+/// Where in its stream an accepted packet stands, if it is RTP.
+pub(super) fn place(class: Class, payload: &[u8]) -> Option<Place> {
+    let header = payload.first_chunk().filter(|_| class == Class::Rtp)?;
+    Some(Rtp::from_bytes(*header).place())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use relay_ebpf::media::Class;
+use relay_ebpf::quality::nanoseconds_per_tick;
 use relay_ebpf::verdict::Verdict;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
@@ -17,7 +18,7 @@ use socket2::Socket;
 use super::check;
 use super::table::{PortKey, Table};
 use crate::datapath::tap::{Copied, TapSink, Tapped, wall};
-use crate::datapath::{DatapathConfig, DatapathError, LONGEST_STUN, VerdictCount, check_families};
+use crate::datapath::{DatapathConfig, DatapathError, LONGEST_STUN, VerdictCount, check_families, monotonic};
 use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::engine::io::Datagram;
 
@@ -214,6 +215,8 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &mut [u8]
         Err(verdict) => return refused(table, key, verdict),
     };
     flow.learned = Some(source);
+    let tick = nanoseconds_per_tick(flow.spec.content.clock_rate);
+    flow.count.arrived(check::place(class, payload), tick, monotonic);
     if let Err(verdict) = check::scrub(&flow.spec.content, class, payload) {
         return refused(table, key, verdict);
     }
@@ -234,8 +237,7 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &mut [u8]
         None => return Verdict::NoDevice,
     }
     if let Some(flow) = table.flow_mut(key) {
-        flow.forwarded.packets += 1;
-        flow.forwarded.bytes += payload.len() as u64;
+        flow.count.forwarded(u16::try_from(payload.len()).unwrap_or(u16::MAX));
     }
     // With one address on both sides it leaves where it came in.
     if key.same_address(exit) { Verdict::Transmitted } else { Verdict::Redirected }
@@ -244,7 +246,7 @@ fn relay(table: &mut Table, key: PortKey, source: SocketAddr, payload: &mut [u8]
 /// Counts a packet that a flow refuses.
 fn refused(table: &mut Table, key: PortKey, verdict: Verdict) -> Verdict {
     if let Some(flow) = table.flow_mut(key) {
-        flow.refused_packets += 1;
+        flow.count.refused += 1;
     }
     verdict
 }

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use relay_ebpf::abi::FlowCount;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::Socket;
 
-use crate::datapath::DatapathError;
 use crate::datapath::tap::{TapSink, Tapped};
+use crate::datapath::{DatapathError, monotonic, quality};
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{FlowSpec, FlowStats, Quality};
+use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::net::bind::bind_udp;
 
 /// A local address in four bytes: which media address, and which port.
@@ -56,8 +57,7 @@ pub(super) struct Flow {
     pub(super) spec: FlowSpec,
     pub(super) exit: PortKey,
     pub(super) learned: Option<SocketAddr>,
-    pub(super) forwarded: Traffic,
-    pub(super) refused_packets: u64,
+    pub(super) count: FlowCount,
     /// Who wants copies of its packets, and under which name.
     pub(super) tap: Option<(Tapped, TapSink)>,
 }
@@ -65,10 +65,10 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn stats(&self) -> FlowStats {
         FlowStats {
-            forwarded: self.forwarded,
-            refused_packets: self.refused_packets,
+            forwarded: Traffic { packets: self.count.packets, bytes: self.count.bytes },
+            refused_packets: self.count.refused,
             learned: self.learned,
-            quality: Quality::default(),
+            quality: quality(&self.count, monotonic()),
         }
     }
 }
@@ -138,8 +138,7 @@ impl Table {
             spec: spec.clone(),
             exit,
             learned: kept.and_then(|old| old.learned),
-            forwarded: before.as_ref().map_or_else(Traffic::default, |old| old.forwarded),
-            refused_packets: before.as_ref().map_or(0, |old| old.refused_packets),
+            count: before.as_ref().map_or_else(FlowCount::default, |old| old.count),
             tap: before.as_ref().and_then(|old| old.tap.clone()),
         });
         if let Some(old) = before {

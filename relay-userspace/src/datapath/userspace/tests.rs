@@ -6,7 +6,7 @@ use relay_ebpf::verdict::Verdict;
 use super::*;
 use crate::datapath::Mode;
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{Content, FlowOwner, PayloadTypes, Quality, SourceRule};
+use crate::engine::flow::{Content, FlowOwner, PayloadTypes, SourceRule};
 use crate::engine::ids::{LegName, SessionId};
 
 /// PCMU from anywhere in 127.0.0.0/8.
@@ -126,15 +126,13 @@ fn media_crosses_both_ways_and_is_counted() {
     call.peer_b.send(&rtp(128), call.b.local);
     assert_eq!(call.peer_a.receive(), (rtp(128), call.a.local));
 
-    let counted = FlowStats {
-        forwarded: Traffic { packets: 3, bytes: 3 * 172 },
-        refused_packets: 0,
-        learned: Some(call.peer_a.address()),
-        quality: Quality::default(),
-    };
-    assert_eq!(call.path.stats(call.a.local), Some(counted));
     let Call { mut path, a, .. } = call;
-    assert_eq!(path.remove(a.local), counted);
+    for stats in [path.stats(a.local).unwrap(), path.remove(a.local)] {
+        assert_eq!(stats.forwarded, Traffic { packets: 3, bytes: 3 * 172 });
+        assert_eq!((stats.refused_packets, stats.learned), (0, Some(call.peer_a.address())));
+        // Three times one sequence number.
+        assert_eq!((stats.quality.expected, stats.quality.lost), (1, 0));
+    }
     assert_eq!(path.stats(a.local), None);
     assert_eq!(path.remove(a.local), FlowStats::default());
 }

@@ -30,9 +30,12 @@ use relay_ebpf::verdict::Verdict;
 
 use super::guard::{Guard, global, random_key};
 use super::tap::{TapSink, Tapped};
-use super::{Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, check_families, classes};
+use super::{
+    Datapath, DatapathConfig, DatapathError, PathChoice, VerdictCount, check_families, classes, monotonic,
+    quality,
+};
 use crate::engine::cdr::Traffic;
-use crate::engine::flow::{FlowSpec, FlowStats, MediaPath, Quality};
+use crate::engine::flow::{FlowSpec, FlowStats, MediaPath};
 use crate::engine::io::Datagram;
 
 use guard::KernelGuard;
@@ -278,10 +281,10 @@ fn stats(reading: &Reading, local: SocketAddr) -> FlowStats {
         SocketAddr::new(ip, source.port.number())
     });
     FlowStats {
-        forwarded: Traffic { packets: reading.packets, bytes: reading.bytes },
-        refused_packets: reading.refused,
+        forwarded: Traffic { packets: reading.count.packets, bytes: reading.count.bytes },
+        refused_packets: reading.count.refused,
         learned,
-        quality: Quality::default(),
+        quality: quality(&reading.count, monotonic()),
     }
 }
 

@@ -109,12 +109,8 @@ pub struct FlowTable {
 /// What a flow counted and learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Packets forwarded.
-    pub packets: u64,
-    /// Bytes of UDP payload forwarded.
-    pub bytes: u64,
-    /// Packets refused.
-    pub refused: u64,
+    /// What it counted.
+    pub count: FlowCount,
     /// The source that was learned.
     pub source: Option<End>,
     /// The hop slot in use; none of this process's when the flow is of one
@@ -194,20 +190,32 @@ impl FlowTable {
         publish(place, &left.flow, following(sequence), epoch);
     }
 
-    /// Adds to a flow's count what grew `since` while the program was switched.
+    /// Adds to a flow's count what grew `since` while the program was switched. To the
+    /// new program these packets are a gap, so they make up for what it takes for lost.
     pub fn catch_up(&mut self, since: &LeftFlow, now: &LeftFlow) {
         let Some(place) = self.counts.at(now.slot) else { return };
-        let add = |field: *mut u64, now: u64, since: u64| {
-            // SAFETY: an aligned word within the mapping.
-            unsafe { AtomicU64::from_ptr(field) }.fetch_add(now.wrapping_sub(since), Ordering::Relaxed);
-        };
+        let (since, now) = (&since.count, &now.count);
         // SAFETY: fields of an element within the mapping.
-        let (packets, bytes, refused) = unsafe {
-            (addr_of_mut!((*place).packets), addr_of_mut!((*place).bytes), addr_of_mut!((*place).refused))
+        let (totals, lost) = unsafe {
+            let totals = [
+                addr_of_mut!((*place).packets),
+                addr_of_mut!((*place).bytes),
+                addr_of_mut!((*place).refused),
+            ];
+            (totals, addr_of_mut!((*place).series.lost))
         };
-        add(packets, now.count.packets, since.count.packets);
-        add(bytes, now.count.bytes, since.count.bytes);
-        add(refused, now.count.refused, since.count.refused);
+        let grown = [
+            now.packets.wrapping_sub(since.packets),
+            now.bytes.wrapping_sub(since.bytes),
+            now.refused.wrapping_sub(since.refused),
+        ];
+        for (field, grown) in totals.into_iter().zip(grown) {
+            // SAFETY: an aligned word within the mapping.
+            unsafe { AtomicU64::from_ptr(field) }.fetch_add(grown, Ordering::Relaxed);
+        }
+        let received = now.series.received().wrapping_sub(since.series.received());
+        // SAFETY: as above.
+        unsafe { AtomicU32::from_ptr(lost) }.fetch_sub(received, Ordering::Relaxed);
     }
 
     /// Removes every flow that this process has not put; how many there were.
@@ -248,9 +256,7 @@ impl FlowTable {
         let learned = self.flows.at(slot).map_or_else(LearnedSource::default, learned);
         let locked = learned.word == LearnedSource::word(epoch, Phase::Locked);
         Reading {
-            packets: count.packets,
-            bytes: count.bytes,
-            refused: count.refused,
+            count,
             source: locked.then_some(End { address: learned.address, port: learned.port }),
             hop: self.live.get(&slot).copied(),
         }

@@ -1,0 +1,164 @@
+//! How well a stream arrives, counted packet by packet (RFC 3550 section 6.4.1
+//! and appendix A).
+//!
+//! Sequence numbers tell what was lost and reordered. A series of them begins
+//! with a source and ends when another one comes (SSRC), or when the numbers
+//! jump for good (appendix A.1): totals go on, the numbers begin anew.
+//!
+//! Jitter is that of appendix A.8, in time instead of ticks, so that it means the
+//! same whatever the clock, and measured on pairs: a packet whose sequence number
+//! is a multiple of [`PAIR_EVERY`], and the one right after it. Only for these is the
+//! clock read, since reading it can cost as much as all else that is done for a
+//! packet; the filter has settled after some three seconds of speech. A
+//! packet that shares its timestamp with the one before it (the frames of a video
+//! picture, the updates of an RFC 4733 event), or was sent long after it (speech
+//! after an event or a silence), says nothing of a pace.
+//!
+//! A flow has one source, whose packets a network card gives to one queue, so one
+//! CPU counts. Where a queue is moved while packets are under way, two may count
+//! at once: every field is a word that is written whole and any value of which
+//! means something, so what such a race costs is a packet more or less in a total.
+//! Totals wrap after four billion packets, which is years of a call.
+
+/// The distance of the pairs on which jitter is measured; a power of two.
+pub const PAIR_EVERY: u16 = 8;
+
+/// The longest time between two packets of one pace, in nanoseconds: the longest
+/// packets are Opus's of 120 ms.
+const LONGEST_PACE: u64 = 120_000_000;
+
+/// RFC 3550 appendix A.1: the largest gap within a series, and how late a packet
+/// may come.
+const MAX_DROPOUT: u16 = 3_000;
+const MAX_MISORDER: u16 = 100;
+
+/// What a packet's RTP header says of its place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The source; only compared, so in whatever byte order.
+    pub ssrc: u32,
+    /// The sequence number.
+    pub sequence: u16,
+    /// The timestamp.
+    pub timestamp: u32,
+}
+
+/// The record of a flow: totals that only grow, and where the series is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// Packets that the sequence numbers say were sent.
+    pub expected: u32,
+    /// Of these, those that did not come, less those that came twice: as a
+    /// signed number.
+    pub lost: u32,
+    /// Packets that came after one with a higher number.
+    pub reordered: u32,
+    ssrc: u32,
+    highest: u16,
+    /// The number that makes a jump a new series (`bad_seq` of appendix A.1).
+    restart: u16,
+    /// In sixteenths of [`UNIT`].
+    jitter: u32,
+    /// When the first packet of the last pair came, and its timestamp.
+    arrival: u32,
+    timestamp: u32,
+}
+
+impl Series {
+    /// Counts a packet. `clock` gives nanoseconds since whenever, and is asked for
+    /// the first of a series and for pairs; `tick` is how many of them one of the
+    /// timestamp is, zero where that is not known. Returns the time if it was asked for.
+    #[inline(always)]
+    pub fn count(&mut self, place: Place, tick: u32, clock: impl FnOnce() -> u64) -> Option<u64> {
+        let Place { ssrc, sequence, .. } = place;
+        let ahead = sequence.wrapping_sub(self.highest);
+        let begins = if ssrc != self.ssrc || self.expected == 0 {
+            self.ssrc = ssrc;
+            self.jitter = 0;
+            true
+        } else if ahead.wrapping_sub(1) < MAX_DROPOUT - 1 {
+            self.expected = self.expected.wrapping_add(ahead.into());
+            self.lost = self.lost.wrapping_add(u32::from(ahead) - 1);
+            false
+        } else if ahead == 0 {
+            self.lost = self.lost.wrapping_sub(1);
+            return None;
+        } else if ahead > u16::MAX - MAX_MISORDER {
+            self.lost = self.lost.wrapping_sub(1);
+            self.reordered = self.reordered.wrapping_add(1);
+            return None;
+        } else if sequence == self.restart {
+            true
+        } else {
+            self.restart = sequence.wrapping_add(1);
+            return None;
+        };
+        self.highest = sequence;
+        if begins {
+            self.expected = self.expected.wrapping_add(1);
+        } else if sequence & (PAIR_EVERY - 1) > 1 {
+            return None;
+        }
+        let now = clock();
+        self.pace(place, if begins { 0 } else { ahead }, tick, now);
+        Some(now)
+    }
+
+    /// Takes the time of a packet of a pair, `ahead` of the one before it. Appendix
+    /// A.8: how much further apart two packets came than they were sent.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "differences are all that counts, and they wrap")]
+    fn pace(&mut self, place: Place, ahead: u16, tick: u32, now: u64) {
+        let now = now as u32;
+        if place.sequence & (PAIR_EVERY - 1) == 0 {
+            self.arrival = now;
+            self.timestamp = place.timestamp;
+            return;
+        }
+        let ticks = place.timestamp.wrapping_sub(self.timestamp);
+        let sent = u64::from(ticks) * u64::from(tick);
+        if ahead == 1 && sent != 0 && sent <= LONGEST_PACE {
+            let late = now.wrapping_sub(self.arrival).wrapping_sub(sent as u32);
+            self.jitter = filtered(self.jitter, difference(late) / UNIT);
+        }
+    }
+
+    /// Packets that came, those that came twice counted twice.
+    #[must_use]
+    pub const fn received(&self) -> u32 {
+        self.expected.wrapping_sub(self.lost)
+    }
+
+    /// The jitter in microseconds.
+    #[must_use]
+    pub const fn jitter_us(&self) -> u32 {
+        self.jitter / (16 * 1_000 / UNIT)
+    }
+}
+
+/// What jitter is counted in, in nanoseconds: a power of two, since a division
+/// costs, that lets the sixteenths of two seconds fit a word.
+const UNIT: u32 = 64;
+
+/// The absolute value of what wrapped around below zero.
+#[inline(always)]
+const fn difference(late: u32) -> u32 {
+    if late > u32::MAX / 2 { late.wrapping_neg() } else { late }
+}
+
+/// RFC 3550 appendix A.8: jitter in sixteenths, with one more difference.
+#[inline(always)]
+const fn filtered(jitter: u32, difference: u32) -> u32 {
+    jitter.wrapping_add(difference).wrapping_sub(jitter.wrapping_add(8) >> 4)
+}
+
+/// Nanoseconds per tick of a clock of this rate; zero when it is unknown, or
+/// ticks more slowly than a media clock can.
+#[must_use]
+pub const fn nanoseconds_per_tick(rate: u32) -> u32 {
+    if rate < 1_000 { 0 } else { 1_000_000_000 / rate }
+}
+
+#[cfg(test)]
+mod tests;
