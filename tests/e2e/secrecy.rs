@@ -5,19 +5,35 @@ use std::path::Path;
 
 use harness::lab::Place;
 use harness::sipp::Role;
+use serde_json::Value;
 
 use crate::world::{AGENT, CUSTOMER, Plan, bind, callee_at, caller_at, other, world};
 
-/// The places where one of the planted numbers stands, as digits or as UTF-16.
+/// The ways in which somebody, or some program, may write a planted number.
+fn written() -> Vec<Vec<u8>> {
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    // Two digits a byte, either one first: as tariffs and signalling pack them.
+    let packed = |text: &str, high: usize| {
+        let digits: Vec<u8> = text.bytes().map(|digit| digit - b'0').collect();
+        digits.chunks_exact(2).map(|two| (two[high] << 4) | two[1 - high]).collect::<Vec<u8>>()
+    };
+    let mut written = Vec::new();
+    for national in [&CUSTOMER[2..], &AGENT[2..]] {
+        let (area, rest) = national.split_at(3);
+        let (exchange, line) = rest.split_at(3);
+        written.push(national.as_bytes().to_vec());
+        written.extend([" ", "-", ".", "%20"].map(|gap| [area, exchange, line].join(gap).into_bytes()));
+        written.push(format!("({area}) {exchange}-{line}").into_bytes());
+        written.extend([wide(national), packed(national, 0), packed(national, 1)]);
+        written.push(national.parse::<u64>().unwrap().to_le_bytes()[..5].to_vec());
+    }
+    written
+}
+
+/// The places where a planted number stands.
 fn traces(name: &str, bytes: &[u8]) -> Vec<String> {
-    let planted = [CUSTOMER, AGENT].map(|number| number.trim_start_matches('+').to_owned());
-    let written = planted.iter().flat_map(|digits| {
-        let national = digits[1..].to_owned();
-        let wide = national.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        [national.into_bytes(), wide]
-    });
-    let found = written.filter(|text: &Vec<u8>| bytes.windows(text.len()).any(|window| window == text));
-    found.map(|_| name.to_owned()).collect()
+    let found = |text: &&Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_slice());
+    written().iter().filter(found).map(|_| name.to_owned()).collect()
 }
 
 fn traces_below(path: &Path) -> Vec<String> {
@@ -55,6 +71,18 @@ fn neither_store_nor_log_nor_output_holds_a_number() {
     .map(|arguments| vizard.show(arguments).unwrap())
     .collect();
     assert_eq!(traces("output", shown.as_bytes()), Vec::<String>::new(), "{shown}");
+    for (arguments, problem) in [
+        (&["bind", "create", "--key", "x", "--customer", CUSTOMER, "--agent", CUSTOMER][..], "same address"),
+        (&["bind", "create", "--key", "order-81", "--customer", AGENT, "--agent", CUSTOMER], "other parties"),
+        (&["bind", "create", "--key", CUSTOMER, "--customer", CUSTOMER, "--agent", AGENT], "key"),
+        (&["resolve", CUSTOMER, "+1"], "+1"),
+        (&["pool", "show", CUSTOMER, "--bogus"], "--bogus"),
+    ] {
+        let (_, said) = vizard.refused(arguments).unwrap();
+        assert!(said.contains(problem), "{arguments:?}: {said}");
+        // What was typed is on the screen anyway; the errors do not repeat it.
+        assert_eq!(traces("errors", said.as_bytes()), Vec::<String>::new(), "{said}");
+    }
     assert_eq!(traces("log", vizard.log().as_bytes()), Vec::<String>::new());
     vizard.kill().unwrap();
     assert_eq!(traces_below(&store), Vec::<String>::new());
@@ -65,6 +93,11 @@ fn neither_store_nor_log_nor_output_holds_a_number() {
     fs::rename(&keys, &aside).unwrap();
     let (code, said) = vizard.refused(&["vault", "init"]).unwrap();
     assert!(code == 1 && said.contains("restore the key file from its backup"), "{code}: {said}");
+    let doctor = vizard.command().args(["doctor", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let keys_found = findings.iter().find(|finding| finding["check"] == "vault keys").unwrap();
+    assert_eq!(keys_found["verdict"], "fail", "{keys_found}");
     fs::rename(&aside, &keys).unwrap();
     vizard.start_again(&[]).unwrap();
     let list = vizard.ask(&["bind", "list"]).unwrap();

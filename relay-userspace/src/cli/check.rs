@@ -9,6 +9,7 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::output::{Block, Failure, Report, length};
+use crate::daemon::key_file::{self, Inspection};
 use crate::datapath::{Mode, memory};
 use crate::engine::config::Config;
 use crate::engine::directory::BindingKind;
@@ -115,8 +116,17 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
             ),
         ),
         ("store", settings.store.display().to_string()),
+        ("vault keys", keys(settings)),
         ("socket", settings.control.socket.display().to_string()),
     ]
+}
+
+/// They may be on another machine, so what is wrong with them is no error here.
+fn keys(settings: &Settings) -> String {
+    match key_file::inspect(&settings.key_file, &settings.store) {
+        Ok(Inspection { newest, .. }) => format!("{}, epoch {newest}", settings.key_file.display()),
+        Err(problem) => format!("warning: {problem:#}"),
+    }
 }
 
 /// What the maps take on this machine: some of it depends on its possible CPUs.

@@ -495,7 +495,7 @@ fn a_reader_that_goes_away_is_content_and_a_full_disk_is_not() {
 fn secrets_come_from_where_they_are_said_to_be() {
     let read = |argument: &str, stdin: &[u8]| {
         secret::read("customer", &Typed(argument.to_owned()), &mut io::BufReader::new(stdin))
-            .map(|typed| typed.0)
+            .map(|typed| typed.0.clone())
     };
     assert_eq!(read("+13105550142", b"").unwrap(), "+13105550142");
     assert_eq!(read("-", b" +13105550142 \nrest").unwrap(), "+13105550142");
@@ -506,7 +506,7 @@ fn secrets_come_from_where_they_are_said_to_be() {
     }
     // Two dashes read two lines.
     let mut stdin = io::BufReader::new(&b"first\nsecond\n"[..]);
-    let mut next = || secret::read("x", &Typed("-".to_owned()), &mut stdin).unwrap().0;
+    let mut next = || secret::read("x", &Typed("-".to_owned()), &mut stdin).unwrap().0.clone();
     assert_eq!((next(), next()), ("first".to_owned(), "second".to_owned()));
 
     let mut file = tempfile::tempfile().unwrap();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::engine::privacy::{Keyring, KeyringError};
+use crate::engine::privacy::{Epoch, Keyring, KeyringError};
 use crate::store::SledStore;
 
 /// Holds the content of a key file, where no file should.
@@ -25,12 +25,36 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// The keys of the environment, or else of a file. `store` tells what a missing
 /// file means.
 pub fn obtain(path: &Path, store: &Path) -> Result<Keyring, KeyFileError> {
+    obtain_by(path, store, user())
+}
+
+/// What `vizard doctor` says of the keys.
+pub struct Inspection {
+    /// The epoch that seals what is new.
+    pub newest: Epoch,
+    /// Whether they open the store; `None` when there is none yet.
+    pub opens: Option<()>,
+}
+
+/// Looks at the keys as the daemon will. Root looks as the file's owner.
+pub fn inspect(path: &Path, store: &Path) -> anyhow::Result<Inspection> {
+    let owner = fs::metadata(path).ok().filter(|_| user() == 0).map(|facts| facts.uid());
+    let keyring = obtain_by(path, store, owner.unwrap_or_else(user))?;
+    let opens = SledStore::fits(store, &keyring)?;
+    Ok(Inspection { newest: keyring.newest(), opens })
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn obtain_by(path: &Path, store: &Path, user: u32) -> Result<Keyring, KeyFileError> {
     match env::var(KEYS_VARIABLE) {
         Ok(text) if !text.trim().is_empty() => {
             let text = Zeroizing::new(text);
             Keyring::parse(&text).map_err(KeyFileError::Variable)
         }
-        Ok(_) | Err(env::VarError::NotPresent) => match read(path) {
+        Ok(_) | Err(env::VarError::NotPresent) => match read(path, user) {
             Err(KeyFileError::Missing { .. }) if SledStore::is_sealed(store) => Err(lost(path, store)),
             result => result,
         },
@@ -38,14 +62,13 @@ pub fn obtain(path: &Path, store: &Path) -> Result<Keyring, KeyFileError> {
     }
 }
 
-/// The keys of a file that nobody else may read.
-pub fn read(path: &Path) -> Result<Keyring, KeyFileError> {
+/// The keys of a file that nobody but this user may read.
+fn read(path: &Path, user: u32) -> Result<Keyring, KeyFileError> {
     let mut file = File::open(path).map_err(|problem| match problem.kind() {
         ErrorKind::NotFound => KeyFileError::Missing { path: path.to_owned() },
         _ => KeyFileError::io("read", path, problem),
     })?;
     let facts = file.metadata().map_err(|problem| KeyFileError::io("read", path, problem))?;
-    let user = rustix::process::geteuid().as_raw();
     if facts.uid() != user && facts.uid() != 0 {
         return Err(KeyFileError::Owner { path: path.to_owned(), owner: facts.uid(), user });
     }
@@ -227,20 +250,54 @@ mod tests {
         create(&keys, &store, &keyring()).unwrap();
         for mode in [0o640, 0o604, 0o620, 0o666] {
             fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
-            let error = read(&keys).unwrap_err();
+            let error = read(&keys, user()).unwrap_err();
             assert!(matches!(error, KeyFileError::Mode { mode: found, .. } if found == mode), "{error}");
         }
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
         let text = fs::read_to_string(&keys).unwrap();
         fs::write(&keys, &text[..text.len() - 3]).unwrap();
-        let error = read(&keys).unwrap_err();
+        let error = read(&keys, user()).unwrap_err();
         assert!(matches!(error, KeyFileError::Keys { problem: KeyringError::Damaged, .. }), "{error}");
         fs::write(&keys, b"\xff\xfe").unwrap();
-        assert!(matches!(read(&keys), Err(KeyFileError::Keys { problem: KeyringError::NotKeys, .. })));
         assert!(matches!(
-            read(keys.parent().unwrap()),
+            read(&keys, user()),
+            Err(KeyFileError::Keys { problem: KeyringError::NotKeys, .. })
+        ));
+        assert!(matches!(
+            read(keys.parent().unwrap(), user()),
             Err(KeyFileError::Io { .. } | KeyFileError::Mode { .. })
         ));
+    }
+
+    #[test]
+    fn another_user_s_key_file_is_refused() {
+        let (_directory, keys, store) = paths();
+        create(&keys, &store, &keyring()).unwrap();
+        // Root's file is as good as one's own: nobody else has written it.
+        assert_eq!(read(&keys, user() + 1).is_ok(), user() == 0);
+        if user() == 0 {
+            std::os::unix::fs::chown(&keys, Some(4711), None).unwrap();
+            let error = read(&keys, user()).unwrap_err();
+            assert!(matches!(error, KeyFileError::Owner { owner: 4711, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_inspection_tells_whether_keys_open_a_store() {
+        let (_directory, keys, store) = paths();
+        assert!(inspect(&keys, &store).is_err());
+        create(&keys, &store, &keyring()).unwrap();
+        assert_eq!(inspect(&keys, &store).unwrap().opens, None);
+        let mut random = crate::engine::privacy::tests::random(3);
+        drop(SledStore::open(&store, &keyring(), &mut random).unwrap());
+        assert_eq!(inspect(&keys, &store).unwrap().opens, Some(()));
+        fs::remove_file(&keys).unwrap();
+        let lost = inspect(&keys, &store).err().unwrap().to_string();
+        assert!(lost.contains("from its backup"), "{lost}");
+        fs::write(&keys, Keyring::generate(&mut random).to_text().as_bytes()).unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+        let wrong = inspect(&keys, &store).err().unwrap().to_string();
+        assert!(wrong.contains("does not belong to this store"), "{wrong}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::net::IpAddr;
 
 use memchr::memmem;
+use zeroize::Zeroizing;
 
 use super::directory::model::PartyAddress;
 
@@ -29,14 +30,14 @@ const PREFIXES: [&str; 5] = ["", "0", "1", "00", "011"];
 pub struct Secrets {
     number: Option<Number>,
     /// `sip:USER@`, for identities that only a whole user part can match.
-    user: Option<String>,
+    user: Option<Zeroizing<String>>,
     addresses: Vec<String>,
 }
 
 #[derive(Clone)]
 struct Number {
-    international: String,
-    national: String,
+    international: Zeroizing<String>,
+    national: Zeroizing<String>,
     calling_code: String,
 }
 
@@ -71,14 +72,14 @@ impl Secrets {
                 let (international, national) = (number.reveal(), number.national());
                 let calling_code = &international[..international.len() - national.len()];
                 let number = Number {
-                    international: international.to_owned(),
-                    national: national.to_owned(),
+                    international: international.to_owned().into(),
+                    national: national.to_owned().into(),
                     calling_code: calling_code.to_owned(),
                 };
                 (Some(number), None)
             }
             PartyAddress::Number(_) | PartyAddress::Extension { .. } => {
-                (None, Some(party.reveal().to_owned()))
+                (None, Some(party.reveal().to_owned().into()))
             }
         };
         let mut addresses: Vec<String> =
@@ -93,7 +94,7 @@ impl Secrets {
     pub fn found_in(&self, message: &[u8]) -> Option<Leak> {
         let number =
             || self.number.as_ref().is_some_and(|number| digit_runs(message, |run| number.is_in(run)));
-        let user = || self.user.as_deref().is_some_and(|user| is_user_part(message, user));
+        let user = || self.user.as_ref().is_some_and(|user| is_user_part(message, user));
         let address = || self.addresses.iter().any(|address| stands_alone(message, address));
         if number() {
             Some(Leak::Number)

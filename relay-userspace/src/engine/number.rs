@@ -3,7 +3,8 @@
 //! A [`PartyNumber`] is somebody's real number. It has no `Display` and no
 //! `Serialize`, and its `Debug` shows only country and last two digits, so no
 //! log line, error, panic or JSON document can carry it by accident. Reading
-//! it takes a call to [`PartyNumber::reveal`], which is easy to search for.
+//! it takes a call to [`PartyNumber::reveal`], which is easy to search for, and
+//! its digits are overwritten when it is dropped.
 //! A [`ProxyNumber`] is Vizard's own and prints freely.
 //!
 //! Syntax is checked here in nanoseconds; whether a country's plan has such a
@@ -16,6 +17,7 @@ use arrayvec::ArrayString;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// An E.164 number has at most fifteen digits (ITU-T E.164, section 6).
 pub const MAX_DIGITS: usize = 15;
@@ -169,7 +171,7 @@ pub struct CountryError {
 }
 
 /// A party's real number. Never prints: see the module documentation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartyNumber(Digits);
 
 impl PartyNumber {
@@ -216,6 +218,20 @@ impl PartyNumber {
         self.0.plan().map(|_| ())
     }
 }
+
+impl Zeroize for PartyNumber {
+    fn zeroize(&mut self) {
+        self.0.0.zeroize();
+    }
+}
+
+impl Drop for PartyNumber {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for PartyNumber {}
 
 impl FromStr for PartyNumber {
     type Err = NumberError;
@@ -289,10 +305,19 @@ impl fmt::Debug for ProxyNumber {
     }
 }
 
-/// A number as an operator typed it: kept from printing until it is parsed.
+/// A number as an operator typed it: kept from printing until it is parsed, and
+/// overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Typed(pub String);
+
+impl Drop for Typed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Typed {}
 
 impl fmt::Debug for Typed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -355,6 +380,27 @@ mod tests {
         assert_eq!(format!("{:?}", Some(("x", number))), r#"Some(("x", +121••••••00))"#);
         let short: PartyNumber = "+49110".parse().unwrap();
         assert_eq!(format!("{short:?}"), "+4••••");
+    }
+
+    /// What holds a number in clear overwrites it: a type that forgot would not
+    /// compile here.
+    #[test]
+    fn a_party_number_is_overwritten() {
+        fn overwrites<T: ZeroizeOnDrop>() -> bool {
+            std::mem::needs_drop::<T>()
+        }
+        assert!(overwrites::<PartyNumber>() && overwrites::<Typed>());
+        let mut number: PartyNumber = "+12125551200".parse().unwrap();
+        number.zeroize();
+        assert_eq!(number.reveal(), "");
+    }
+
+    #[test]
+    fn a_panic_about_a_number_does_not_say_it() {
+        let number: PartyNumber = "+12125551200".parse().unwrap();
+        let panic = std::panic::catch_unwind(|| assert_eq!(Some(number), None)).unwrap_err();
+        let said = panic.downcast_ref::<String>().unwrap();
+        assert!(said.contains("+121••••••00") && !said.contains("5551200"), "{said}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod apply;
 mod keys;
+mod lockbox;
 mod memory;
 mod older;
 mod record;

@@ -3,6 +3,7 @@
 //! ```text
 //! PATH/lock         the process that has the store open
 //! PATH/format       written once both databases exist
+//! PATH/data-keys    the wrapped data keys once more, to try key files on
 //! PATH/directory/   numbers, sealed parties, bindings, pairs, wrapped data keys
 //! PATH/cdrs/        call detail records, sealed calls in progress
 //! ```
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::apply::{self, Row, Table, Writes};
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys, older};
+use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys, lockbox, older};
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
@@ -67,6 +68,12 @@ impl SledStore {
         fs::read(path.join("format")).is_ok_and(|format| format == FORMAT)
     }
 
+    /// Whether these keys open the store at a path; `None` when only opening it
+    /// would tell.
+    pub fn fits(path: &Path, keyring: &Keyring) -> Result<Option<()>, StoreError> {
+        lockbox::fits(path, keyring)
+    }
+
     /// Opens what is at a path, which nobody else can have open.
     pub(super) fn open_at(
         path: &Path,
@@ -84,6 +91,7 @@ impl SledStore {
             directory.write(Writes::from([(key, Some(value))]))?;
             directory.make_durable()?;
         }
+        lockbox::write(path, &apply::data_keys(&directory.tree)?)?;
         Ok(Self { directory, cdrs, vault: Arc::new(vault), _lock: None })
     }
 }

@@ -2,10 +2,12 @@
 //! verdict can be tested on machines that do not have it.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
+use crate::daemon::key_file::Inspection;
 use crate::datapath::memory::mebibytes;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
@@ -101,6 +103,26 @@ pub(super) fn all(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     }
     findings.extend(facts.interfaces.iter().flat_map(|interface| self::interface(interface, wanted.mode)));
     findings
+}
+
+/// The keys that real numbers are sealed under; the texts say how to mend what
+/// is wrong with them.
+pub(super) fn keys(path: &Path, inspected: &Result<Inspection, String>) -> Finding {
+    let check = "vault keys";
+    match inspected {
+        Ok(Inspection { newest, opens: Some(()) }) => {
+            Finding::ok(check, format!("epoch {newest} of {} opens the store", path.display()))
+        }
+        Ok(Inspection { newest, opens: None }) => {
+            Finding::ok(check, format!("epoch {newest} of {}; there is no store yet", path.display()))
+        }
+        Err(problem) => Finding::new(
+            Verdict::Fail,
+            check,
+            problem,
+            "run doctor as the user that runs Vizard, and do what it says",
+        ),
+    }
 }
 
 /// What carries the calls of the Vizard that runs.

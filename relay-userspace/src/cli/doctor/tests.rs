@@ -7,8 +7,10 @@ use super::checks::{self, Finding, Verdict};
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use super::{probe, report};
 use crate::cli::exit::Exit;
+use crate::daemon::key_file::Inspection;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
+use crate::engine::privacy::Epoch;
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
@@ -255,4 +257,13 @@ fn a_slower_path_than_there_could_be_is_a_warning() {
         assert_eq!(on(path, Mode::Sockets).verdict, Verdict::Ok, "it was asked for");
     }
     assert_eq!(on(MediaPath::XdpNative, Mode::Auto).verdict, Verdict::Ok);
+}
+
+#[test]
+fn keys_that_do_not_fit_fail() {
+    let path = std::path::Path::new("/x/vault.keys");
+    let good = Inspection { newest: Epoch(3), opens: Some(()) };
+    assert_eq!(checks::keys(path, &Ok(good)).verdict, Verdict::Ok);
+    let bad = checks::keys(path, &Err("it does not belong to this store".into()));
+    assert_eq!((bad.verdict, bad.found.as_str()), (Verdict::Fail, "it does not belong to this store"));
 }

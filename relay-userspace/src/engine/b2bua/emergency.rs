@@ -39,8 +39,8 @@ pub(super) fn plan(
     let party = |trunk, remote: Option<PartyNumber>, contact| Party {
         trunk,
         proxy: None,
-        remote: remote.map_or_else(|| "unknown".to_owned(), |number| number.masked()),
-        country: remote.and_then(|number| number.country()),
+        remote: remote.as_ref().map_or_else(|| "unknown".to_owned(), PartyNumber::masked),
+        country: remote.as_ref().and_then(PartyNumber::country),
         contact,
         secrets: None,
     };

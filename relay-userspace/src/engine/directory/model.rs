@@ -1,6 +1,7 @@
 //! The directory's nouns: pool numbers, parties, bindings, pairs.
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
@@ -167,7 +168,8 @@ impl std::fmt::Debug for PartyAddress {
     }
 }
 
-/// The user part of a PBX extension; as secret as a number.
+/// The user part of a PBX extension; as secret as a number, and overwritten like
+/// one when it is dropped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Extension(String);
 
@@ -191,6 +193,14 @@ impl Extension {
         self.0.chars().enumerate().map(|(i, c)| if i == 0 { c } else { '•' }).collect()
     }
 }
+
+impl Drop for Extension {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Extension {}
 
 impl std::fmt::Debug for Extension {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

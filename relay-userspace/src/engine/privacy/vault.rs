@@ -213,6 +213,11 @@ impl Vault {
         Ok((vault, made))
     }
 
+    /// Whether a keyring opens a store's data keys.
+    pub fn check(keyring: &Keyring, stored: &[WrappedKey]) -> Result<(), VaultError> {
+        stored.iter().try_for_each(|wrapped| unwrap(keyring, wrapped).map(drop))
+    }
+
     /// The epoch that seals what is new.
     #[must_use]
     pub const fn newest(&self) -> Epoch {
