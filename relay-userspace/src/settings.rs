@@ -20,6 +20,7 @@ mod places;
 mod problem;
 mod reader;
 mod sections;
+mod terms;
 
 use std::path::{Path, PathBuf};
 
@@ -208,7 +209,9 @@ fn build(
     let routes: Vec<_> =
         root.sections("route", report).into_iter().map(|section| sections::route(section, report)).collect();
     let emergency = sections::emergency(root.section("emergency", report), report);
-    let bindings = sections::bindings(root.section("bindings", report), report);
+    let tenants = root.section("tenant", report);
+    let bindings = terms::bindings(root.section("bindings", report), &tenants, report);
+    let services = terms::services(root.section("callbacks", report), report);
     let pool = sections::pool(root.section("pool", report), report);
     let geography = places::geography(root.section("geography", report), report);
     let guard = sections::guard(root.section("guard", report), report);
@@ -219,8 +222,19 @@ fn build(
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
 
-    let drafts =
-        cross::Drafts { sip, media, trunks, routes, emergency, bindings, pool, geography, guard, limits };
+    let drafts = cross::Drafts {
+        sip,
+        media,
+        trunks,
+        routes,
+        emergency,
+        bindings,
+        services,
+        pool,
+        geography,
+        guard,
+        limits,
+    };
     let (engine, datapath) = cross::resolve(drafts, report)?;
     let file = file.to_owned();
     Some(Settings { file, engine, datapath, store, key_file, control, log, warnings: Vec::new() })

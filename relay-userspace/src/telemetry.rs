@@ -87,6 +87,7 @@ fn level(event: &Event) -> Level {
         Event::CallStarted { .. }
         | Event::CallAnswered { .. }
         | Event::CallEnded { .. }
+        | Event::CallDiverted { .. }
         | Event::BindingEntombed { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
         Event::GuardChanged { .. }
@@ -152,6 +153,7 @@ impl Kind {
             Event::CallStarted { .. }
             | Event::CallAnswered { .. }
             | Event::CallEnded { .. }
+            | Event::CallDiverted { .. }
             | Event::CallsRestored { .. }
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }

@@ -92,10 +92,13 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             usual: vizard::engine::config::Life {
                 time_to_live: DEFAULT_LIFE,
                 callback_window: CALLBACK_WINDOW,
+                on_tombstone: vizard::engine::callback::OnTombstone::default(),
             },
             kinds: [None; 4],
+            tenants: std::collections::BTreeMap::new(),
             cool_off: Duration::from_mins(1),
         },
+        services: vizard::engine::callback::Services::default(),
         pool: vizard::engine::config::Pool::default(),
         geography: vizard::engine::geography::Rules::default(),
         guard: vizard::engine::config::Guard::default(),

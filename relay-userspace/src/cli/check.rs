@@ -110,8 +110,8 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
             "bindings",
             format!(
                 "live {}, callbacks {}, cool-off {}",
-                length(bindings.life(BindingKind::Session).time_to_live),
-                length(bindings.life(BindingKind::Session).callback_window),
+                length(bindings.life("", BindingKind::Session).time_to_live),
+                length(bindings.life("", BindingKind::Session).callback_window),
                 length(bindings.cool_off)
             ),
         ),

@@ -10,6 +10,7 @@ use super::*;
 use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView};
+use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTraits, PoolNumber, PoolRow};
@@ -142,6 +143,7 @@ fn cdr() -> Cdr {
         .measured(&Quality { expected: 3_000, lost: 10, reordered: 2, jitter_us: 1500, idle: None }),
         release: Release { side: ReleaseSide::A, cause: Cause::Normal, sip_status: Some(200) },
         emergency: false,
+        diversion: None,
     }
 }
 
@@ -514,4 +516,40 @@ fn secrets_come_from_where_they_are_said_to_be() {
     io::Seek::rewind(&mut file).unwrap();
     let descriptor = format!("fd:{}", std::os::fd::AsRawFd::as_raw_fd(&file));
     assert_eq!(read(&descriptor, b"").unwrap(), "+16465550107");
+}
+
+#[test]
+fn a_call_of_the_past_is_explained_by_its_records() {
+    let outbound = cdr();
+    let inbound = Cdr {
+        leg: LegName::A,
+        direction: Direction::Inbound,
+        proxy: Some("+12125550123".parse().unwrap()),
+        trunk: "carrier".to_owned(),
+        ..cdr()
+    };
+    let told = |records: &[Cdr]| {
+        resolve::past::told(SessionId::from_bits(9), records, None)
+            .map(|report| printed(report, Style::default()))
+    };
+    let text = told(&[outbound.clone(), inbound.clone()]).unwrap();
+    for line in [
+        "1. a call came over trunk carrier, dialling +12125550123, since ",
+        "caller and number were those of the customer of bind_00000000000000000000000007\n",
+        "today that binding is forgotten",
+        "it went to the other party over trunk pbx, where +12125550124 was shown",
+        "The call ended: normal (answered, SIP 200).",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let diversion = Some(Diversion { to: Service::Ivr, because: Reason::Unknown });
+    let stranger = |record: &Cdr| Cdr { binding: None, diversion, ..record.clone() };
+    let text = told(&[stranger(&inbound), stranger(&outbound)]).unwrap();
+    assert!(text.contains("no binding had this caller at this number"), "{text}");
+    assert!(text.contains("it went to the ivr (unknown) over trunk pbx"), "{text}");
+    let refused = Release { cause: Cause::BindingEnded, sip_status: Some(410), ..inbound.release.clone() };
+    let text = told(&[Cdr { answer: None, release: refused, ..inbound }]).unwrap();
+    assert!(text.contains("The call was refused: binding_ended (not answered, SIP 410)."), "{text}");
+    assert_eq!(told(&[]).unwrap_err().exit, Exit::NotFound);
+    assert_eq!(vizard(&["resolve", "+12125551200"]).2, Exit::Usage);
 }

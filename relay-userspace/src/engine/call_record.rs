@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::callback::Diversion;
 use super::cdr::{Direction, Release, Traffic};
 use super::directory;
 use super::encoding::Encoding;
@@ -49,6 +50,8 @@ pub struct CallRecord {
     pub caller: LegName,
     /// Whether it is an emergency call.
     pub emergency: bool,
+    /// Where it goes in place of a party, and why.
+    pub diversion: Option<Diversion>,
     /// Leg A and leg B.
     pub legs: [LegRecord; 2],
     /// Its media, by position in the session description.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::callback::Diversion;
 use super::encoding::Encoding;
 use super::flow::{MediaPath, Quality};
 use super::ids::{BindingId, LegName, SessionId};
@@ -52,6 +53,8 @@ pub struct Cdr {
     pub release: Release,
     /// Whether it was an emergency call.
     pub emergency: bool,
+    /// The service that it went to in place of a party, and why.
+    pub diversion: Option<Diversion>,
 }
 
 /// Who placed a leg, seen from Vizard.

@@ -4,6 +4,7 @@
 //! `settings`' work, so the engine never meets a half-valid configuration.
 //! Names (of trunks, of media addresses) are resolved to indices there too.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::callback::{OnTombstone, Services};
 use super::directory::BindingKind;
 use super::geography;
 use super::guard::StrangerLimit;
@@ -32,6 +34,8 @@ pub struct Config {
     pub emergency: Emergency,
     /// How long bindings live.
     pub bindings: Bindings,
+    /// Who answers where no live binding does.
+    pub services: Services,
     /// When numbers run low.
     pub pool: Pool,
     /// Where numbers are looked for.
@@ -291,21 +295,24 @@ pub struct Emergency {
 }
 
 /// How long bindings live, where the request does not say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bindings {
     /// Of kinds that have no times of their own.
     pub usual: Life,
     /// The times of each kind, in the order of [`BindingKind::ALL`].
     pub kinds: [Option<Life>; 4],
+    /// The times of each kind for tenants that have their own.
+    pub tenants: BTreeMap<String, [Life; 4]>,
     /// How long a number is not given again to a party that has seen it.
     pub cool_off: Duration,
 }
 
 impl Bindings {
-    /// The times of a kind.
+    /// The times of a tenant's kind.
     #[must_use]
-    pub fn life(&self, kind: BindingKind) -> Life {
-        self.kinds[kind as usize].unwrap_or(self.usual)
+    pub fn life(&self, tenant: &str, kind: BindingKind) -> Life {
+        let own = self.tenants.get(tenant).map(|kinds| kinds[kind as usize]);
+        own.or(self.kinds[kind as usize]).unwrap_or(self.usual)
     }
 }
 
@@ -316,6 +323,8 @@ pub struct Life {
     pub time_to_live: Duration,
     /// How long an ended binding's pairs stay reserved for late callbacks.
     pub callback_window: Duration,
+    /// What late callers meet meanwhile.
+    pub on_tombstone: OnTombstone,
 }
 
 /// When numbers run low.

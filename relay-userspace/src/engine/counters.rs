@@ -43,6 +43,8 @@ counters! {
     Answered = "calls.answered",
     /// Calls that were refused before a second leg existed.
     Refused = "calls.refused",
+    /// Calls that went to a service in place of a party.
+    Diverted = "calls.diverted",
     /// Calls that a limit of ours refused.
     Overload = "calls.overload",
     /// Sides of calls that were not heard while the other one was.

@@ -63,12 +63,14 @@ impl std::fmt::Display for Leak {
 }
 
 impl Secrets {
-    /// The secrets of `party`. Its `endpoints` count as well, except those that
-    /// the receiving leg knows anyway (`shared`: a trunk that both legs use).
+    /// The secrets of `party`, as far as it is known. Its `endpoints` count as well,
+    /// except those that the receiving leg knows anyway (`shared`: a trunk that
+    /// both legs use).
     #[must_use]
-    pub fn of(party: &PartyAddress, endpoints: &[IpAddr], shared: &[IpAddr]) -> Self {
+    pub fn of(party: Option<&PartyAddress>, endpoints: &[IpAddr], shared: &[IpAddr]) -> Self {
         let (number, user) = match party {
-            PartyAddress::Number(number) if number.national().len() >= SHORTEST_TELLING => {
+            None => (None, None),
+            Some(PartyAddress::Number(number)) if number.national().len() >= SHORTEST_TELLING => {
                 let (international, national) = (number.reveal(), number.national());
                 let calling_code = &international[..international.len() - national.len()];
                 let number = Number {
@@ -78,7 +80,7 @@ impl Secrets {
                 };
                 (Some(number), None)
             }
-            PartyAddress::Number(_) | PartyAddress::Extension { .. } => {
+            Some(party @ (PartyAddress::Number(_) | PartyAddress::Extension { .. })) => {
                 (None, Some(party.reveal().to_owned().into()))
             }
         };
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     fn number(text: &str) -> Secrets {
-        Secrets::of(&PartyAddress::Number(text.parse().unwrap()), &[], &[])
+        Secrets::of(Some(&PartyAddress::Number(text.parse().unwrap())), &[], &[])
     }
 
     #[test]
@@ -248,7 +250,7 @@ mod tests {
     fn an_extension_is_found_as_a_whole_user_part_alone() {
         let user = crate::engine::directory::Extension::new("101").unwrap();
         let party = PartyAddress::Extension { trunk: "pbx".to_owned(), user };
-        let secrets = Secrets::of(&party, &[], &[]);
+        let secrets = Secrets::of(Some(&party), &[], &[]);
         assert_eq!(secrets.found_in(b"To: <sip:101@pbx>"), Some(Leak::User));
         assert_eq!(secrets.found_in(b"To: <sip:1012@pbx>\r\nCSeq: 101 INVITE"), None);
     }
@@ -257,7 +259,7 @@ mod tests {
     fn an_address_is_found_unless_the_leg_knows_it() {
         let party = PartyAddress::Number("+14155550100".parse().unwrap());
         let (theirs, shared): (IpAddr, IpAddr) = ("10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap());
-        let secrets = Secrets::of(&party, &[theirs, shared], &[shared]);
+        let secrets = Secrets::of(Some(&party), &[theirs, shared], &[shared]);
         assert_eq!(secrets.found_in(b"c=IN IP4 10.0.0.7\r\n"), Some(Leak::Address));
         assert_eq!(
             secrets.found_in(b"c=IN IP4 10.0.0.70\r\nc=IN IP4 110.0.0.7\r\nc=IN IP6 fd00::7\r\n"),
@@ -267,7 +269,7 @@ mod tests {
             secrets.found_in(b"c=IN IP4 1.10.0.0.7\r\nVia: SIP/2.0/UDP 10.0.0.7.example"),
             Some(Leak::Address)
         );
-        let sixth = Secrets::of(&party, &[shared], &[]);
+        let sixth = Secrets::of(Some(&party), &[shared], &[]);
         assert_eq!(sixth.found_in(b"c=IN IP6 fd00::7\r\n"), Some(Leak::Address));
         assert_eq!(sixth.found_in(b"c=IN IP6 fd00::7:1\r\n"), None);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::callback::Diversion;
 use super::cdr::{Cause, ReleaseSide};
 use super::egress::Leak;
 use super::guard::GuardAction;
@@ -61,6 +62,13 @@ pub enum Event {
         cause: Cause,
         /// The SIP status that the caller got.
         status: u16,
+    },
+    /// An incoming call goes to a service in place of a party.
+    CallDiverted {
+        /// The call.
+        session: SessionId,
+        /// Where to, and why.
+        diversion: Diversion,
     },
     /// A far end described nothing but encrypted media, and the policy is strict.
     EncryptionRefused {
@@ -204,6 +212,7 @@ impl fmt::Display for Event {
             Self::CallRefused { session, trunk, cause, status } => {
                 write!(f, "call {session} from trunk {trunk} refused with {status}: {}", cause.as_str())
             }
+            Self::CallDiverted { session, diversion } => write!(f, "call {session} goes to the {diversion}"),
             Self::EncryptionRefused { session, trunk } => write!(
                 f,
                 "call {session}: trunk {trunk} wants encrypted media only, which the strict policy refuses; \

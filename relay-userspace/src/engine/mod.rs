@@ -30,6 +30,7 @@ mod areas;
 mod b2bua;
 pub(crate) mod by_leg;
 pub mod call_record;
+pub mod callback;
 pub mod cdr;
 pub mod config;
 mod counters;

@@ -4,25 +4,28 @@
 //! Emergency numbers come before everything, known caller or not. Then the
 //! caller is identified, by P-Asserted-Identity where the trunk is trusted
 //! (RFC 3325 section 9.1; even with `Privacy: id`, since it is only looked up
-//! and never shown), otherwise by From. A caller without an identity is
-//! rejected, never guessed. The directory's answer decides the rest.
+//! and never shown), otherwise by From. A caller without an identity is never
+//! guessed. The directory's answer decides the rest; what no live binding
+//! connects is [`late`]'s.
 //!
 //! Texts come in as plain user parts, so this module knows nothing of SIP's
 //! grammar.
 
 mod emergency;
+mod late;
 mod resolve;
 
 #[cfg(test)]
 mod tests;
 
+pub use late::{About, Diverted};
 pub(super) use resolve::resolve;
 pub use resolve::{Resolution, Step, Verdict};
 
 use super::cdr::Cause;
-use super::config::{Config, TrunkId};
+use super::config::{Config, Trunk, TrunkId};
 use super::dialling;
-use super::directory::{Directory, Extension, Lookup, Match, PartyAddress};
+use super::directory::{Directory, Extension, Lookup, PartyAddress};
 use super::ids::{BindingId, LegName};
 use super::number::ProxyNumber;
 
@@ -51,6 +54,8 @@ pub enum Decision {
     },
     /// Call the other party and join both.
     Bridge(Bridge),
+    /// Call a service in place of a party.
+    Divert(Diverted),
     /// Answer with a failure.
     Reject(Rejection),
 }
@@ -105,28 +110,13 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
         return reject(404, Cause::NoBinding, None);
     };
     let Some(identity) = identity(call, trunk.trusted) else {
-        return reject(433, Cause::Anonymous, Some(proxy));
+        return late::anonymous(config, directory, proxy);
     };
-    let reject_on = |status, cause, found: &Match| {
-        let (binding, caller) = (Some(found.binding), found.caller);
-        Decision::Reject(Rejection { status, cause, proxy: Some(proxy), binding, caller })
-    };
-    match find(config, directory, call.trunk, &proxy, identity) {
-        Lookup::Live(found) => match route(config, &found.callee) {
-            Some(callee_trunk) => Decision::Bridge(Bridge {
-                binding: found.binding,
-                caller: found.caller,
-                caller_dialled: proxy,
-                callee: found.callee,
-                callee_trunk,
-                callee_sees: found.callee_sees,
-            }),
-            // Not 503, which would make the peer stop sending us other calls
-            // (RFC 3261 section 21.5.4).
-            None => reject_on(404, Cause::NoRoute, &found),
-        },
-        Lookup::Entombed(found) => reject_on(410, Cause::BindingEnded, &found),
-        Lookup::Unknown => reject(404, Cause::NoBinding, Some(proxy)),
+    let readings = readings(trunk, identity);
+    match find(directory, &proxy, &readings) {
+        Lookup::Live(found) => late::bridge(config, proxy, found),
+        Lookup::Entombed(found) => late::ended(config, directory, proxy, found),
+        Lookup::Unknown => late::unknown(config, directory, proxy, &readings),
     }
 }
 
@@ -150,23 +140,20 @@ fn is_anonymous(user: &str) -> bool {
 }
 
 /// A caller's text is a telephone number or an extension of this trunk's PBX.
-/// If the directory knew both readings as different people, neither is believed.
-fn find(
-    config: &Config,
-    directory: &Directory,
-    trunk: TrunkId,
-    proxy: &ProxyNumber,
-    identity: &str,
-) -> Lookup {
-    let Some(trunk) = config.trunk(trunk) else { return Lookup::Unknown };
+fn readings(trunk: &Trunk, identity: &str) -> [Option<PartyAddress>; 2] {
     let number = dialling::read(identity, trunk.country).and_then(|number| number.parse().ok());
-    let number = number.map(PartyAddress::Number);
     let extension =
         Extension::new(identity).map(|user| PartyAddress::Extension { trunk: trunk.name.clone(), user });
-    let look = |address: Option<PartyAddress>| {
-        address.map_or(Lookup::Unknown, |address| directory.lookup(proxy, &address))
-    };
-    match (look(number), look(extension)) {
+    [number.map(PartyAddress::Number), extension]
+}
+
+/// If the directory knew both readings of a caller as different people, neither
+/// is believed.
+fn find(directory: &Directory, proxy: &ProxyNumber, readings: &[Option<PartyAddress>; 2]) -> Lookup {
+    let [number, extension] = readings
+        .each_ref()
+        .map(|address| address.as_ref().map_or(Lookup::Unknown, |address| directory.lookup(proxy, address)));
+    match (number, extension) {
         (found, Lookup::Unknown) | (Lookup::Unknown, found) => found,
         (Lookup::Live(_) | Lookup::Entombed(_), Lookup::Live(_) | Lookup::Entombed(_)) => Lookup::Unknown,
     }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::problem::{Report, did_you_mean};
 use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
+use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
@@ -25,6 +26,7 @@ pub(super) struct Drafts {
     pub(super) routes: Vec<RouteDraft>,
     pub(super) emergency: EmergencyDraft,
     pub(super) bindings: Bindings,
+    pub(super) services: ServicesDraft,
     pub(super) pool: Pool,
     pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
@@ -34,7 +36,8 @@ pub(super) struct Drafts {
 /// Resolves names and runs every check. `None` when something is missing; a
 /// wrong value leaves an error in the report and may still give a result.
 pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
-    let Drafts { sip, media, trunks, routes, emergency, bindings, pool, geography, guard, limits } = drafts;
+    let Drafts { sip, media, trunks, routes, emergency, bindings, services, pool, geography, guard, limits } =
+        drafts;
     listens(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
@@ -45,6 +48,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         trunks.iter().map(|trunk| trunk.name.as_ref().map_or("", |name| name.value.as_str())).collect();
     let resolved_routes = self::routes(&routes, &names, trunks.is_empty(), report);
     let emergency_trunk = emergency.trunk.as_ref().and_then(|name| trunk_id(name, &names, report));
+    let services = services.resolve(&names, report);
     if emergency.trunk.is_none() {
         report.warn(
             &emergency.at.at,
@@ -93,6 +97,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         routes: resolved_routes?,
         emergency: Emergency { trunk: emergency_trunk, numbers: emergency.numbers },
         bindings,
+        services,
         pool,
         geography,
         guard,
@@ -310,7 +315,7 @@ fn routes(
     complete.then_some(routes)
 }
 
-fn trunk_id(name: &Located<String>, names: &[&str], report: &mut Report<'_>) -> Option<TrunkId> {
+pub(super) fn trunk_id(name: &Located<String>, names: &[&str], report: &mut Report<'_>) -> Option<TrunkId> {
     let index = names.iter().position(|known| *known == name.value);
     if index.is_none() {
         let hint = did_you_mean(&name.value, names.iter().copied());

@@ -14,16 +14,15 @@ use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
 use crate::datapath::Mode;
 use crate::engine::config::{
-    Bindings, Encryption, Guard, Ice, Life, Limits, Listen, MediaAddress, MediaSource, NumberFormat,
-    Patience, Permissions, Pool, Timers,
+    Encryption, Guard, Ice, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Permissions,
+    Pool, Timers,
 };
-use crate::engine::directory::BindingKind;
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
 
-const DAY: Duration = Duration::from_hours(24);
-const YEAR: Duration = Duration::from_hours(24 * 366);
-const DECADE: Duration = Duration::from_hours(24 * 3653);
+pub(super) const DAY: Duration = Duration::from_hours(24);
+pub(super) const YEAR: Duration = Duration::from_hours(24 * 366);
+pub(super) const DECADE: Duration = Duration::from_hours(24 * 3653);
 const ADDRESS_AND_PORT: &str =
     "write an address and a port, such as \"192.0.2.10:5060\" or \"[2001:db8::10]:5060\"";
 const ADDRESS: &str = "write an address without a port, such as \"192.0.2.10\" or \"2001:db8::10\"";
@@ -427,51 +426,6 @@ fn short_number(item: &Item<'_>, report: &mut Report<'_>) -> Option<String> {
     None
 }
 
-pub(super) fn bindings(mut section: Section<'_>, report: &mut Report<'_>) -> Bindings {
-    let usual = times(&mut section, report);
-    let cool_off = section.get("cool_off").and_then(|item| item.duration(Duration::ZERO..=YEAR, report));
-    let kinds = BindingKind::ALL.map(|kind| {
-        let mut own = section.section(kind.as_str(), report);
-        let (time_to_live, callback_window) = times(&mut own, report);
-        own.finish(report);
-        let built_in = built_in_life(kind);
-        Some(Life {
-            time_to_live: time_to_live.or(usual.0).unwrap_or(built_in.time_to_live),
-            callback_window: callback_window.or(usual.1).unwrap_or(built_in.callback_window),
-        })
-    });
-    let built_in = built_in_life(BindingKind::Session);
-    let bindings = Bindings {
-        usual: Life {
-            time_to_live: usual.0.unwrap_or(built_in.time_to_live),
-            callback_window: usual.1.unwrap_or(built_in.callback_window),
-        },
-        kinds,
-        cool_off: cool_off.unwrap_or(7 * DAY),
-    };
-    section.finish(report);
-    bindings
-}
-
-/// Time-to-live and callback window, where they are given.
-fn times(section: &mut Section<'_>, report: &mut Report<'_>) -> (Option<Duration>, Option<Duration>) {
-    let mut time = |key, least| section.get(key).and_then(|item| item.duration(least..=DECADE, report));
-    (time("time_to_live", Duration::from_secs(1)), time("callback_window", Duration::ZERO))
-}
-
-/// A session is one conversation; a case, a customer and an agent last until
-/// somebody says that they are over.
-const fn built_in_life(kind: BindingKind) -> Life {
-    let (time_to_live, callback_window) = match kind {
-        BindingKind::Session => (Duration::from_hours(1), Duration::from_mins(30)),
-        BindingKind::Case | BindingKind::Customer => {
-            (Duration::from_hours(365 * 24), Duration::from_hours(72))
-        }
-        BindingKind::Agent => (Duration::from_hours(3650 * 24), Duration::from_hours(72)),
-    };
-    Life { time_to_live, callback_window }
-}
-
 /// `[pool]`.
 pub(super) fn pool(mut section: Section<'_>, report: &mut Report<'_>) -> Pool {
     let default = Pool::default();
@@ -673,7 +627,7 @@ pub(super) fn name(section: &mut Section<'_>, report: &mut Report<'_>) -> Option
     Some(item.at(text.to_owned()))
 }
 
-fn trunk_name(item: Option<Item<'_>>, report: &mut Report<'_>) -> Option<Located<String>> {
+pub(super) fn trunk_name(item: Option<Item<'_>>, report: &mut Report<'_>) -> Option<Located<String>> {
     item.and_then(|item| item.text(report).map(|text| item.at(text.to_owned())))
 }
 

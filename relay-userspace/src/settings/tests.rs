@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::engine::callback::OnTombstone;
 use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
+use crate::engine::directory::BindingKind;
 use crate::engine::geography::Step;
 
 /// The least that loads without a warning.
@@ -85,6 +87,8 @@ fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
     let rules = spelt_out.engine.geography.clone();
     assert_eq!((rules.strict, rules.anywhere), (false, true));
     expected.engine.geography = rules;
+    expected.engine.bindings.tenants.clone_from(&spelt_out.engine.bindings.tenants);
+    expected.engine.services.clone_from(&spelt_out.engine.services);
     expected.control.group.clone_from(&spelt_out.control.group);
     expected.control.unmask_group.clone_from(&spelt_out.control.unmask_group);
     assert_eq!(format!("{spelt_out:?}"), format!("{expected:?}"));
@@ -389,4 +393,36 @@ fn the_guard_is_on_by_default_and_every_mistake_about_it_is_named() {
     let listen = with("\"192.0.2.10:5060\"", &sockets.join(", "));
     let listen = listen.replace("country = \"US\"", "country = \"US\"\nlisten = \"192.0.2.10:5060\"");
     assert_eq!(problems(&listen), ["3: sip.listen[16]: the guard has room for 16 sockets"]);
+}
+
+#[test]
+fn callbacks_and_tenants_have_their_own_terms() {
+    let text = format!(
+        "{MINIMAL}\n[callbacks]\nivr = {{ trunk = \"carrier\", uri = \"sip:callback@198.51.100.9\" }}\n\
+         [bindings]\non_tombstone = \"announcement\"\n[bindings.case]\non_tombstone = \"connect\"\n\
+         [tenant.acme]\ncallback_window = \"2h\"\n[tenant.acme.session]\non_tombstone = \"ivr\"\n"
+    );
+    let engine = check(&text).unwrap().engine;
+    let ivr = engine.services.ivr.expect("an IVR");
+    assert_eq!((ivr.trunk, ivr.uri.as_str()), (TrunkId(0), "sip:callback@198.51.100.9"));
+    let late = |tenant, kind| engine.bindings.life(tenant, kind).on_tombstone;
+    assert_eq!(late("acme", BindingKind::Session), OnTombstone::Ivr);
+    assert_eq!(late("acme", BindingKind::Case), OnTombstone::Connect);
+    assert_eq!(late("acme", BindingKind::Agent), OnTombstone::Announcement);
+    assert_eq!(late("other", BindingKind::Session), OnTombstone::Announcement);
+    let window = |tenant| engine.bindings.life(tenant, BindingKind::Case).callback_window.as_secs();
+    assert_eq!((window("acme"), window("other")), (2 * 3600, 72 * 3600));
+    assert_eq!(check(MINIMAL).unwrap().engine.bindings.usual.on_tombstone, OnTombstone::Ivr);
+    for (section, key) in [
+        ("[callbacks]\nivr = { trunk = \"carier\", uri = \"sip:a@192.0.2.1\" }", "callbacks.ivr.trunk"),
+        ("[callbacks]\nivr = { trunk = \"carrier\", uri = \"tel:+1\" }", "callbacks.ivr.uri"),
+        ("[callbacks]\nivr = { trunk = \"carrier\" }", "callbacks.ivr.uri"),
+        ("[callbacks]\nivr = \"carrier\"", "callbacks.ivr"),
+        ("[bindings.case]\non_tombstone = \"voicemail\"", "bindings.case.on_tombstone"),
+        ("[tenant.acme.cases]\n", "tenant.acme.cases"),
+        ("[tenant.acme]\ncool_off = \"1d\"", "tenant.acme.cool_off"),
+    ] {
+        let found = problems(&format!("{MINIMAL}\n{section}\n"));
+        assert!(found.len() == 1 && found[0].contains(&format!(": {key}: ")), "{section}: {found:?}");
+    }
 }

@@ -119,6 +119,7 @@ fn cdr(session: u128, leg: LegName, end: i64) -> Cdr {
         media: LegMedia { codec: Some(Encoding::OTHER), ..LegMedia::default() },
         release: Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) },
         emergency: false,
+        diversion: None,
     }
 }
 
@@ -175,6 +176,7 @@ fn call(session: u128) -> CallRecord {
         project: "main".into(),
         caller: LegName::B,
         emergency: false,
+        diversion: None,
         legs: [leg(Direction::Outbound, None), leg(Direction::Inbound, Some(dialog))],
         streams: vec![
             None,

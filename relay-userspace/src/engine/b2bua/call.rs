@@ -17,6 +17,7 @@ use super::leg::LegState;
 use super::restore::Resending;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
+use crate::engine::callback::Diversion;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::config::Encryption;
 use crate::engine::counters::Counter;
@@ -60,6 +61,8 @@ pub(super) struct Facts {
     pub(super) project: String,
     pub(super) caller: LegName,
     pub(super) emergency: bool,
+    /// Where it goes in place of a party, and why.
+    pub(super) diversion: Option<Diversion>,
     /// Whether its far ends may encrypt.
     pub(super) encryption: Encryption,
 }

@@ -53,6 +53,7 @@ fn of_leg(
         media: media.measured(&received.quality),
         release: Release { sip_status: leg.status, ..release.clone() },
         emergency: call.facts.emergency,
+        diversion: call.facts.diversion,
     }
 }
 

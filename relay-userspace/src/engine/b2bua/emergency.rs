@@ -54,6 +54,7 @@ pub(super) fn plan(
             project: String::new(),
             caller: LegName::A,
             emergency: true,
+            diversion: None,
             encryption: context.encryption(None),
         },
         caller: party(arrival.trunk, number, Uri::sip_at(None, context.listen(from)?.advertised)),

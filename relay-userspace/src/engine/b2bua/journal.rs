@@ -113,6 +113,7 @@ impl Call {
             project: self.facts.project.clone(),
             caller: self.facts.caller,
             emergency: self.facts.emergency,
+            diversion: self.facts.diversion,
             legs: [leg_record(&self.legs.a), leg_record(&self.legs.b)],
             streams: self.media.record(),
             codec: self.media.codec(),

@@ -6,8 +6,8 @@
 //! from that state (new Call-ID, tags, Via, Contact, `CSeq` and session
 //! description), so that a leg can only show what the binding says.
 //!
-//! - [`setup`]: the first INVITE, with [`plan`] (who sees what), [`refusal`] and
-//!   [`emergency`];
+//! - [`setup`]: the first INVITE, with [`plan`] (who sees what), [`refusal`],
+//!   [`diverted`] and [`emergency`];
 //! - [`answer`]: the responses to our INVITEs;
 //! - [`in_dialog`]: what far ends ask inside their dialogs;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
@@ -24,6 +24,7 @@ mod cdr;
 mod context;
 mod departed;
 mod dialogs;
+mod diverted;
 mod emergency;
 mod exchange;
 mod hearing;

@@ -69,11 +69,7 @@ impl Plan {
         let encryption = context.encryption(Some(&binding));
         let caller_address = &context.directory.address_of(bridge.binding, bridge.caller)?;
         let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(bridge.callee_trunk)?);
-        let here = |trunk: &Trunk, proxy: &ProxyNumber| {
-            let advertised = context.listen(trunk)?.advertised;
-            Some(Uri::sip_at(Some(&written(proxy.digits(), trunk.format)), advertised))
-        };
-        let shown = here(to, &bridge.callee_sees)?;
+        let shown = here(context, to, &bridge.callee_sees)?;
         let user = match &bridge.callee {
             PartyAddress::Number(number) => written(number.reveal(), to.format),
             PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
@@ -89,6 +85,7 @@ impl Plan {
                 project: binding.project,
                 caller: bridge.caller,
                 emergency: false,
+                diversion: None,
                 encryption,
             },
             caller: Party {
@@ -96,7 +93,7 @@ impl Plan {
                 proxy: Some(bridge.caller_dialled),
                 remote: caller_address.masked(),
                 country: country(caller_address),
-                contact: here(from, &bridge.caller_dialled)?,
+                contact: here(context, from, &bridge.caller_dialled)?,
                 secrets: hidden(&bridge.callee, &callee_ends, &caller_ends),
             },
             callee: Party {
@@ -158,7 +155,13 @@ impl Invitation {
 /// What must never leave towards somebody who knows the addresses in `known`,
 /// and ours: `party` and its `ends`.
 pub(super) fn hidden(party: &PartyAddress, ends: &[IpAddr], known: &[IpAddr], ours: [IpAddr; 2]) -> Secrets {
-    Secrets::of(party, ends, &[known, &ours].concat())
+    Secrets::of(Some(party), ends, &[known, &ours].concat())
+}
+
+/// A proxy number at our address, as a trunk writes it.
+pub(super) fn here(context: &Context, trunk: &Trunk, proxy: &ProxyNumber) -> Option<Uri> {
+    let advertised = context.listen(trunk)?.advertised;
+    Some(Uri::sip_at(Some(&written(proxy.digits(), trunk.format)), advertised))
 }
 
 /// A number as a trunk writes it.
@@ -169,7 +172,7 @@ fn written(digits: &str, format: NumberFormat) -> String {
     }
 }
 
-fn country(party: &PartyAddress) -> Option<Country> {
+pub(super) fn country(party: &PartyAddress) -> Option<Country> {
     match party {
         PartyAddress::Number(number) => number.country(),
         PartyAddress::Extension { .. } => None,

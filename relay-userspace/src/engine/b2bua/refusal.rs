@@ -104,6 +104,7 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
         media: LegMedia::default(),
         release: Release { side: ReleaseSide::Platform, cause, sip_status: Some(status) },
         emergency,
+        diversion: None,
     };
     let output = context.records.write([record], None, None);
     context.outputs.push_back(output);

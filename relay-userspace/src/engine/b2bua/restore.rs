@@ -102,6 +102,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         project: record.project,
         caller: record.caller,
         emergency: record.emergency,
+        diversion: record.diversion,
         encryption: context.encryption(binding.as_ref()),
     };
     let mut call = Call {
@@ -263,7 +264,11 @@ impl Call {
         if self.facts.emergency {
             return Ok(());
         }
-        let Some(binding) = binding else { return Err(Ending::by_platform(Cause::BindingEnded, 503)) };
+        let Some(binding) = binding else {
+            // Who called a service was not kept, so what to hide is unknown.
+            let cause = self.facts.diversion.map_or(Cause::BindingEnded, |_| Cause::Shutdown);
+            return Err(Ending::by_platform(cause, 503));
+        };
         for name in legs {
             match context.directory.address_of(binding.id, name.other()) {
                 Some(hidden) => self.hide(context, name, &hidden),

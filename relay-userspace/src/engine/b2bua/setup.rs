@@ -7,6 +7,7 @@
 
 use super::call::{Call, Ending};
 use super::context::{Context, Purpose};
+use super::diverted;
 use super::emergency;
 use super::exchange::{Arrival, EarlyAnswers, Exchange, Stage};
 use super::in_dialog::{self, ACCEPT};
@@ -115,6 +116,11 @@ fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Pla
         }
         Decision::Bridge(bridge) => {
             Plan::masked(context, arrival, &bridge).ok_or(Refusal::new(404, Cause::NoRoute))
+        }
+        Decision::Divert(diverted) => {
+            context.count(Counter::Diverted);
+            context.event(Event::CallDiverted { session: id, diversion: diverted.diversion });
+            diverted::plan(context, id, arrival, &diverted).ok_or(Refusal::new(404, Cause::NoRoute))
         }
         Decision::Reject(rejection) => Err(Refusal::by_policy(&rejection)),
     }

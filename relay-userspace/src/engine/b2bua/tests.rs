@@ -1,4 +1,5 @@
 mod changes;
+mod diverted;
 mod emergency;
 mod encryption;
 mod endings;

@@ -42,8 +42,10 @@ impl Directory {
 
     fn reuse(&mut self, id: RequestId, ix: BindingIx, wanted: &NewBinding) -> Result<(), Refusal> {
         let [customer, agent] = self.parties_of(wanted)?;
-        let ttl =
-            parse::time_to_live(wanted.time_to_live, self.config.bindings.life(wanted.kind).time_to_live)?;
+        let ttl = parse::time_to_live(
+            wanted.time_to_live,
+            self.config.bindings.life(&wanted.tenant, wanted.kind).time_to_live,
+        )?;
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
         let (holder, (_, project)) = (record.id, self.bindings.owner(record.owner));
         let conflict = |what: String, remedy: &str| Err(refusal(RefusalKind::Conflict, what, remedy));
@@ -107,8 +109,10 @@ impl Directory {
         parse::name("key", &wanted.key)?;
         let [customer, agent] = self.parties_of(wanted)?;
         parse::key_hides_parties(&wanted.key, [&customer, &agent])?;
-        let ttl =
-            parse::time_to_live(wanted.time_to_live, self.config.bindings.life(wanted.kind).time_to_live)?;
+        let ttl = parse::time_to_live(
+            wanted.time_to_live,
+            self.config.bindings.life(&wanted.tenant, wanted.kind).time_to_live,
+        )?;
         self.admits_commit()?;
         self.admits_binding()?;
         let wish = &wanted.numbers;
@@ -239,10 +243,7 @@ impl Directory {
                 let to = if record.calls > 0 {
                     Live { expires: expires.min(now) }
                 } else {
-                    Entombed {
-                        since: now,
-                        until: now + self.config.bindings.life(record.kind).callback_window,
-                    }
+                    Entombed { since: now, until: now + self.life_of(record).callback_window }
                 };
                 match self.admits_commit() {
                     Ok(()) => {

@@ -244,13 +244,17 @@ impl Directory {
         let Some(&(at, ix)) = self.due.first().filter(|(at, _)| *at <= self.clock.wall) else { return false };
         self.due.remove(&(at, ix));
         let since = self.clock.wall;
-        let Some(record) = self.bindings.get_mut(ix) else { return true };
+        let Some(record) = self.bindings.get(ix) else { return true };
         match record.state {
             // The end of its last call makes it due again.
-            Live { .. } if record.calls > 0 => record.stage = Stage::Closing,
+            Live { .. } if record.calls > 0 => {
+                if let Some(record) = self.bindings.get_mut(ix) {
+                    record.stage = Stage::Closing;
+                }
+            }
             Entombed { .. } if record.calls > 0 => {}
             Live { .. } => {
-                let until = since + self.config.bindings.life(record.kind).callback_window;
+                let until = since + self.life_of(record).callback_window;
                 let to = Entombed { since, until };
                 self.propose(Proposal::Turn { asked: None, binding: ix, to });
             }

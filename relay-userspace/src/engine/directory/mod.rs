@@ -66,7 +66,7 @@ pub use model::{
 pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
 
 use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
-use super::config::Config;
+use super::config::{Config, Life};
 use super::event::Event;
 use super::ids::{BindingId, LegName};
 use super::io::{CommitId, Output, RequestId};
@@ -241,6 +241,19 @@ impl Directory {
         self.numbers.find(number).is_some()
     }
 
+    /// Whether calls to a number may reach anybody.
+    #[must_use]
+    pub fn connects(&self, number: &ProxyNumber) -> bool {
+        self.numbers.find(number).is_some_and(|number| !self.is_disabled(number))
+    }
+
+    /// The bindings that somebody is in, live or entombed.
+    pub fn bindings_of(&self, address: &PartyAddress) -> impl Iterator<Item = BindingId> {
+        let pairs = self.parties.find(address).map(|party| self.pairs_of(party));
+        let records = pairs.into_iter().flatten().filter_map(|(_, ix)| self.bindings.get(ix));
+        records.filter(|record| record.stage != Stage::Reserved).map(|record| record.id)
+    }
+
     /// A binding that is live or entombed.
     #[must_use]
     pub fn binding(&self, id: BindingId) -> Option<Binding> {
@@ -265,7 +278,7 @@ impl Directory {
             .and_then(|(number, party)| self.rests.since(party, number));
         PairFacts {
             number: number.map(|ix| self.numbers.get(ix).clone()),
-            bindings: party.map_or(0, |party| self.bindings_of(party)),
+            bindings: self.bindings_of(caller).count(),
             reserved: record.is_some() && shown.is_none(),
             binding: shown.map(|(record, _)| self.view(record)),
             caller: record.map_or(LegName::A, |(_, leg)| leg),
@@ -273,10 +286,10 @@ impl Directory {
         }
     }
 
-    /// Bindings that a party is in, tombstones included; one in which it stands
-    /// on both sides cannot be.
-    fn bindings_of(&self, party: PartyIx) -> usize {
-        self.pairs.range((party, NumberIx::FIRST)..=(party, NumberIx::LAST)).count()
+    /// The pairs of a party, one for each binding that it is in.
+    fn pairs_of(&self, party: PartyIx) -> impl Iterator<Item = (NumberIx, BindingIx)> {
+        let range = (party, NumberIx::FIRST)..=(party, NumberIx::LAST);
+        self.pairs.range(range).map(|(&(_, number), &ix)| (number, ix))
     }
 
     /// Where a party of a binding is, in clear: for a call's own use.
@@ -448,6 +461,12 @@ impl Directory {
             state: record.state,
             encryption: record.encryption,
         }
+    }
+
+    /// The times of a record's kind.
+    fn life_of(&self, record: &Record) -> Life {
+        let (tenant, _) = self.bindings.owner(record.owner);
+        self.config.bindings.life(tenant, record.kind)
     }
 
     /// Whether a number connects nobody.

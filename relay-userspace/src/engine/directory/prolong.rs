@@ -38,7 +38,7 @@ impl Directory {
     fn prolong(&mut self, id: RequestId, asked: Prolong) -> Result<(), Refusal> {
         let ix = self.visible(asked.binding)?;
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
-        let life = self.config.bindings.life(record.kind);
+        let life = self.life_of(record);
         let until = self.clock.wall + parse::time_to_live(asked.time_to_live, life.time_to_live)?;
         let over = matches!(record.state, Entombed { .. }) || record.stage == Stage::Closing;
         let expires = match (record.change, record.state) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::admin::{BindingView, NewBinding, NumberWish};
+use crate::engine::callback::{OnTombstone, Services};
 use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, TrunkId};
 use crate::engine::geography;
 use crate::engine::io::Transaction;
@@ -48,13 +49,16 @@ pub(in crate::engine) fn config() -> Config {
         routes: vec![config::Route { prefix: String::new(), trunk: TrunkId(0) }],
         emergency: config::Emergency::default(),
         bindings: Times {
-            usual: config::Life {
+            usual: Life {
                 time_to_live: Duration::from_hours(1),
                 callback_window: Duration::from_mins(10),
+                on_tombstone: OnTombstone::default(),
             },
             kinds: [None; 4],
+            tenants: BTreeMap::new(),
             cool_off: Duration::from_mins(20),
         },
+        services: Services::default(),
         pool: config::Pool::default(),
         geography: geography::Rules::default(),
         guard: config::Guard::default(),
@@ -265,7 +269,7 @@ fn each_kind_has_its_times() {
     let mut config = config();
     let hour = Duration::from_hours(1);
     config.bindings.kinds[BindingKind::Case as usize] =
-        Some(config::Life { time_to_live: 48 * hour, callback_window: 72 * hour });
+        Some(Life { time_to_live: 48 * hour, callback_window: 72 * hour, ..config.bindings.usual });
     let mut world = World::with(config, &POOL);
     let case = NewBinding { kind: BindingKind::Case, ..wanted("k", CUSTOMER, AGENT) };
     let bound = world.bind(at(0), case);

@@ -6,10 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::late::{self, About, Late};
 use super::route;
 use crate::engine::admin::{BindingView, Refusal};
+use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::config::Config;
-use crate::engine::directory::{BindingState, Directory, Lookup, NumberState, PairFacts};
+use crate::engine::directory::{
+    BindingState, Directory, Lookup, Match, NumberState, PairFacts, PartyAddress,
+};
 use crate::engine::ids::LegName;
 use crate::engine::number::{ProxyNumber, Typed};
 use crate::engine::time::Timestamp;
@@ -31,14 +35,27 @@ pub struct Resolution {
 pub enum Verdict {
     /// It reaches the other party.
     Connects,
-    /// The binding is live, and no trunk leads to the other party.
+    /// It should, and no trunk leads to the other party.
     NoRoute,
+    /// It goes to the callback IVR.
+    Ivr,
+    /// It goes to the announcement.
+    Announcement,
     /// The binding has ended, and the pair is still reserved for it: 410.
     Ended,
     /// Nobody is behind the number for this caller: 404.
     NoBinding,
     /// The number is none of ours: 404.
     NotOurs,
+}
+
+impl From<Service> for Verdict {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Ivr => Self::Ivr,
+            Service::Announcement => Self::Announcement,
+        }
+    }
 }
 
 /// One step of a decision.
@@ -81,7 +98,8 @@ pub(in crate::engine) fn resolve(
             steps.say("no binding, live or ended, has this pair".to_owned());
         }
         steps.freed(&facts);
-        return Ok(steps.end(Verdict::NoBinding, None));
+        let verdict = steps.without_binding(config, directory, dialled, &caller);
+        return Ok(steps.end(verdict, None));
     };
     let side = match facts.caller {
         LegName::A => "customer",
@@ -95,30 +113,21 @@ pub(in crate::engine) fn resolve(
                 BindingState::Entombed { .. } => None,
             };
             steps.until("the binding is live", Some(binding.created), until);
-            let callee = found.callee.masked();
-            if let Some(trunk) = route(config, &found.callee).and_then(|id| config.trunk(id)) {
-                let (sees, trunk) = (found.callee_sees, &trunk.name);
-                steps.say(format!("the call goes to {callee} over trunk {trunk}, where {sees} is shown"));
-                Verdict::Connects
-            } else {
-                steps.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
-                Verdict::NoRoute
-            }
+            steps.connect(config, &found)
         }
-        Lookup::Entombed(_) => {
+        Lookup::Entombed(found) => {
             let (since, until) = match binding.state {
                 BindingState::Entombed { since, until } => (Some(since), Some(until)),
                 BindingState::Live { expires } => (Some(expires), None),
             };
             steps.until("the binding has ended, and its numbers stay reserved", since, until);
-            steps.say("a late call is refused with 410, and reaches nobody else".to_owned());
-            Verdict::Ended
+            steps.on_tombstone(config, directory, &found)
         }
         Lookup::Unknown => {
             let disabled =
                 if state == NumberState::Disabled { "this number" } else { "the other side's number" };
-            steps.say(format!("{disabled} is disabled: the call is refused with 404"));
-            Verdict::NoBinding
+            steps.say(format!("{disabled} is disabled, and connects nobody"));
+            steps.without_binding(config, directory, dialled, &caller)
         }
     };
     Ok(steps.end(verdict, Some(binding)))
@@ -135,6 +144,66 @@ impl Steps {
 
     fn until(&mut self, what: &str, since: Option<Timestamp>, until: Option<Timestamp>) {
         self.0.push(Step { what: what.to_owned(), since, until });
+    }
+
+    /// A call that connects.
+    fn connect(&mut self, config: &Config, found: &Match) -> Verdict {
+        let callee = found.callee.masked();
+        let Some(trunk) = route(config, &found.callee).and_then(|id| config.trunk(id)) else {
+            self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
+            return Verdict::NoRoute;
+        };
+        let (sees, trunk) = (found.callee_sees, &trunk.name);
+        self.say(format!("the call goes to {callee} over trunk {trunk}, where {sees} is shown"));
+        Verdict::Connects
+    }
+
+    /// A late call.
+    fn on_tombstone(&mut self, config: &Config, directory: &Directory, found: &Match) -> Verdict {
+        match late::on_tombstone(config, directory, found) {
+            Late::Connect => {
+                self.say("late calls of its tenant and kind still connect (on_tombstone)".to_owned());
+                self.connect(config, found)
+            }
+            Late::Divert(diversion) => self.divert(config, diversion, Some(About::Pair(found.binding))),
+            Late::Refuse => {
+                self.say("a late call is refused with 410, and reaches nobody else".to_owned());
+                Verdict::Ended
+            }
+        }
+    }
+
+    /// A call of somebody who has no binding at the number.
+    fn without_binding(
+        &mut self,
+        config: &Config,
+        directory: &Directory,
+        dialled: &ProxyNumber,
+        caller: &PartyAddress,
+    ) -> Verdict {
+        match late::without_binding(config, directory, dialled, Reason::Unknown) {
+            Late::Divert(diversion) => {
+                let about = late::only_binding(directory, std::iter::once(caller)).map(About::Caller);
+                self.divert(config, diversion, about)
+            }
+            Late::Connect | Late::Refuse => {
+                self.say("the call is refused with 404".to_owned());
+                Verdict::NoBinding
+            }
+        }
+    }
+
+    fn divert(&mut self, config: &Config, diversion: Diversion, about: Option<About>) -> Verdict {
+        let target = config.services.find(diversion.to);
+        let trunk = target.and_then(|(_, target)| config.trunk(target.trunk));
+        let trunk = trunk.map_or("?", |trunk| &trunk.name);
+        let about = match about {
+            Some(About::Pair(binding)) => format!("about {binding}, by caller and number"),
+            Some(About::Caller(binding)) => format!("about {binding}, the caller's only binding"),
+            None => "without a binding".to_owned(),
+        };
+        self.say(format!("the call goes to the {diversion} over trunk {trunk}, {about}"));
+        diversion.to.into()
     }
 
     /// What is remembered of a pair that nobody has.

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::engine::admin::{AdminReply, AdminRequest};
-use crate::engine::config::Route;
+use crate::engine::callback::{Diversion, OnTombstone, Reason, Service, Services, Target};
+use crate::engine::config::{Life, Route};
 use crate::engine::directory::tests::{World, at, config, number, wanted};
+use crate::engine::sip::uri::Uri;
 
 const CUSTOMER: &str = "+12125551200";
 const AGENT: &str = "+13105550147";
@@ -26,6 +28,10 @@ fn status(decision: &Decision) -> u16 {
     match decision {
         Decision::Reject(rejection) => rejection.status,
         Decision::Bridge(_) => 200,
+        Decision::Divert(diverted) => match diverted.diversion.to {
+            Service::Ivr => 300,
+            Service::Announcement => 301,
+        },
         Decision::Emergency { .. } => 0,
     }
 }
@@ -208,19 +214,119 @@ fn every_decision_is_explained_without_a_number_of_a_party() {
     }
 }
 
+/// With an IVR and an announcement on the PBX.
+fn with_services() -> Config {
+    let mut config = config();
+    let target = |user| {
+        let uri = Uri::parse(&format!("sip:{user}@192.0.2.1")).unwrap();
+        Some(Target { trunk: PBX, uri })
+    };
+    config.services.ivr = target("callback");
+    config.services.announcement = target("ended");
+    config
+}
+
+fn diverted(decision: Decision) -> Diverted {
+    match decision {
+        Decision::Divert(diverted) => diverted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn late_callers_meet_what_their_tenant_and_kind_say() {
+    let (_, mut world, dials, agent_dials) = joined();
+    let id = world.directory.bindings_of(&number(CUSTOMER)).next().unwrap();
+    world.ask(at(2), AdminRequest::BindClose { id });
+    let mut config = with_services();
+    let life = |on_tombstone| Life { on_tombstone, ..config.bindings.usual };
+    let [connect, ivr, announcement] =
+        [OnTombstone::Connect, OnTombstone::Ivr, OnTombstone::Announcement].map(life);
+    let decide = |config: &Config| {
+        let late = decide(config, &world.directory, &call(&dials.to_string(), CUSTOMER));
+        let back = decide(config, &world.directory, &call(&agent_dials.to_string(), AGENT));
+        (late, back)
+    };
+    for (usual, of_kind, of_tenant, expected) in [
+        (connect, None, None, 200),
+        (ivr, None, None, 300),
+        (announcement, None, None, 301),
+        (ivr, Some(connect), None, 200),
+        (connect, Some(ivr), Some(announcement), 301),
+    ] {
+        config.bindings.usual = usual;
+        config.bindings.kinds = [of_kind, None, None, None];
+        config.bindings.tenants = of_tenant.into_iter().map(|life| ("acme".into(), [life; 4])).collect();
+        let (late, back) = decide(&config);
+        assert_eq!((status(&late), status(&back)), (expected, expected));
+        if let Decision::Divert(diverted) = back {
+            assert_eq!((diverted.about, diverted.caller), (Some(About::Pair(id)), LegName::B));
+            assert_eq!(diverted.from, Some(number(AGENT)));
+        }
+    }
+    config.services.announcement = None;
+    assert_eq!(status(&decide(&config).0), 300, "the IVR tells as well");
+    config.services.ivr = None;
+    assert_eq!(status(&decide(&config).0), 410);
+}
+
+#[test]
+fn strangers_and_the_anonymous_go_to_the_ivr_and_to_nobody_else() {
+    let (_, mut world, dials, agent_dials) = joined();
+    let config = with_services();
+    let id = world.directory.bindings_of(&number(CUSTOMER)).next().unwrap();
+    let reason = |because| Diversion { to: Service::Ivr, because };
+    let at_agents = agent_dials.to_string();
+    let stranger = call(&at_agents, "+12125551299");
+    let found = diverted(decide(&config, &world.directory, &stranger));
+    assert_eq!((found.diversion, found.about), (reason(Reason::Unknown), None));
+    let known = diverted(decide(&config, &world.directory, &call(&at_agents, CUSTOMER)));
+    assert_eq!((known.diversion, known.about), (reason(Reason::Unknown), Some(About::Caller(id))));
+    let anonymous = Incoming { from: None, ..stranger };
+    let found = diverted(decide(&config, &world.directory, &anonymous));
+    assert_eq!((found.diversion, found.about, found.from), (reason(Reason::Anonymous), None, None));
+    world.bind(at(3), wanted("other", CUSTOMER, "+13105550148"));
+    let third = crate::engine::directory::tests::new_number("+14155550102");
+    world.ask(at(4), AdminRequest::Pool(crate::engine::directory::PoolRequest::Add { numbers: vec![third] }));
+    let known = diverted(decide(&config, &world.directory, &call("+14155550102", CUSTOMER)));
+    assert_eq!(known.about, None, "of two bindings neither is guessed");
+    let elsewhere = call("+14155550199", CUSTOMER);
+    assert_eq!(status(&decide(&config, &world.directory, &elsewhere)), 404, "no number of ours");
+    let disable = crate::engine::directory::PoolRequest::SetState {
+        numbers: vec![dials],
+        to: crate::engine::directory::NumberState::Disabled,
+    };
+    world.ask(at(5), AdminRequest::Pool(disable));
+    assert_eq!(status(&decide(&config, &world.directory, &call(&dials.to_string(), CUSTOMER))), 404);
+}
+
 /// What is explained is what calls meet.
 #[test]
 fn explanations_agree_with_decisions() {
+    for services in [config().services, with_services().services] {
+        explanations_agree(&services);
+    }
+}
+
+fn explanations_agree(services: &Services) {
     let (mut config, mut world, dials, agent_dials) = joined();
+    config.services = services.clone();
     let disabled = crate::engine::directory::PoolRequest::SetState {
         numbers: vec![agent_dials],
         to: crate::engine::directory::NumberState::Disabled,
     };
-    for round in 0..3 {
+    let id = world.directory.bindings_of(&number(CUSTOMER)).next().unwrap();
+    for round in 0..5 {
         if round == 1 {
             config.routes.clear();
         }
         if round == 2 {
+            world.ask(at(3), AdminRequest::BindClose { id });
+        }
+        if round == 3 {
+            config.bindings.usual.on_tombstone = OnTombstone::Connect;
+        }
+        if round == 4 {
             world.ask(at(5), AdminRequest::Pool(disabled.clone()));
         }
         for caller in [CUSTOMER, AGENT, "+12125551299"] {
@@ -230,6 +336,8 @@ fn explanations_agree_with_decisions() {
                 let expected = match verdict {
                     Verdict::Connects => 200,
                     Verdict::Ended => 410,
+                    Verdict::Ivr => 300,
+                    Verdict::Announcement => 301,
                     Verdict::NoRoute | Verdict::NoBinding | Verdict::NotOurs => 404,
                 };
                 let decision = decide(&config, &world.directory, &call(&dialled.to_string(), caller));

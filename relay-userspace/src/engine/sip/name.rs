@@ -83,6 +83,13 @@ names! {
     Unsupported "Unsupported" b"unsupported";
     UserAgent "User-Agent" b"user-agent";
     Via "Via" b"via" b"v";
+    VizardBinding "X-Vizard-Binding" b"x-vizard-binding";
+    VizardCase "X-Vizard-Case" b"x-vizard-case";
+    VizardKind "X-Vizard-Kind" b"x-vizard-kind";
+    VizardMatch "X-Vizard-Match" b"x-vizard-match";
+    VizardReason "X-Vizard-Reason" b"x-vizard-reason";
+    VizardSession "X-Vizard-Session" b"x-vizard-session";
+    VizardTenant "X-Vizard-Tenant" b"x-vizard-tenant";
     Warning "Warning" b"warning";
     WwwAuthenticate "WWW-Authenticate" b"www-authenticate";
 }

@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::cdr::{PathV2, SideV1, cause};
+use super::cdr::{DiversionV2, PathV2, SideV1, cause};
 use super::{Stored, proxy, read, time};
 use crate::engine::call_record::{
     AckRecord, CallRecord, DialogRecord, EndRecord, IceRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
 };
+use crate::engine::callback::Diversion;
 use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
@@ -42,10 +43,10 @@ pub(in crate::store) struct CallV1 {
     release: Option<(SideV1, String, Option<u16>)>,
 }
 
-/// What came before, what more there is to say of each stream that there is, and
-/// which far ends were not heard for a while.
+/// What came before, what more there is to say of each stream that there is,
+/// which far ends were not heard for a while, and which service took the call.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2]);
+pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2], Option<DiversionV2>);
 
 /// What the second version adds to a stream, whose `mux` before was that of A.
 #[derive(Serialize, Deserialize)]
@@ -205,11 +206,13 @@ impl Stored for CallRecord {
 
     fn to_shape(&self) -> CallV2 {
         let streams = self.streams.iter().flatten();
-        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way)
+        let diversion = self.diversion.map(DiversionV2::from);
+        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way, diversion)
     }
 
-    fn from_shape(CallV2(call, added, one_way): CallV2) -> Result<Self, String> {
-        let mut call = Self { one_way, ..from_v1(call)? };
+    fn from_shape(CallV2(call, added, one_way, diversion): CallV2) -> Result<Self, String> {
+        let diversion = diversion.map(Diversion::from);
+        let mut call = Self { diversion, one_way, ..from_v1(call)? };
         for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
             stream.transport = added.transport.into();
             stream.extensions = ExtensionIds::from_bits(added.extensions);
@@ -283,6 +286,7 @@ fn from_v1(record: CallV1) -> Result<CallRecord, String> {
         project: record.project,
         caller: record.caller.leg()?,
         emergency: record.emergency,
+        diversion: None,
         legs: [from_leg(a)?, from_leg(b)?],
         streams: record.streams.into_iter().map(|stream| stream.map(from_stream)).collect(),
         codec: record.codec.as_deref().map(Encoding::named),
@@ -451,6 +455,7 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::callback::{Reason, Service};
     use crate::engine::ids::LegName;
 
     /// A call that is held, on sides that differ in everything.
@@ -500,6 +505,7 @@ mod tests {
             project: String::new(),
             caller: LegName::A,
             emergency: false,
+            diversion: Some(Diversion { to: Service::Ivr, because: Reason::Ended }),
             legs: [leg.clone(), leg],
             streams: vec![None, Some(stream)],
             codec: None,

@@ -1,10 +1,12 @@
-//! Call detail records. The second version adds how media went.
+//! Call detail records. The second version adds how media went, and which service
+//! took the call in place of a party.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use super::{Stored, proxy, read, time};
+use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::MediaPath;
@@ -36,9 +38,9 @@ pub(crate) struct CdrV1 {
     emergency: bool,
 }
 
-/// What came before, and media.
+/// What came before, media, and the service that took the call.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct CdrV2(CdrV1, MediaV2);
+pub(crate) struct CdrV2(CdrV1, MediaV2, Option<DiversionV2>);
 
 #[derive(Serialize, Deserialize)]
 struct MediaV2 {
@@ -111,15 +113,62 @@ impl Stored for Cdr {
     type Shape = CdrV2;
 
     fn to_shape(&self) -> CdrV2 {
-        CdrV2(to_v1(self), to_media(&self.media))
+        CdrV2(to_v1(self), to_media(&self.media), self.diversion.map(DiversionV2::from))
     }
 
-    fn from_shape(CdrV2(record, media): CdrV2) -> Result<Self, String> {
-        Ok(Self { media: from_media(media)?, ..from_v1(record)? })
+    fn from_shape(CdrV2(record, media, diversion): CdrV2) -> Result<Self, String> {
+        let diversion = diversion.map(Diversion::from);
+        Ok(Self { media: from_media(media)?, diversion, ..from_v1(record)? })
     }
 
     fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
         (version == 1).then(|| from_v1(read(record)?))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum ServiceV2 {
+    Ivr,
+    Announcement,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ReasonV2 {
+    Ended,
+    Unknown,
+    Anonymous,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DiversionV2(ServiceV2, ReasonV2);
+
+impl From<Diversion> for DiversionV2 {
+    fn from(diversion: Diversion) -> Self {
+        let to = match diversion.to {
+            Service::Ivr => ServiceV2::Ivr,
+            Service::Announcement => ServiceV2::Announcement,
+        };
+        let because = match diversion.because {
+            Reason::Ended => ReasonV2::Ended,
+            Reason::Unknown => ReasonV2::Unknown,
+            Reason::Anonymous => ReasonV2::Anonymous,
+        };
+        Self(to, because)
+    }
+}
+
+impl From<DiversionV2> for Diversion {
+    fn from(DiversionV2(to, because): DiversionV2) -> Self {
+        let to = match to {
+            ServiceV2::Ivr => Service::Ivr,
+            ServiceV2::Announcement => Service::Announcement,
+        };
+        let because = match because {
+            ReasonV2::Ended => Reason::Ended,
+            ReasonV2::Unknown => Reason::Unknown,
+            ReasonV2::Anonymous => Reason::Anonymous,
+        };
+        Self { to, because }
     }
 }
 
@@ -221,6 +270,7 @@ fn from_v1(record: CdrV1) -> Result<Cdr, String> {
             sip_status: record.sip_status,
         },
         emergency: record.emergency,
+        diversion: None,
     })
 }
 
@@ -255,6 +305,7 @@ mod tests {
             media: LegMedia::default(),
             release: Release { side: ReleaseSide::A, cause: Cause::Busy, sip_status: Some(486) },
             emergency: false,
+            diversion: None,
         }
     }
 
@@ -267,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn how_media_went_survives() {
+    fn how_media_went_and_who_took_the_call_survives() {
         let media = LegMedia {
             path: Some(MediaPath::XdpGeneric),
             codec: Some(Encoding::named("opus")),
@@ -278,7 +329,8 @@ mod tests {
             mos: Mos::from_hundredths(412),
             one_way: true,
         };
-        let written = Cdr { media, ..cdr() };
+        let diversion = Some(Diversion { to: Service::Announcement, because: Reason::Anonymous });
+        let written = Cdr { media, diversion, ..cdr() };
         let mut bytes = encode(&written).unwrap();
         assert_eq!(bytes[0], 2);
         assert_eq!(decode::<Cdr>(&bytes).unwrap(), written);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::call_record::{self, CallRecord};
+use crate::engine::callback::{OnTombstone, Services};
 use crate::engine::cdr::{Cdr, Traffic};
 use crate::engine::config::*;
 use crate::engine::directory::*;
@@ -108,10 +109,16 @@ pub(super) fn config() -> Config {
         ],
         emergency: Emergency { trunk: Some(TrunkId(1)), numbers: Vec::new() },
         bindings: Bindings {
-            usual: Life { time_to_live: Duration::from_hours(24), callback_window: Duration::from_hours(24) },
+            usual: Life {
+                time_to_live: Duration::from_hours(24),
+                callback_window: Duration::from_hours(24),
+                on_tombstone: OnTombstone::default(),
+            },
             kinds: [None; 4],
+            tenants: BTreeMap::new(),
             cool_off: Duration::from_hours(24),
         },
+        services: Services::default(),
         pool: Pool::default(),
         geography: geography::Rules::default(),
         guard: Guard::default(),
@@ -339,6 +346,7 @@ impl World {
                 Change::PutCall(call) => drop(self.calls.insert(call.session, *call)),
                 Change::DeleteCall(session) => drop(self.calls.remove(&session)),
                 Change::PutCdr(cdr) => self.keep(cdr),
+                Change::PutBinding(_) => {}
                 other => panic!("a call commits {other:?}"),
             }
         }

@@ -1,0 +1,174 @@
+//! Calls that no live binding connects: late ones, those of strangers, and those
+//! without an identity.
+//!
+//! A tombstone says what its tenant and kind want of late callers. Whoever has no
+//! binding at the number goes to the callback IVR, which asks; whoever shows no
+//! identity always does. Where the service is not configured, the caller is told
+//! no. Nothing here ever names a party that the caller was not bound to: the
+//! binding that a stranger is said to call about is one that it is in itself.
+
+use super::{Bridge, Decision, Rejection, route};
+use crate::engine::callback::{Diversion, OnTombstone, Reason, Service};
+use crate::engine::cdr::Cause;
+use crate::engine::config::Config;
+use crate::engine::directory::{Directory, Match, PartyAddress};
+use crate::engine::ids::{BindingId, LegName};
+use crate::engine::number::ProxyNumber;
+
+/// A call that goes to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diverted {
+    /// Where to, and why.
+    pub diversion: Diversion,
+    /// The number dialled.
+    pub proxy: ProxyNumber,
+    /// Which party of the binding calls; A when no binding says so.
+    pub caller: LegName,
+    /// Where the caller is, if it said so.
+    pub from: Option<PartyAddress>,
+    /// What the call is about, if that is known.
+    pub about: Option<About>,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The binding that the number and the caller had.
+    Pair(BindingId),
+    /// The only binding that the caller is in.
+    Caller(BindingId),
+}
+
+impl About {
+    /// The binding.
+    #[must_use]
+    pub const fn binding(self) -> BindingId {
+        match self {
+            Self::Pair(binding) | Self::Caller(binding) => binding,
+        }
+    }
+
+    /// How it was found.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair(_) => "pair",
+            Self::Caller(_) => "caller",
+        }
+    }
+}
+
+/// What becomes of a call that no live binding connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// It connects all the same.
+    Connect,
+    /// It goes to a service.
+    Divert(Diversion),
+    /// It is refused.
+    Refuse,
+}
+
+/// What late callers of a tombstone meet.
+pub(super) fn on_tombstone(config: &Config, directory: &Directory, found: &Match) -> Late {
+    let policy = directory
+        .binding(found.binding)
+        .map(|binding| config.bindings.life(&binding.tenant, binding.kind).on_tombstone);
+    match policy.unwrap_or_default() {
+        OnTombstone::Connect => Late::Connect,
+        OnTombstone::Ivr => to(config, Service::Ivr, Reason::Ended),
+        OnTombstone::Announcement => to(config, Service::Announcement, Reason::Ended),
+    }
+}
+
+/// What callers meet whom no binding names.
+pub(super) fn without_binding(
+    config: &Config,
+    directory: &Directory,
+    dialled: &ProxyNumber,
+    because: Reason,
+) -> Late {
+    if directory.connects(dialled) { to(config, Service::Ivr, because) } else { Late::Refuse }
+}
+
+fn to(config: &Config, service: Service, because: Reason) -> Late {
+    let found = config.services.find(service);
+    found.map_or(Late::Refuse, |(to, _)| Late::Divert(Diversion { to, because }))
+}
+
+/// The only binding that these addresses of one caller are in.
+pub(super) fn only_binding<'a>(
+    directory: &Directory,
+    caller: impl Iterator<Item = &'a PartyAddress>,
+) -> Option<BindingId> {
+    let mut bindings = caller.flat_map(|address| directory.bindings_of(address));
+    let first = bindings.next()?;
+    bindings.next().is_none().then_some(first)
+}
+
+/// A call on a tombstone.
+pub(super) fn ended(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
+    let (binding, caller) = (found.binding, found.caller);
+    match on_tombstone(config, directory, &found) {
+        Late::Connect => bridge(config, proxy, found),
+        Late::Divert(diversion) => Decision::Divert(Diverted {
+            diversion,
+            proxy,
+            caller,
+            from: directory.address_of(binding, caller),
+            about: Some(About::Pair(binding)),
+        }),
+        Late::Refuse => reject(410, Cause::BindingEnded, proxy, Some((binding, caller))),
+    }
+}
+
+/// A call of somebody who has no binding at the number.
+pub(super) fn unknown(
+    config: &Config,
+    directory: &Directory,
+    proxy: ProxyNumber,
+    caller: &[Option<PartyAddress>; 2],
+) -> Decision {
+    match without_binding(config, directory, &proxy, Reason::Unknown) {
+        Late::Divert(diversion) => Decision::Divert(Diverted {
+            diversion,
+            proxy,
+            caller: LegName::A,
+            from: caller.iter().flatten().next().cloned(),
+            about: only_binding(directory, caller.iter().flatten()).map(About::Caller),
+        }),
+        Late::Connect | Late::Refuse => reject(404, Cause::NoBinding, proxy, None),
+    }
+}
+
+/// A call without an identity.
+pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumber) -> Decision {
+    match without_binding(config, directory, &proxy, Reason::Anonymous) {
+        Late::Divert(diversion) => {
+            Decision::Divert(Diverted { diversion, proxy, caller: LegName::A, from: None, about: None })
+        }
+        Late::Connect | Late::Refuse => reject(433, Cause::Anonymous, proxy, None),
+    }
+}
+
+/// A call that connects, live or late.
+pub(super) fn bridge(config: &Config, proxy: ProxyNumber, found: Match) -> Decision {
+    match route(config, &found.callee) {
+        Some(callee_trunk) => Decision::Bridge(Bridge {
+            binding: found.binding,
+            caller: found.caller,
+            caller_dialled: proxy,
+            callee: found.callee,
+            callee_trunk,
+            callee_sees: found.callee_sees,
+        }),
+        // Not 503, which would make the peer stop sending us other calls
+        // (RFC 3261 section 21.5.4).
+        None => reject(404, Cause::NoRoute, proxy, Some((found.binding, found.caller))),
+    }
+}
+
+fn reject(status: u16, cause: Cause, proxy: ProxyNumber, found: Option<(BindingId, LegName)>) -> Decision {
+    let (binding, caller) = found.map_or((None, LegName::A), |(binding, caller)| (Some(binding), caller));
+    Decision::Reject(Rejection { status, cause, proxy: Some(proxy), binding, caller })
+}
