@@ -1,10 +1,9 @@
 //! Holds a datagram against the flow of its port: is it whole, is it the media
 //! that signalling agreed on, does it come from where it may.
 
-use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase, Port};
+use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase};
 use relay_ebpf::header::{Rtp, Udp};
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
@@ -27,7 +26,7 @@ pub(crate) fn verdict<N: Network>(
     let slot = datagram.slot;
     let Some(live) = maps::flow(slot) else { return Err(Verdict::NoFlow) };
     let flow = live.fields();
-    let (class, payload) = match admit(context, &datagram, live) {
+    let (class, payload) = match admit(&datagram, live) {
         Ok(admitted) => admitted,
         Err(verdict) => return refused(slot, verdict),
     };
@@ -44,7 +43,8 @@ pub(crate) fn verdict<N: Network>(
         Err(verdict) => return refused(slot, verdict),
     }
     if flow.is_tapped() {
-        tap::copy(context, &tapped(&datagram, payload));
+        let mut packet = tapped(&datagram, payload);
+        tap::copy_to_tap(context.ctx, &raw mut packet);
     }
     match forward::forward(context, datagram, &exit, room) {
         Ok(verdict) => {
@@ -71,9 +71,10 @@ fn tapped<N: Network>(datagram: &Datagram<N>, length: u16) -> Packet {
     Packet {
         slot: datagram.slot,
         start: Datagram::<N>::PAYLOAD as u32,
-        length,
-        source_v6: matches!(N::FAMILY, Family::V6),
-        source: End { address: datagram.network.source(), port: datagram.udp.source() },
+        length: length.into(),
+        source_v6: matches!(N::FAMILY, Family::V6).into(),
+        port: datagram.udp.source(),
+        address: datagram.network.source(),
     }
 }
 
@@ -88,11 +89,7 @@ fn refused(slot: u32, verdict: Verdict) -> Result<Verdict, Verdict> {
 
 /// The class and the bytes of UDP payload, when the flow admits the datagram.
 #[inline(always)]
-fn admit<N: Network>(
-    context: &XdpContext,
-    datagram: &Datagram<N>,
-    live: LiveFlow,
-) -> Result<(Class, u16), Verdict> {
+fn admit<N: Network>(datagram: &Datagram<N>, live: LiveFlow) -> Result<(Class, u16), Verdict> {
     const UDP: u16 = size_of::<Udp>() as u16;
     let flow = live.fields();
     let length = datagram.udp.length();
@@ -115,7 +112,7 @@ fn admit<N: Network>(
         return Err(Verdict::LocalStun);
     }
     let fixes_source = || class.fixes_source(|| datagram.frame.bytes(at));
-    check_source::<N>(context, datagram.slot, live.cell(), flow, source, fixes_source)?;
+    check_source::<N>(datagram.slot, live.cell(), flow, source, fixes_source)?;
     let place = match class {
         Class::Rtp => Some(datagram.frame.view::<Rtp>(at)?.place()),
         Class::Rtcp | Class::Dtls | Class::Stun | Class::Opaque => None,
@@ -143,7 +140,6 @@ fn content(flow: &Flow, frame: Frame, at: usize, payload: u16) -> Result<Class, 
 /// locked, and once signalling has moved the far end, the address that it named.
 #[inline(always)]
 fn check_source<N: Network>(
-    context: &XdpContext,
     slot: u32,
     cell: Cell,
     flow: &Flow,
@@ -160,7 +156,7 @@ fn check_source<N: Network>(
             return Err(Verdict::WrongSource);
         }
         fixes_source()?;
-        return learn(context, slot, cell, word, epoch, source);
+        return learn(slot, cell, word, epoch, source);
     }
     let age = epoch.wrapping_sub(LearnedSource::epoch_of(word));
     if age == 0 {
@@ -174,23 +170,16 @@ fn check_source<N: Network>(
         return Err(Verdict::SourceNotAllowed);
     }
     fixes_source()?;
-    learn(context, slot, cell, word, epoch, source)
+    learn(slot, cell, word, epoch, source)
 }
 
 /// Locks `source`, unless another CPU was faster than the word that was seen.
 #[inline(always)]
-fn learn(
-    context: &XdpContext,
-    slot: u32,
-    cell: Cell,
-    word: u64,
-    epoch: u32,
-    source: End,
-) -> Result<(), Verdict> {
+fn learn(slot: u32, cell: Cell, word: u64, epoch: u32, source: End) -> Result<(), Verdict> {
     if !cell.learn(word, epoch, source) {
         return Err(Verdict::SourceLearning);
     }
-    report(context.ctx, slot, source.port);
+    report_source(slot, source.port.number().into());
     Ok(())
 }
 
@@ -203,9 +192,11 @@ fn is_named<N: Network>(flow: &Flow, source: &End) -> bool {
 }
 
 /// Out of line, since it happens once in a flow's life.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn report(context: *mut xdp_md, slot: u32, port: Port) {
-    debug!(&XdpContext::new(context), "slot {}: source port {} learned", slot, port.number());
+extern "C" fn report_source(slot: u32, port: u32) -> u32 {
+    debug!((), "slot {}: source port {} learned", slot, port);
+    0
 }
 
 /// Where the far end's packets come from, when the flow follows them and that

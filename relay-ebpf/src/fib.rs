@@ -13,6 +13,7 @@ use relay_ebpf::abi::{Attachment, Family, Hop, Tag};
 use relay_ebpf::header::PROTOCOL_UDP;
 use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::maps;
 use crate::reshape::Shape;
 
@@ -22,15 +23,28 @@ const AF_INET6: u8 = 10;
 /// Finds the way of a packet of `length` bytes that came in on the interface `arrived_on`.
 /// Where the tables name an interface with VLAN tags, the way is that of what it is
 /// made of. Out of line, since a query takes its share of the stack.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn find(
+pub(crate) extern "C" fn find_route(
     context: *mut xdp_md,
-    shape: &Shape,
-    way: &mut Hop,
+    shape: *mut Shape,
+    way: *mut Hop,
+    length: u32,
+    arrived_on: u32,
+) -> u32 {
+    apart::ended(find(context, shape, way, length as u16, arrived_on))
+}
+
+#[inline(always)]
+fn find(
+    context: *mut xdp_md,
+    shape: *mut Shape,
+    way: *mut Hop,
     length: u16,
     arrived_on: u32,
 ) -> Result<(), Verdict> {
-    let (from, to) = (shape.from.address.words(), shape.to.address.words());
+    let (shape, way) = (apart::given(shape)?, apart::given(way)?);
+    let (from, to) = (shape.from.words(), shape.to.words());
     // SAFETY: a structure of integers, for which zero is a value.
     let mut query: bpf_fib_lookup = unsafe { zeroed() };
     query.l4_protocol = PROTOCOL_UDP;

@@ -9,6 +9,7 @@ use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{Ipv4, Ipv6, Udp};
 use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::fib;
 use crate::maps;
 use crate::network::{Datagram, Network, replaced};
@@ -55,7 +56,7 @@ pub(crate) fn forward<N: Network>(
     let known = exit.known;
     if !known {
         let (way, shape) = room.with(Shape::of(exit));
-        fib::find(context.ctx, shape, way, length as u16, datagram.arrived_on)?;
+        apart::heard(fib::find_route(context.ctx, shape, way, length, datagram.arrived_on))?;
     } else if length > u32::from(room.way.mtu) {
         return Err(Verdict::ExceedsMtu);
     }
@@ -86,7 +87,7 @@ fn rewrite<N: Network>(
         let update = replaced(update, &network.source(), &from.address);
         let update = replaced(update, &network.destination(), &to.address);
         let (way, shape) = room.with(Shape {
-            head: Datagram::<N>::UDP,
+            head: Datagram::<N>::UDP as u8,
             length: udp.length(),
             checksum: if udp.checksum == 0 { 0 } else { update.finish_udp() },
             hops: network.hops_left().wrapping_sub(1),
@@ -95,18 +96,18 @@ fn rewrite<N: Network>(
         return match N::FAMILY {
             Family::V4 => {
                 if shape.checksum == 0 {
-                    reshape::compute_checksum(context.ctx, shape)?;
+                    apart::heard(reshape::compute_checksum(context.ctx, shape))?;
                 }
-                reshape::to_v6(context.ctx, way, shape)
+                apart::heard(reshape::make_v6(context.ctx, way, shape)).map(drop)
             }
-            Family::V6 => reshape::to_v4(context.ctx, way, shape),
+            Family::V6 => apart::heard(reshape::make_v4(context.ctx, way, shape)).map(drop),
         };
     }
     let update = network.rewrite(&from.address, &to.address, exit.class, update);
     rewrite_udp(udp, from, to, update);
-    let way = &room.way;
+    let way = &mut room.way;
     if way.tag_count() != 0 {
-        return reshape::tag(context.ctx, way, N::ETHERTYPE);
+        return apart::heard(reshape::add_tags(context.ctx, way, N::ETHERTYPE.into())).map(drop);
     }
     ethernet.destination = way.destination;
     ethernet.source = way.source;

@@ -10,6 +10,7 @@
 //! on this host. The control plane holds what it reads from its sockets against
 //! the same rules.
 
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::XdpContext;
 use relay_ebpf::abi::{Address, Family, Port, Treatment};
@@ -20,6 +21,7 @@ use relay_ebpf::header::{
 };
 use relay_ebpf::verdict::{Action, Verdict};
 
+use crate::apart;
 use crate::maps;
 use crate::network::Network;
 use crate::packet::Frame;
@@ -39,16 +41,22 @@ pub(crate) fn verdict(context: &XdpContext, so_far: Verdict) -> Verdict {
     if !matches!(so_far.action(), Action::Pass) || !maps::guard().is_on() {
         return so_far;
     }
-    match police(context) {
-        Ok(()) => so_far,
+    match apart::heard(police_signalling(context.ctx)) {
+        Ok(_) => so_far,
         Err(verdict) => verdict,
     }
 }
 
 /// Apart from the media path, whose instructions stay together.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn police(context: &XdpContext) -> Result<(), Verdict> {
-    let Some(arrival) = arrival(Frame::of_callee(context)) else { return Ok(()) };
+extern "C" fn police_signalling(context: *mut xdp_md) -> u32 {
+    apart::ended(police(context))
+}
+
+#[inline(always)]
+fn police(context: *mut xdp_md) -> Result<(), Verdict> {
+    let Some(arrival) = arrival(Frame::of_metadata(context)) else { return Ok(()) };
     if !maps::guard().holds(&arrival.destination, arrival.family, arrival.port) {
         return Ok(());
     }

@@ -7,7 +7,8 @@
 //! identity out of it, `forward` rewrites it and finds the way out (`fib` when the
 //! control plane did not know it), `reshape` gives it another size where it needs one,
 //! and `guard` polices what would pass to our signalling sockets. `tap` copies what a
-//! capture wants. `maps` has the statics.
+//! capture wants. What few packets need is verified by itself, and called as `apart`
+//! says. `maps` has the statics.
 
 #![no_std]
 #![no_main]
@@ -27,6 +28,7 @@
 )]
 
 mod admit;
+mod apart;
 mod fib;
 mod forward;
 mod guard;

@@ -28,17 +28,6 @@ impl Frame {
         unsafe { Self { start: (*context).data as usize, end: (*context).data_end as usize } }
     }
 
-    /// As [`Frame::of`], for a function that is not inlined: the compiler would
-    /// hand it the two ends of the frame as plain numbers, which the verifier does
-    /// not take for a packet.
-    #[inline(always)]
-    pub(crate) fn of_callee(context: &XdpContext) -> Self {
-        let mut metadata = context.ctx;
-        // SAFETY: the pointer stays what it is.
-        unsafe { asm!("{0} = {0}", inout(reg) metadata, options(nomem, nostack, preserves_flags)) };
-        Self::of(&XdpContext::new(metadata))
-    }
-
     /// Its length in bytes; padding included.
     #[inline(always)]
     pub(crate) fn length(&self) -> usize {

@@ -7,6 +7,7 @@ use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, U
 use relay_ebpf::verdict::{Action, Verdict};
 
 use crate::admit;
+use crate::apart;
 use crate::maps;
 use crate::network::{Datagram, Network};
 use crate::packet::{self, Frame};
@@ -19,8 +20,8 @@ pub(crate) fn verdict(context: &XdpContext) -> Verdict {
     let mut taken = Taken::NOTHING;
     match parse(context, &mut taken) {
         Err(verdict) if taken.is_something() && matches!(verdict.action(), Action::Pass) => {
-            match vlan::put_back(context.ctx, &taken) {
-                Ok(()) => verdict,
+            match apart::heard(vlan::put_tags_back(context.ctx, &raw mut taken)) {
+                Ok(_) => verdict,
                 Err(broken) => broken,
             }
         }
@@ -35,7 +36,7 @@ fn parse(context: &XdpContext, taken: &mut Taken) -> Result<Verdict, Verdict> {
     let mut ethernet: &mut Ethernet = frame.view(0)?;
     let mut arrived_on = packet::ingress(context.ctx);
     if announces_tag(ethernet.ethertype) {
-        vlan::take_off(context.ctx, taken)?;
+        apart::heard(vlan::take_tags_off(context.ctx, taken))?;
         arrived_on = taken.interface;
         frame = Frame::of(context);
         ethernet = frame.view(0)?;

@@ -13,18 +13,16 @@
 //! in steps that the verifier can bound, and what is longer than these is dropped
 //! as `no-udp-checksum`.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{End, Family, Hop, Tag};
+use relay_ebpf::abi::{Address, Family, Hop, Port, Tag};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, VlanTag, pairs_v4, pairs_v6,
 };
 use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::forward::Exit;
 use crate::packet::Frame;
 
@@ -36,72 +34,106 @@ const SHORTEST_FRAME: usize = 60;
 pub(crate) struct Room {
     /// The way out.
     pub(crate) way: Hop,
-    shape: MaybeUninit<Shape>,
+    shape: Shape,
 }
 
 impl Room {
     /// Nothing yet.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { way: Hop::default(), shape: MaybeUninit::uninit() }
+        Self { way: Hop::default(), shape: Shape::NONE }
     }
 
     /// With this shape.
     #[inline(always)]
     pub(crate) fn with(&mut self, shape: Shape) -> (&mut Hop, &mut Shape) {
-        (&mut self.way, self.shape.write(shape))
+        self.shape = shape;
+        (&mut self.way, &mut self.shape)
     }
 }
 
 /// What a datagram becomes, for what happens out of line.
+#[repr(C)]
 pub(crate) struct Shape {
-    /// The family of both ends.
-    pub(crate) family: Family,
     /// Where it leaves from.
-    pub(crate) from: End,
+    pub(crate) from: Address,
     /// Where it goes.
-    pub(crate) to: End,
-    /// How many bytes came before its UDP header.
-    pub(crate) head: usize,
+    pub(crate) to: Address,
+    /// The port that it leaves from.
+    pub(crate) from_port: Port,
+    /// The port that it goes to.
+    pub(crate) to_port: Port,
     /// The UDP header and its payload in bytes.
     pub(crate) length: u16,
     /// The UDP checksum as it leaves; zero when it came without.
     pub(crate) checksum: u16,
+    /// How many bytes came before its UDP header.
+    pub(crate) head: u8,
     /// Hops left, this one taken.
     pub(crate) hops: u8,
     /// The traffic class.
     pub(crate) class: u8,
+    /// The family of both ends.
+    pub(crate) family: Family,
 }
 
+const _: () = assert!(size_of::<Shape>() == 44);
+
 impl Shape {
+    const NONE: Self = Self {
+        from: Address::NONE,
+        to: Address::NONE,
+        from_port: Port::new(0),
+        to_port: Port::new(0),
+        head: 0,
+        length: 0,
+        checksum: 0,
+        hops: 0,
+        class: 0,
+        family: Family::V4,
+    };
+
     /// Of a datagram that leaves so, before anything is known of it.
     #[inline(always)]
     pub(crate) fn of(exit: &Exit) -> Self {
         Self {
-            family: exit.family,
-            from: exit.from,
-            to: exit.to,
-            head: 0,
-            length: 0,
-            checksum: 0,
-            hops: 0,
+            from: exit.from.address,
+            to: exit.to.address,
+            from_port: exit.from.port,
+            to_port: exit.to.port,
             class: exit.class,
+            family: exit.family,
+            ..Self::NONE
         }
     }
 }
 
 /// Gives an untagged frame the tags and MAC addresses of `way`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn tag(context: *mut xdp_md, way: &Hop, ethertype: u16) -> Result<(), Verdict> {
+pub(crate) extern "C" fn add_tags(context: *mut xdp_md, way: *mut Hop, ethertype: u32) -> u32 {
+    apart::ended(tag(context, way, ethertype as u16))
+}
+
+#[inline(always)]
+fn tag(context: *mut xdp_md, way: *mut Hop, ethertype: u16) -> Result<(), Verdict> {
+    let way = apart::given(way)?;
     resize(context, size_of::<Ethernet>(), front(way))?;
     write_front(Frame::of_metadata(context), way, ethertype)
 }
 
 /// Makes IPv6 of an IPv4 datagram.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn to_v6(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<(), Verdict> {
+pub(crate) extern "C" fn make_v6(context: *mut xdp_md, way: *mut Hop, shape: *mut Shape) -> u32 {
+    apart::ended(to_v6(context, way, shape))
+}
+
+#[inline(always)]
+fn to_v6(context: *mut xdp_md, way: *mut Hop, shape: *mut Shape) -> Result<(), Verdict> {
+    let (way, shape) = (apart::given(way)?, apart::given(shape)?);
     let start = front(way);
-    resize(context, shape.head, start + size_of::<Ipv6>())?;
+    resize(context, shape.head.into(), start + size_of::<Ipv6>())?;
     let frame = Frame::of_metadata(context);
     write_front(frame, way, ETHERTYPE_IPV6)?;
     let network: &mut Ipv6 = frame.view(start)?;
@@ -110,17 +142,24 @@ pub(crate) fn to_v6(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<()
         payload_length: shape.length.to_be(),
         next_header: PROTOCOL_UDP,
         hop_limit: shape.hops,
-        source: pairs_v6(&shape.from.address),
-        destination: pairs_v6(&shape.to.address),
+        source: pairs_v6(&shape.from),
+        destination: pairs_v6(&shape.to),
     };
     write_udp(frame, start + size_of::<Ipv6>(), shape)
 }
 
 /// Makes IPv4 of an IPv6 datagram.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn to_v4(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<(), Verdict> {
+pub(crate) extern "C" fn make_v4(context: *mut xdp_md, way: *mut Hop, shape: *mut Shape) -> u32 {
+    apart::ended(to_v4(context, way, shape))
+}
+
+#[inline(always)]
+fn to_v4(context: *mut xdp_md, way: *mut Hop, shape: *mut Shape) -> Result<(), Verdict> {
+    let (way, shape) = (apart::given(way)?, apart::given(shape)?);
     let start = front(way);
-    resize(context, shape.head, start + size_of::<Ipv4>())?;
+    resize(context, shape.head.into(), start + size_of::<Ipv4>())?;
     let frame = Frame::of_metadata(context);
     write_front(frame, way, ETHERTYPE_IPV4)?;
     let network: &mut Ipv4 = frame.view(start)?;
@@ -133,16 +172,16 @@ pub(crate) fn to_v4(context: *mut xdp_md, way: &Hop, shape: &Shape) -> Result<()
         ttl: shape.hops,
         protocol: PROTOCOL_UDP,
         checksum: 0,
-        source: pairs_v4(&shape.from.address),
-        destination: pairs_v4(&shape.to.address),
+        source: pairs_v4(&shape.from),
+        destination: pairs_v4(&shape.to),
     };
     network.checksum = Update::ANEW
         .plus(network.first_word().into())
         .plus(network.total_length.into())
         .plus(network.fragment.into())
         .plus(network.ttl_word().into())
-        .plus(shape.from.address.words()[0])
-        .plus(shape.to.address.words()[0])
+        .plus(shape.from.words()[0])
+        .plus(shape.to.words()[0])
         .finish();
     write_udp(frame, start + size_of::<Ipv4>(), shape)
 }
@@ -198,27 +237,34 @@ fn announced(tag: Tag, ethertype: u16) -> u16 {
 #[inline(always)]
 fn write_udp(frame: Frame, at: usize, shape: &Shape) -> Result<(), Verdict> {
     let udp: &mut Udp = frame.view(at)?;
-    udp.source = shape.from.port.to_wire();
-    udp.destination = shape.to.port.to_wire();
+    udp.source = shape.from_port.to_wire();
+    udp.destination = shape.to_port.to_wire();
     udp.checksum = shape.checksum;
     Ok(())
 }
 
 /// Computes the checksum of a datagram that came without one, as it will leave. Apart
 /// from what follows, so that their shares of the stack do not add up.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn compute_checksum(context: *mut xdp_md, shape: &mut Shape) -> Result<(), Verdict> {
-    let frame = Frame::of_callee(&XdpContext::new(context));
+pub(crate) extern "C" fn compute_checksum(context: *mut xdp_md, shape: *mut Shape) -> u32 {
+    apart::ended(complete(context, shape))
+}
+
+#[inline(always)]
+fn complete(context: *mut xdp_md, shape: *mut Shape) -> Result<(), Verdict> {
+    let shape = apart::given(shape)?;
+    let frame = Frame::of_metadata(context);
     let payload = shape.length.wrapping_sub(size_of::<Udp>() as u16);
-    let (from, to) = (shape.from.address.words(), shape.to.address.words());
+    let (from, to) = (shape.from.words(), shape.to.words());
     let mut sum = Update::ANEW
         .plus(u32::from(PROTOCOL_UDP).to_be())
-        .plus(shape.from.port.to_wire().into())
-        .plus(shape.to.port.to_wire().into())
+        .plus(shape.from_port.to_wire().into())
+        .plus(shape.to_port.to_wire().into())
         // Once in the header and once in the pseudo-header.
         .plus(shape.length.to_be().into())
         .plus(shape.length.to_be().into())
-        .plus(payload_sum(frame, shape.head + size_of::<Udp>(), payload)?);
+        .plus(payload_sum(frame, usize::from(shape.head) + size_of::<Udp>(), payload)?);
     for index in 0..4 {
         sum = sum.plus(from[index]).plus(to[index]);
     }

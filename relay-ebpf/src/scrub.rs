@@ -7,7 +7,8 @@
 //!
 //! A walk goes through a callback of the kernel's (`bpf_loop`, Linux 5.17), and
 //! keeps its place in a map: the verifier then follows the ways through one word,
-//! instead of every way through all of them.
+//! instead of every way through all of them. Linux 6.1 follows what comes after the
+//! loop once for each of these ways, which is why little does.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -21,6 +22,7 @@ use relay_ebpf::verdict::Verdict;
 use relay_ebpf::words::{WORD, Walk, Word};
 use relay_ebpf::{extension, rtcp};
 
+use crate::apart;
 use crate::maps;
 use crate::packet::Frame;
 
@@ -53,14 +55,27 @@ pub(crate) fn scrub(
                 return Ok(checksum);
             }
             let start = extension::start(first);
-            blank(context, at + start, length.wrapping_sub(start), flow.extensions(), checksum)
+            let (at, length) = (at + start, length.wrapping_sub(start));
+            apart::heard(scrub_extension(
+                context,
+                at.into(),
+                length.into(),
+                flow.extensions().into(),
+                checksum.into(),
+            ))
         }
-        Class::Rtcp => compound(context, at, length, checksum),
+        Class::Rtcp => apart::heard(scrub_compound(context, at.into(), length.into(), checksum.into())),
         Class::Dtls | Class::Stun | Class::Opaque => Ok(checksum),
     }
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn scrub_compound(context: *mut xdp_md, at: u32, length: u32, checksum: u32) -> u32 {
+    apart::told(compound(context, at as u16, length as u16, checksum as u16))
+}
+
+#[inline(always)]
 fn compound(context: *mut xdp_md, at: u16, length: u16, checksum: u16) -> Result<u16, Verdict> {
     let place = maps::place().ok_or(Verdict::Truncated)?;
     let last = || Frame::of_metadata(context).view_beyond::<Word>(0, at + length - WORD).copied();
@@ -69,7 +84,19 @@ fn compound(context: *mut xdp_md, at: u16, length: u16, checksum: u16) -> Result
     take(context, place, compound_turn, at, length, checksum)
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn scrub_extension(
+    context: *mut xdp_md,
+    at: u32,
+    length: u32,
+    allowed: u32,
+    checksum: u32,
+) -> u32 {
+    apart::told(blank(context, at as u16, length as u16, allowed as u16, checksum as u16))
+}
+
+#[inline(always)]
 fn blank(context: *mut xdp_md, at: u16, length: u16, allowed: u16, checksum: u16) -> Result<u16, Verdict> {
     let place = maps::place().ok_or(Verdict::Truncated)?;
     place.extension = extension::Walk::allowing(allowed);

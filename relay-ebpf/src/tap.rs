@@ -9,60 +9,71 @@ use core::arch::asm;
 use core::mem::offset_of;
 use core::ptr::addr_of_mut;
 
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
-use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{End, TAP_LONGEST, TAP_USUAL, TapCopy, TapHeader};
+use relay_ebpf::abi::{Address, End, Port, TAP_LONGEST, TAP_USUAL, TapCopy, TapHeader};
+use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::maps;
 
 /// A packet to be copied.
+#[repr(C)]
 pub(crate) struct Packet {
     /// The slot of its flow.
     pub(crate) slot: u32,
     /// Where in the frame its payload begins.
     pub(crate) start: u32,
     /// The bytes of its payload.
-    pub(crate) length: u16,
-    /// Whether the source is an IPv6 one.
-    pub(crate) source_v6: bool,
-    /// Who sent it.
-    pub(crate) source: End,
+    pub(crate) length: u32,
+    /// Not zero for an IPv6 source.
+    pub(crate) source_v6: u16,
+    /// The port of who sent it.
+    pub(crate) port: Port,
+    /// The address of who sent it.
+    pub(crate) address: Address,
 }
 
+const _: () = assert!(size_of::<Packet>() == 32);
+
 /// Copies a packet. Apart from the media path, whose instructions stay together.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn copy(context: &XdpContext, packet: &Packet) {
-    let mut metadata = context.ctx;
-    // SAFETY: the pointer stays what it is. The compiler would hand over what the pointer
-    // leads to, and the verifier knows contexts alone.
-    unsafe { asm!("{0} = {0}", inout(reg) metadata, options(nomem, nostack, preserves_flags)) };
-    let context = XdpContext::new(metadata);
-    let copied = if usize::from(packet.length) <= TAP_USUAL {
-        into_ring::<TAP_USUAL>(&context, packet)
+pub(crate) extern "C" fn copy_to_tap(context: *mut xdp_md, packet: *mut Packet) -> u32 {
+    apart::ended(copy(context, packet))
+}
+
+#[inline(always)]
+fn copy(context: *mut xdp_md, packet: *mut Packet) -> Result<(), Verdict> {
+    let packet = apart::given(packet)?;
+    let copied = if packet.length <= TAP_USUAL as u32 {
+        into_ring::<TAP_USUAL>(context, packet)
     } else {
-        into_ring::<TAP_LONGEST>(&context, packet)
+        into_ring::<TAP_LONGEST>(context, packet)
     };
     if !copied {
         maps::count_lost_copy();
     }
+    Ok(())
 }
 
 #[inline(always)]
-fn into_ring<const N: usize>(context: &XdpContext, packet: &Packet) -> bool {
-    let Some(before_last) = packet.length.checked_sub(1) else { return true };
+fn into_ring<const N: usize>(context: *mut xdp_md, packet: &Packet) -> bool {
+    let length = packet.length as u16;
+    let Some(before_last) = length.checked_sub(1) else { return true };
     let captured = at_most::<N>(before_last) + 1;
     let Some(mut entry) = maps::reserve_copy::<N>() else { return false };
     // SAFETY: takes nothing and cannot fail.
     let now = unsafe { bpf_ktime_get_ns() };
-    let header =
-        TapHeader::new(now, packet.slot, packet.length, captured as u16, packet.source, packet.source_v6);
+    let source = End { address: packet.address, port: packet.port };
+    let header = TapHeader::new(now, packet.slot, length, captured as u16, source, packet.source_v6 != 0);
     let place = entry.as_mut_ptr();
     // SAFETY: the entry is ours until it is submitted, and has room for a header
     // and `N` bytes, of which the helper writes no more than `captured`.
     let loaded = unsafe {
         addr_of_mut!((*place).header).write(header);
         let bytes = place.byte_add(offset_of!(TapCopy<N>, bytes)).cast();
-        bpf_xdp_load_bytes(context.ctx, packet.start, bytes, captured)
+        bpf_xdp_load_bytes(context, packet.start, bytes, captured)
     };
     if loaded == 0 {
         entry.submit(0);

@@ -183,6 +183,17 @@ impl Verdict {
         self as u32
     }
 
+    /// The verdict whose counter has this index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_index(index: u32) -> Option<Self> {
+        if index >= Self::COUNT {
+            return None;
+        }
+        // SAFETY: the verdicts are numbered from zero, and there are `COUNT`.
+        Some(unsafe { core::mem::transmute::<u32, Self>(index) })
+    }
+
     /// What becomes of the packet.
     #[inline(always)]
     #[must_use]
@@ -248,7 +259,9 @@ mod tests {
     fn counters_stand_in_the_order_of_the_verdicts() {
         for (index, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(verdict.index() as usize, index);
+            assert_eq!(Verdict::of_index(verdict.index()), Some(*verdict));
         }
+        assert_eq!(Verdict::of_index(Verdict::COUNT), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use relay_ebpf::abi::{Attachment, Tag};
 use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, VlanTag, announces_tag};
 use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::maps;
 use crate::packet::{self, Frame};
 use crate::parse::media;
@@ -30,6 +31,7 @@ const INNER: usize = size_of::<Ethernet>() + size_of::<VlanTag>();
 const AFTER: usize = INNER + size_of::<VlanTag>();
 
 /// What was taken off a frame.
+#[repr(C)]
 pub(crate) struct Taken {
     /// The media interface whose tags these are.
     pub(crate) interface: u32,
@@ -37,13 +39,21 @@ pub(crate) struct Taken {
     length: u32,
     /// What announced the first one.
     announcement: u16,
+    reserved: u16,
     tags: [VlanTag; 2],
 }
 
+const _: () = assert!(size_of::<Taken>() == 20);
+
 impl Taken {
     /// Nothing.
-    pub(crate) const NOTHING: Self =
-        Self { interface: 0, length: 0, announcement: 0, tags: [VlanTag { control: 0, ethertype: 0 }; 2] };
+    pub(crate) const NOTHING: Self = Self {
+        interface: 0,
+        length: 0,
+        announcement: 0,
+        reserved: 0,
+        tags: [VlanTag { control: 0, ethertype: 0 }; 2],
+    };
 
     /// Whether anything was.
     #[inline(always)]
@@ -54,8 +64,15 @@ impl Taken {
 
 /// Takes the tags off a tagged frame of media. The error is the verdict on any
 /// other, which stays as it is.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn take_off(context: *mut xdp_md, taken: &mut Taken) -> Result<(), Verdict> {
+pub(crate) extern "C" fn take_tags_off(context: *mut xdp_md, taken: *mut Taken) -> u32 {
+    apart::ended(take_off(context, taken))
+}
+
+#[inline(always)]
+fn take_off(context: *mut xdp_md, taken: *mut Taken) -> Result<(), Verdict> {
+    let taken = apart::given(taken)?;
     let frame = Frame::of_metadata(context);
     let ethernet: &Ethernet = frame.view(0)?;
     if ethernet.is_group() {
@@ -85,14 +102,22 @@ pub(crate) fn take_off(context: *mut xdp_md, taken: &mut Taken) -> Result<(), Ve
     reshape::resize(context, start, size_of::<Ethernet>())?;
     let ethernet: &mut Ethernet = Frame::of_metadata(context).view(0)?;
     *ethernet = Ethernet { ethertype, ..kept };
-    *taken = Taken { interface, length: (start - size_of::<Ethernet>()) as u32, announcement, tags };
+    *taken =
+        Taken { interface, length: (start - size_of::<Ethernet>()) as u32, announcement, reserved: 0, tags };
     Ok(())
 }
 
 /// Gives the frame back what was taken off it. Whatever passes to the stack is long
 /// enough not to have been padded meanwhile: STUN has no shorter frame.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn put_back(context: *mut xdp_md, taken: &Taken) -> Result<(), Verdict> {
+pub(crate) extern "C" fn put_tags_back(context: *mut xdp_md, taken: *mut Taken) -> u32 {
+    apart::ended(put_back(context, taken))
+}
+
+#[inline(always)]
+fn put_back(context: *mut xdp_md, taken: *mut Taken) -> Result<(), Verdict> {
+    let taken = apart::given(taken)?;
     let kept: Ethernet = *Frame::of_metadata(context).view(0)?;
     let start = if taken.length as usize == size_of::<VlanTag>() { INNER } else { AFTER };
     reshape::resize(context, size_of::<Ethernet>(), start)?;

@@ -16,6 +16,7 @@
 )]
 
 mod classes;
+mod complexity;
 mod frames;
 mod guard;
 mod learning;

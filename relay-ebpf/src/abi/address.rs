@@ -7,6 +7,9 @@
 pub struct Address(pub(super) [u32; 4]);
 
 impl Address {
+    /// No address: zeros.
+    pub const NONE: Self = Self([0; 4]);
+
     /// From the four bytes of an IPv4 address.
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
