@@ -23,4 +23,5 @@ mod restart;
 mod secrecy;
 mod soak;
 mod t38;
+mod vault;
 mod world;

@@ -223,7 +223,9 @@ impl Store {
                 | Change::DeleteCall(_)
                 | Change::PutCdr(_)
                 | Change::PutGuard(_)
-                | Change::DeleteGuard(_) => {}
+                | Change::DeleteGuard(_)
+                | Change::BeginEpoch(_)
+                | Change::EndEpochs(_) => {}
             }
         }
         None
@@ -265,6 +267,8 @@ impl Store {
                     self.calls.remove(session);
                 }
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
+                Change::BeginEpoch(epoch) => self.vault = Arc::clone(&epoch.vault),
+                Change::EndEpochs(before) => self.vault = Arc::new(self.vault.without_before(*before)),
                 Change::PutGuard(_) | Change::DeleteGuard(_) => {
                     return Err("no operator has decided about a network".into());
                 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::datapath::{PathChoice, VerdictCount};
-use crate::engine::admin::{AdminReply, AdminRequest, Refusal};
+use crate::engine::admin::{AdminReply, AdminRequest, Refusal, VaultCount};
 use crate::engine::cdr::Cdr;
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::time::Timestamp;
@@ -59,6 +59,10 @@ pub enum Request {
     CdrList(CdrQuery),
     /// How the daemon is.
     Status,
+    /// Begin a new epoch of keys.
+    VaultRotate,
+    /// Where a rotation is.
+    VaultStatus,
     /// The packets of a call, until it ends or the asker hangs up: many answers.
     Capture(CaptureRequest),
 }
@@ -74,6 +78,18 @@ pub enum Response {
     Cdrs(Vec<Cdr>),
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::VaultRotate`]: the new epoch is in the key file.
+    Rotating {
+        /// Its number.
+        epoch: u32,
+    },
+    /// To [`Request::VaultStatus`].
+    Vault {
+        /// What the engine has counted.
+        count: VaultCount,
+        /// Where a rotation is.
+        phase: RotationPhase,
+    },
     /// To [`Request::Capture`]: it has begun. [`Response::Packets`] follow.
     Capturing,
     /// Packets since the last answer; every so often even when there are none.
@@ -90,6 +106,41 @@ pub enum Response {
     },
     /// The daemon itself could not do it.
     Refused(Refusal),
+}
+
+/// Where a rotation of keys is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "phase")]
+pub enum RotationPhase {
+    /// There was none since the start.
+    None,
+    /// The new epoch is in the key file.
+    Beginning {
+        /// The new epoch.
+        epoch: u32,
+    },
+    /// What is old is sealed anew.
+    Sealing {
+        /// The new epoch.
+        epoch: u32,
+    },
+    /// The store is searched for what is old, before old keys are destroyed.
+    Looking {
+        /// The new epoch.
+        epoch: u32,
+        /// What was found last.
+        left: Option<usize>,
+    },
+    /// The old keys are destroyed.
+    Ended {
+        /// The new epoch.
+        epoch: u32,
+    },
+    /// Something is in the way; it is tried again.
+    Waiting {
+        /// What, and how to mend it.
+        problem: String,
+    },
 }
 
 /// Which packets to capture.

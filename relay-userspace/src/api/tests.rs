@@ -50,7 +50,11 @@ fn serve(control: &Control) -> Daemon {
                 tokio::spawn(connection.serve(|_, request| async move {
                     match request {
                         Request::Status => counters(),
-                        Request::CdrList(_) | Request::Admin(_) | Request::Capture(_) => refusal(),
+                        Request::CdrList(_)
+                        | Request::Admin(_)
+                        | Request::VaultRotate
+                        | Request::VaultStatus
+                        | Request::Capture(_) => refusal(),
                     }
                 }));
             }

@@ -102,7 +102,12 @@ fn follow(args: &CaptureArgs, daemon: &mut Daemon, file: &mut Writer) -> Result<
             }
             Response::CaptureEnded { lost } => return Ok(Taken { lost, ended: "the call has ended" }),
             Response::Refused(refusal) => return Err(refusal.into()),
-            Response::Admin(_) | Response::Cdrs(_) | Response::Status(_) | Response::Capturing => {
+            Response::Admin(_)
+            | Response::Cdrs(_)
+            | Response::Status(_)
+            | Response::Rotating { .. }
+            | Response::Vault { .. }
+            | Response::Capturing => {
                 return Err(unexpected());
             }
         }

@@ -35,6 +35,8 @@ impl Daemon {
             Response::Admin(reply) => Ok(reply),
             Response::Cdrs(_)
             | Response::Status(_)
+            | Response::Rotating { .. }
+            | Response::Vault { .. }
             | Response::Capturing
             | Response::Packets { .. }
             | Response::CaptureEnded { .. } => Err(unexpected()),
@@ -47,6 +49,8 @@ impl Daemon {
             Response::Refused(refusal) => Err(refusal.into()),
             Response::Admin(_)
             | Response::Status(_)
+            | Response::Rotating { .. }
+            | Response::Vault { .. }
             | Response::Capturing
             | Response::Packets { .. }
             | Response::CaptureEnded { .. } => Err(unexpected()),
@@ -59,6 +63,8 @@ impl Daemon {
             Response::Refused(refusal) => Err(refusal.into()),
             Response::Admin(_)
             | Response::Cdrs(_)
+            | Response::Rotating { .. }
+            | Response::Vault { .. }
             | Response::Capturing
             | Response::Packets { .. }
             | Response::CaptureEnded { .. } => Err(unexpected()),
@@ -67,6 +73,14 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// Asks what is neither the engine's nor of records; a refusal is a failure.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Response, Failure> {
+        match self.client.ask(request)? {
+            Response::Refused(refusal) | Response::Admin(AdminReply::Refused(refusal)) => Err(refusal.into()),
+            response => Ok(response),
+        }
+    }
+
     /// Begins a capture; what it captures comes with [`Daemon::more`].
     pub(super) fn capture(&mut self, request: CaptureRequest) -> Result<(), Failure> {
         match self.client.ask(Request::Capture(request))? {
@@ -75,6 +89,8 @@ impl Daemon {
             Response::Admin(_)
             | Response::Cdrs(_)
             | Response::Status(_)
+            | Response::Rotating { .. }
+            | Response::Vault { .. }
             | Response::Packets { .. }
             | Response::CaptureEnded { .. } => Err(unexpected()),
         }

@@ -1,12 +1,19 @@
 //! `vizard vault`: the keys that real numbers are sealed under.
 
-use clap::Subcommand;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::GlobalArgs;
 use super::exit::Exit;
+use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report};
+use crate::api::local::{Request, Response, RotationPhase};
 use crate::daemon::{self, key_file};
+use crate::engine::admin::VaultCount;
 use crate::engine::privacy::Keyring;
 use crate::settings::{self, DEFAULT_FILE, Overrides};
 
@@ -19,11 +26,30 @@ pub(super) enum VaultCommand {
         one. Back it up apart from the store: without it no number in the store can ever be read, and \
         whoever has both can read every number.")]
     Init,
+    /// Seal everything under new keys, and destroy the old ones
+    #[command(after_help = "Examples:\n  vizard vault rotate\n  vizard vault rotate --no-wait\n\n\
+        Calls go on meanwhile. A new epoch joins the key file, every party and call is sealed under it, and \
+        the old epoch is overwritten in the key file once nothing in the store needs it. A rotation that is \
+        interrupted goes on at the next start. Backups of the store from before need the key file from \
+        before, so make new ones of both afterwards.")]
+    Rotate(RotateArgs),
+    /// Which epoch seals, and how far a rotation is
+    #[command(after_help = "Examples:\n  vizard vault status\n  vizard vault status --json | jq .vault.left")]
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// Return as soon as it has begun
+    #[arg(long)]
+    no_wait: bool,
 }
 
 pub(super) fn run(command: &VaultCommand, global: &GlobalArgs) -> Result<Report, Failure> {
     match command {
         VaultCommand::Init => init(global),
+        VaultCommand::Rotate(args) => rotate(args, global),
+        VaultCommand::Status => status(&ask(&mut Daemon::connect(global)?)?),
     }
 }
 
@@ -51,4 +77,77 @@ fn init(global: &GlobalArgs) -> Result<Report, Failure> {
     );
     let document = json!({ "key_file": path, "epoch": keyring.newest().0 });
     Report::new(vec![Block::Text(lines)], document)
+}
+
+/// How often a rotation is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+struct Seen {
+    count: VaultCount,
+    phase: RotationPhase,
+}
+
+fn ask(daemon: &mut Daemon) -> Result<Seen, Failure> {
+    match daemon.ask(Request::VaultStatus)? {
+        Response::Vault { count, phase } => Ok(Seen { count, phase }),
+        _ => Err(unexpected()),
+    }
+}
+
+fn rotate(args: &RotateArgs, global: &GlobalArgs) -> Result<Report, Failure> {
+    let mut daemon = Daemon::connect(global)?;
+    let Response::Rotating { epoch: begun } = daemon.ask(Request::VaultRotate)? else {
+        return Err(unexpected());
+    };
+    if args.no_wait {
+        return status(&ask(&mut daemon)?);
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} parties {msg}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    loop {
+        let seen = ask(&mut daemon)?;
+        bar.set_length(seen.count.parties.try_into().unwrap_or(u64::MAX));
+        bar.set_position((seen.count.parties - seen.count.left).try_into().unwrap_or(u64::MAX));
+        match &seen.phase {
+            RotationPhase::Ended { epoch } if *epoch == begun => {
+                bar.finish_and_clear();
+                return status(&seen);
+            }
+            RotationPhase::Waiting { problem } => {
+                bar.finish_and_clear();
+                return Err(Failure::new(
+                    Exit::Failure,
+                    format!("the rotation to epoch {begun} waits: {problem}"),
+                    "mend that: it goes on by itself, and nothing is lost; `vizard vault status` shows it",
+                ));
+            }
+            other => bar.set_message(describe(other)),
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn status(seen: &Seen) -> Result<Report, Failure> {
+    let Seen { count, phase } = seen;
+    let fields = vec![
+        ("epoch", count.epoch.to_string()),
+        ("parties", count.parties.to_string()),
+        ("under older epochs", count.left.to_string()),
+        ("rotation", describe(phase)),
+    ];
+    Report::new(vec![Block::Fields(fields)], json!({ "vault": count, "rotation": phase }))
+}
+
+fn describe(phase: &RotationPhase) -> String {
+    match phase {
+        RotationPhase::None => "none since the start".into(),
+        RotationPhase::Beginning { epoch } => format!("epoch {epoch} begins"),
+        RotationPhase::Sealing { epoch } => format!("everything is being sealed under epoch {epoch}"),
+        RotationPhase::Looking { left: None | Some(0), .. } => "the store is searched for older seals".into(),
+        RotationPhase::Looking { left: Some(left), .. } => format!("{left} records wait for their turn"),
+        RotationPhase::Ended { epoch } => {
+            format!("ended: the keys before epoch {epoch} are destroyed; make new backups of store and keys")
+        }
+        RotationPhase::Waiting { problem } => format!("waits: {problem}"),
+    }
 }

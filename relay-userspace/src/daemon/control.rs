@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::capture;
+use super::keeper::KeeperDoor;
 use super::worker::{Ask, Capture, Door, refused};
 use crate::api::local::{CaptureRequest, Request, Response};
 use crate::api::server::{Connection, Listener, Peer, Reply, group_id};
 use crate::datapath::tap::TapStream;
-use crate::engine::admin::{Refusal, RefusalKind};
+use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use crate::settings::Control;
 use crate::store::{CdrQuery, CdrReader};
 
@@ -33,6 +34,7 @@ const READERS: usize = 2;
 /// What everybody at the socket is served from.
 struct Desk {
     door: Door,
+    keeper: KeeperDoor,
     reader: Arc<dyn CdrReader>,
     /// The group that may see real addresses.
     unmask: Option<u32>,
@@ -46,10 +48,15 @@ pub(super) struct ControlServer {
 
 impl ControlServer {
     /// Binds the socket and serves it.
-    pub(super) fn start(control: &Control, door: Door, reader: Box<dyn CdrReader>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        control: &Control,
+        door: Door,
+        keeper: KeeperDoor,
+        reader: Box<dyn CdrReader>,
+    ) -> anyhow::Result<Self> {
         let unmask = control.unmask_group.as_deref().map(group_id).transpose();
         let unmask = unmask.context("control.unmask_group")?;
-        let desk = Arc::new(Desk { door, reader: Arc::from(reader), unmask });
+        let desk = Arc::new(Desk { door, keeper, reader: Arc::from(reader), unmask });
         let (stop, stopped) = oneshot::channel();
         let (bound, binding) = sync_channel(1);
         let control = control.clone();
@@ -113,6 +120,8 @@ async fn converse(connection: Connection, desk: Arc<Desk>) {
             match request {
                 Request::Admin(request) => desk.door.ask(Ask::Admin(request)).await.into(),
                 Request::Status => desk.door.ask(Ask::Status).await.into(),
+                Request::VaultRotate => desk.keeper.rotate().await.into(),
+                Request::VaultStatus => vault_status(&desk).await.into(),
                 Request::CdrList(query) => records(Arc::clone(&desk.reader), query).await.into(),
                 Request::Capture(request) => capture(&desk.door, peer, may_unmask, request).await,
             }
@@ -144,6 +153,13 @@ async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequ
     let _there_is_room = operator.try_send(begun);
     tokio::spawn(capture::stream(copies, !unmasked, operator, door.clone(), session));
     Reply::Many(answers)
+}
+
+async fn vault_status(desk: &Desk) -> Response {
+    match desk.door.ask(Ask::Admin(AdminRequest::Vault)).await {
+        Response::Admin(AdminReply::Vault(count)) => Response::Vault { count, phase: desk.keeper.phase() },
+        other => other,
+    }
 }
 
 async fn records(reader: Arc<dyn CdrReader>, query: CdrQuery) -> Response {

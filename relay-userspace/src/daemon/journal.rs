@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::engine::call_record::Snapshot;
     use crate::engine::privacy::Vault;
-    use crate::store::{CdrReader, StoreError};
+    use crate::store::{CdrReader, StoreError, VaultReader};
 
     /// Blocks in its first commit until told to go on; fails the third group.
     struct Slow {
@@ -132,6 +132,10 @@ mod tests {
         }
 
         fn vault(&self) -> Arc<Vault> {
+            unreachable!("the journal only writes")
+        }
+
+        fn vault_reader(&self) -> Box<dyn VaultReader> {
             unreachable!("the journal only writes")
         }
 

@@ -1,9 +1,10 @@
 //! The vault's keys where they lie: a file that nobody else may read, or the
 //! environment.
 //!
-//! The file is made once and never overwritten: a key that is lost takes every
-//! number that it sealed with it. What is written is whole or not there, on the
-//! disk before the name is.
+//! The file is made once, and changed by a rotation alone: a key that is lost takes
+//! every number that it sealed with it. What is written is whole or not there, on the
+//! disk before the name is; and what a rotation destroys is overwritten on the disk,
+//! as far as the disk lets it.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::keeper::KeySource;
 use crate::engine::privacy::{Epoch, Keyring, KeyringError};
 use crate::store::SledStore;
 
@@ -62,6 +64,60 @@ fn obtain_by(path: &Path, store: &Path, user: u32) -> Result<Keyring, KeyFileErr
     }
 }
 
+/// The keys of this user's file.
+pub fn read_own(path: &Path) -> Result<Keyring, KeyFileError> {
+    read(path, user())
+}
+
+/// Where [`obtain`] takes the keys from.
+#[must_use]
+pub fn source(path: &Path) -> KeySource {
+    match env::var(KEYS_VARIABLE) {
+        Ok(text) if text.trim().is_empty() => KeySource::File(path.to_owned()),
+        Err(env::VarError::NotPresent) => KeySource::File(path.to_owned()),
+        Ok(_) | Err(env::VarError::NotUnicode(_)) => KeySource::Environment,
+    }
+}
+
+/// Puts other keys in place of a file's. Whatever happens on the way, the name
+/// stands for all of the old ones or all of the new ones.
+pub fn replace(path: &Path, keyring: &Keyring) -> Result<(), KeyFileError> {
+    let (fresh, old) = (beside(path, ".new"), beside(path, ".old"));
+    sweep(path)?;
+    let written = write(&fresh, keyring).and_then(|()| {
+        // The old content keeps a name until it is overwritten.
+        fs::hard_link(path, &old)?;
+        fs::rename(&fresh, path)?;
+        sync_directory(path)
+    });
+    if let Err(problem) = written {
+        let _gone_or_harmless = fs::remove_file(&fresh);
+        return Err(KeyFileError::io("write", path, problem));
+    }
+    sweep(path)
+}
+
+/// Overwrites what a replacement has left, if it was interrupted.
+pub fn sweep(path: &Path) -> Result<(), KeyFileError> {
+    let old = beside(path, ".old");
+    let failed = |problem| KeyFileError::io("overwrite", &old, problem);
+    let (left, current) = match (fs::metadata(&old), fs::metadata(path)) {
+        (Ok(left), Ok(current)) => (left, current),
+        (Err(problem), _) if problem.kind() == ErrorKind::NotFound => return Ok(()),
+        (Err(problem), _) | (_, Err(problem)) => return Err(failed(problem)),
+    };
+    // It was interrupted before the new keys took the name.
+    if left.ino() != current.ino() {
+        let length = usize::try_from(left.len().min(MAX_BYTES)).unwrap_or(0);
+        let overwritten = OpenOptions::new().write(true).open(&old).and_then(|mut file| {
+            file.write_all(&vec![b'#'; length])?;
+            file.sync_all()
+        });
+        overwritten.map_err(failed)?;
+    }
+    fs::remove_file(&old).and_then(|()| sync_directory(path)).map_err(failed)
+}
+
 /// The keys of a file that nobody but this user may read.
 fn read(path: &Path, user: u32) -> Result<Keyring, KeyFileError> {
     let mut file = File::open(path).map_err(|problem| match problem.kind() {
@@ -103,7 +159,7 @@ pub fn create(path: &Path, store: &Path, keyring: &Keyring) -> Result<(), KeyFil
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(failed("make the directory of"))?;
     }
-    let fresh = beside(path);
+    let fresh = beside(path, ".new");
     let written = write(&fresh, keyring).and_then(|()| {
         // A link never replaces what has come in between.
         fs::hard_link(&fresh, path)?;
@@ -123,9 +179,9 @@ fn write(path: &Path, keyring: &Keyring) -> io::Result<()> {
     file.sync_all()
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(suffix);
     name.into()
 }
 
@@ -298,6 +354,58 @@ mod tests {
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
         let wrong = inspect(&keys, &store).err().unwrap().to_string();
         assert!(wrong.contains("does not belong to this store"), "{wrong}");
+    }
+
+    #[test]
+    fn a_replacement_is_whole_private_and_overwrites_what_was_there() {
+        let (_directory, keys, store) = paths();
+        create(&keys, &store, &keyring()).unwrap();
+        let mut random = crate::engine::privacy::tests::random(3);
+        let mut newer = keyring();
+        newer.add_epoch(&mut random).unwrap();
+        let before = File::open(&keys).unwrap();
+        replace(&keys, &newer).unwrap();
+        assert_eq!(read_own(&keys).unwrap(), newer);
+        assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(keys.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
+        let mut left = String::new();
+        (&before).read_to_string(&mut left).unwrap();
+        assert_eq!(left.trim_matches('#'), "", "the old file's bytes are gone");
+    }
+
+    /// The process dies after each step.
+    #[test]
+    fn an_interrupted_replacement_leaves_the_old_keys_or_the_new_ones() {
+        let (_directory, keys, store) = paths();
+        create(&keys, &store, &keyring()).unwrap();
+        let mut random = crate::engine::privacy::tests::random(3);
+        let (old, fresh) = (beside(&keys, ".old"), beside(&keys, ".new"));
+        fs::write(&fresh, "vizard-ke").unwrap();
+        sweep(&keys).unwrap();
+        assert_eq!(read_own(&keys).unwrap(), keyring());
+        fs::hard_link(&keys, &old).unwrap();
+        sweep(&keys).unwrap();
+        assert_eq!(read_own(&keys).unwrap(), keyring(), "the link was not the file's end");
+        fs::hard_link(&keys, &old).unwrap();
+        let mut newer = keyring();
+        newer.add_epoch(&mut random).unwrap();
+        write(&fresh, &newer).unwrap();
+        fs::rename(&fresh, &keys).unwrap();
+        sweep(&keys).unwrap();
+        assert_eq!(read_own(&keys).unwrap(), newer);
+        assert!(!old.exists());
+    }
+
+    #[test]
+    fn a_replacement_that_cannot_be_written_changes_nothing() {
+        let (_directory, keys, store) = paths();
+        create(&keys, &store, &keyring()).unwrap();
+        // A directory is in the way of the new file.
+        fs::create_dir(beside(&keys, ".new")).unwrap();
+        let mut newer = keyring();
+        newer.add_epoch(&mut crate::engine::privacy::tests::random(3)).unwrap();
+        assert!(matches!(replace(&keys, &newer), Err(KeyFileError::Io { .. })));
+        assert_eq!(read_own(&keys).unwrap(), keyring());
     }
 
     #[test]

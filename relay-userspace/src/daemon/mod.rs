@@ -1,9 +1,9 @@
 //! The daemon: one engine, its clocks, and its wiring to the world.
 //!
-//! Four threads, none of which waits for another's work: the worker owns the
+//! Five threads, none of which waits for another's work: the worker owns the
 //! engine, the signalling sockets and the media path's flows; the store's
 //! thread owns the store, whose commits block on the disk; the control thread
-//! serves the local socket; the media path has its own, in the kernel or here.
+//! serves the local socket; the keeper changes keys; the media path has its own, in the kernel or here.
 //! They meet in bounded channels.
 //!
 //! A process that was killed has left its calls in the store and, where it could
@@ -20,6 +20,7 @@ mod capture;
 mod clock;
 mod control;
 mod journal;
+mod keeper;
 pub mod key_file;
 mod notify;
 mod run;
@@ -45,12 +46,14 @@ use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
 
+pub use keeper::KeySource;
 pub use run::{random, run};
 pub use worker::Ended;
 
 use clock::Clock;
 use control::ControlServer;
 use journal::Journal;
+use keeper::{Keeper, KeeperThread, Tools};
 use stop::StopFlag;
 use waker::Waker;
 use worker::{Door, State, WAITING_REQUESTS, Worker};
@@ -63,6 +66,8 @@ pub struct Parts {
     pub control: Control,
     /// Where commits become durable; its content is where the engine starts.
     pub store: Box<dyn Store>,
+    /// Where the keys are that the store's vault was opened with.
+    pub keys: KeySource,
     /// What relays media.
     pub datapath: Box<dyn Datapath>,
     /// Where the engine's tags, Call-IDs and ports follow from; secret and
@@ -79,13 +84,14 @@ pub struct Daemon {
     stop: StopFlag,
     worker: Option<JoinHandle<Ended>>,
     control: Option<ControlServer>,
+    keeper: Option<KeeperThread>,
     addresses: Vec<SocketAddr>,
 }
 
 impl Daemon {
     /// Starts serving. When this returns, SIP and local requests are answered.
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { mut config, control, store, datapath, seed, config_file, store_path } = parts;
+        let Parts { mut config, control, store, keys, datapath, seed, config_file, store_path } = parts;
         let (snapshot, vault) = (store.load()?, store.vault());
         let listen: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.local).collect();
         let transport = UdpTransport::bind(&listen, config.limits.message_bytes).context("SIP")?;
@@ -98,8 +104,16 @@ impl Daemon {
         let stop = StopFlag::new(waker.clone());
         let (requests, asked) = sync_channel(WAITING_REQUESTS);
         let door = Door { requests, waker: waker.clone() };
-        let control = ControlServer::start(&control, door, store.reader())?;
         let (answers, answered) = channel();
+        let (keeper, keeping) = Keeper::start(Tools {
+            source: keys,
+            vault: Arc::clone(&vault),
+            reader: store.vault_reader(),
+            inputs: answers.clone(),
+            waker: waker.clone(),
+        })
+        .context("cannot start the keeper's thread")?;
+        let control = ControlServer::start(&control, door, keeper.clone(), store.reader())?;
         let journal = Journal::start(store, config.limits.pending_commits, answers, waker.clone())
             .context("cannot start the store's thread")?;
         let about = Status {
@@ -120,6 +134,7 @@ impl Daemon {
             transport,
             datapath,
             journal,
+            keeper,
             answers: answered,
             requests: asked,
             waker,
@@ -131,7 +146,7 @@ impl Daemon {
             .name("vizard-worker".into())
             .spawn(move || worker.run())
             .context("cannot start the worker's thread")?;
-        Ok(Self { stop, worker: Some(worker), control: Some(control), addresses })
+        Ok(Self { stop, worker: Some(worker), control: Some(control), keeper: Some(keeping), addresses })
     }
 
     /// Where SIP arrives; ports that were zero are now those that the kernel
@@ -152,6 +167,9 @@ impl Daemon {
         let ended = self.worker.take().map(JoinHandle::join);
         if let Some(control) = self.control.take() {
             control.close();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.close();
         }
         match ended {
             Some(Ok(ended)) => Ok(ended),

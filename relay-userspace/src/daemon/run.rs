@@ -43,6 +43,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         config: settings.engine,
         control: settings.control,
         store: Box::new(store),
+        keys: key_file::source(&settings.key_file),
         datapath,
         seed: seed()?,
         config_file: settings.file,

@@ -20,10 +20,10 @@ use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::flow::MediaPath;
 use crate::engine::io::Transaction;
-use crate::engine::privacy::Vault;
 use crate::engine::privacy::tests::vault;
+use crate::engine::privacy::{Epoch, Vault};
 use crate::settings::{self, Overrides, Settings};
-use crate::store::{CdrQuery, CdrReader, CommitOutcome, StoreError};
+use crate::store::{CdrQuery, CdrReader, CommitOutcome, StoreError, VaultReader};
 
 const CONFIGURATION: &str = r#"
 [sip]
@@ -63,8 +63,18 @@ impl Store for Sink {
         vault()
     }
 
+    fn vault_reader(&self) -> Box<dyn VaultReader> {
+        Box::new(Self { readable: self.readable })
+    }
+
     fn reader(&self) -> Box<dyn CdrReader> {
         Box::new(Self { readable: self.readable })
+    }
+}
+
+impl VaultReader for Sink {
+    fn sealed_before(&self, _: Epoch) -> Result<usize, StoreError> {
+        Ok(0)
     }
 }
 
@@ -95,6 +105,7 @@ fn parts(directory: &TempDir) -> Parts {
         config: engine,
         control,
         store: Box::new(Sink { readable: true }),
+        keys: KeySource::Environment,
         datapath: Box::new(SocketDatapath::open(&datapath, "a test".into()).unwrap()),
         seed: [7; 32],
         config_file: "test.toml".into(),

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::capture::Captures;
 use super::clock::Clock;
 use super::journal::Journal;
+use super::keeper::KeeperDoor;
 use super::stop::{Stop, StopFlag};
 use super::waker::Waker;
 use crate::api::local::{Response, Status};
@@ -52,6 +53,7 @@ pub(super) struct Worker {
     pub(super) transport: UdpTransport,
     pub(super) datapath: Box<dyn Datapath>,
     pub(super) journal: Journal,
+    pub(super) keeper: KeeperDoor,
     pub(super) answers: Receiver<Input>,
     pub(super) requests: Receiver<Asked>,
     pub(super) waker: Waker,
@@ -310,6 +312,7 @@ impl Worker {
             Output::ReadFlow(local) => {
                 return self.datapath.stats(local).map(|stats| Input::FlowRead(local, stats));
             }
+            Output::Rekey(step) => self.keeper.tell(step),
             Output::Reply(id, reply) => self.reply(id, reply),
             Output::Event(event) => {
                 if let Event::CallEnded { session, .. } = event {
@@ -380,6 +383,7 @@ impl Worker {
             | AdminReply::Resolved(_)
             | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
+            | AdminReply::Vault(_)
             | AdminReply::Refused(_) => return,
         };
         for flow in calls.iter_mut().flat_map(|call| &mut call.flows) {

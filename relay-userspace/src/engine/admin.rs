@@ -89,6 +89,8 @@ pub enum AdminRequest {
         /// Whether to refuse them.
         on: bool,
     },
+    /// What is sealed under which epoch.
+    Vault,
     /// The engine's counters.
     Counters,
     /// Something of the guard.
@@ -164,6 +166,8 @@ pub enum AdminReply {
         /// Calls in progress.
         calls: usize,
     },
+    /// To [`AdminRequest::Vault`].
+    Vault(VaultCount),
     /// To [`AdminRequest::Counters`]: name and count.
     Counters(Vec<(String, u64)>),
     /// To [`AdminRequest::Guard`].
@@ -277,6 +281,17 @@ impl FlowView {
         self.mos = known.and_then(|(stats, codec)| Mos::estimate(&stats.quality, codec.codec()));
         self.stats = stats;
     }
+}
+
+/// How many parties are sealed under which epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultCount {
+    /// The epoch that seals what is new.
+    pub epoch: u32,
+    /// All parties.
+    pub parties: usize,
+    /// Of these, how many are to be sealed under it still.
+    pub left: usize,
 }
 
 /// Why something was not done.

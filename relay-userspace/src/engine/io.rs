@@ -18,7 +18,7 @@ use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
 use super::ids::{BindingId, SessionId};
 use super::number::ProxyNumber;
-use super::privacy::{SealedParty, VaultId};
+use super::privacy::{Epoch, NewEpoch, SealedParty, VaultId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -48,6 +48,12 @@ pub enum Input {
     FlowRefused(SocketAddr, String),
     /// So many flows were removed because no call claimed them.
     FlowsSwept(usize),
+    /// There is a new epoch of keys, and its wrapping key is durable: seal
+    /// everything under it.
+    BeginEpoch(Arc<NewEpoch>),
+    /// Nothing in the store is sealed under an epoch before this one any more:
+    /// forget their data keys.
+    EndEpochs(Epoch),
     /// The process is to stop: end all calls, then say so with
     /// [`Output::Drained`].
     Shutdown,
@@ -78,6 +84,8 @@ pub enum Output {
     /// Say what the flow at this local address has counted; answered by
     /// [`Input::FlowRead`], and not at all when there is no such flow.
     ReadFlow(SocketAddr),
+    /// How far a change of keys is.
+    Rekey(RekeyStep),
     /// The answer to [`Input::Admin`].
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.
@@ -103,6 +111,18 @@ impl std::fmt::Debug for Datagram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Datagram({} <-> {}, {} bytes)", self.local, self.remote, self.bytes.len())
     }
+}
+
+/// How far a change of keys is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RekeyStep {
+    /// What is new is sealed under this epoch, and what is old is being sealed
+    /// under it.
+    Began(Epoch),
+    /// Every party is. Calls in progress follow by themselves.
+    Resealed(Epoch),
+    /// The data keys of every epoch before this one are gone from the store.
+    Ended(Epoch),
 }
 
 /// Names a transaction until the store answers.
@@ -156,4 +176,8 @@ pub enum Change {
     PutGuard(GuardEntry),
     /// Forget what was decided about a network.
     DeleteGuard(IpNet),
+    /// Keep a new epoch's data key, and seal by its vault from then on.
+    BeginEpoch(Arc<NewEpoch>),
+    /// Forget the data keys of every epoch before this one.
+    EndEpochs(Epoch),
 }

@@ -70,7 +70,7 @@ use directory::Directory;
 use event::Event;
 use guard::Guard;
 use ids::Slot;
-use io::{Datagram, Input, Output, RequestId};
+use io::{Datagram, Input, Output, RekeyStep, RequestId};
 use privacy::Vault;
 use sip::message::{Message, ParseLimits, Problem};
 use strangers::Strangers;
@@ -166,6 +166,8 @@ impl Engine {
             Input::Stun(datagram) => calls.stun(context, &datagram),
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
             Input::FlowsSwept(flows) => context.counters.add_many(Counter::FlowsSwept, flows),
+            Input::BeginEpoch(epoch) => context.directory.begin_epoch(now, epoch),
+            Input::EndEpochs(before) => context.directory.end_epochs(now, before),
             Input::Shutdown => {
                 if self.life == Life::Running {
                     self.life = Life::Draining;
@@ -295,7 +297,8 @@ impl Engine {
             | AdminRequest::BindShow { .. }
             | AdminRequest::BindExtend { .. }
             | AdminRequest::BindReopen { .. }
-            | AdminRequest::BindClose { .. } => return,
+            | AdminRequest::BindClose { .. }
+            | AdminRequest::Vault => return,
         };
         context.outputs.push_back(Output::Reply(id, reply));
     }
@@ -306,6 +309,9 @@ impl Engine {
         self.calls.pump(&mut self.context);
         let context = &mut self.context;
         while let Some(output) = context.directory.poll_output() {
+            if let Output::Rekey(RekeyStep::Began(_)) = output {
+                self.calls.write_all_again(context);
+            }
             context.outputs.push_back(output);
         }
         while let Some(output) = self.guard.poll_output() {

@@ -6,6 +6,7 @@
 //! A transaction that conflicts leaves nothing behind in them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -16,7 +17,7 @@ use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
 use crate::engine::directory::{self, PairClaim};
 use crate::engine::io::{Change, Transaction};
-use crate::engine::privacy::{Sealed, SealedParty, Vault, WrappedKey};
+use crate::engine::privacy::{Epoch, Sealed, SealedParty, Vault, WrappedKey, epoch_of_record};
 
 /// A sorted set of keys and values.
 pub(super) trait Table {
@@ -141,9 +142,23 @@ impl Step<'_> {
                     self.directory.put("guard", keys::guard(&entry.net), entry)?;
                 }
                 Change::DeleteGuard(net) => self.directory.delete(keys::guard(net)),
+                Change::BeginEpoch(epoch) => {
+                    let (key, value) = put_data_key(&epoch.wrapped)?;
+                    self.directory.writes.insert(key, Some(value));
+                }
+                Change::EndEpochs(before) => self.end_epochs(*before)?,
             }
         }
         Ok(CommitOutcome::Applied)
+    }
+
+    fn end_epochs(&mut self, before: Epoch) -> Result<(), StoreError> {
+        for wrapped in data_keys(self.directory.below)? {
+            if wrapped.epoch < before {
+                self.directory.delete(keys::data_key(wrapped.epoch));
+            }
+        }
+        Ok(())
     }
 
     /// A call holds what its far ends know of each other, so it is sealed whole.
@@ -179,6 +194,48 @@ impl Step<'_> {
         self.cdrs.writes.insert(by_leg, Some(key.clone()));
         self.cdrs.put("cdrs", key, cdr)
     }
+}
+
+/// What seals after a group, where it changes that.
+pub(super) fn vault_after(vault: &Arc<Vault>, group: &[Transaction]) -> Option<Arc<Vault>> {
+    let changes = group.iter().flat_map(|transaction| &transaction.changes);
+    changes.fold(None, |after, change| match change {
+        Change::BeginEpoch(epoch) => Some(Arc::clone(&epoch.vault)),
+        Change::EndEpochs(before) => Some(Arc::new(after.as_ref().unwrap_or(vault).without_before(*before))),
+        Change::PutNumbers(_)
+        | Change::DeleteNumber(_)
+        | Change::PutBinding(_)
+        | Change::DeleteBinding(_)
+        | Change::PutParty(_)
+        | Change::DeleteParty(_)
+        | Change::ClaimPair(_)
+        | Change::ReleasePair(_)
+        | Change::PutRest(_)
+        | Change::DeleteRest(_)
+        | Change::PutCall(_)
+        | Change::DeleteCall(_)
+        | Change::PutCdr(_)
+        | Change::PutGuard(_)
+        | Change::DeleteGuard(_) => after,
+    })
+}
+
+/// Records that are sealed under an epoch before this one.
+pub(super) fn sealed_before(
+    directory: &dyn Table,
+    cdrs: &dyn Table,
+    epoch: Epoch,
+) -> Result<usize, StoreError> {
+    let mut found = 0;
+    for row in directory.scan(keys::PARTIES) {
+        let (key, bytes) = row?;
+        let sealed: Sealed = read("parties", &key, &bytes)?;
+        found += usize::from(sealed.epoch() < epoch);
+    }
+    for row in cdrs.scan(keys::CALLS) {
+        found += usize::from(epoch_of_record(&row?.1).is_none_or(|sealed| sealed < epoch));
+    }
+    Ok(found)
 }
 
 /// Everything that the engine needs to start.

@@ -1,19 +1,19 @@
 //! A store that lasts as long as the process, for tests and simulations.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::apply::{self, Row, Table, Writes};
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError};
+use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader};
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
-use crate::engine::privacy::Vault;
+use crate::engine::privacy::{Epoch, Vault};
 
 /// Keeps everything in memory.
 pub struct MemoryStore {
     vault: Arc<Vault>,
-    directory: Rows,
+    directory: Arc<RwLock<Rows>>,
     cdrs: Arc<RwLock<Rows>>,
 }
 
@@ -21,7 +21,7 @@ impl MemoryStore {
     /// An empty one, whose parties and calls this vault seals.
     #[must_use]
     pub fn new(vault: Arc<Vault>) -> Self {
-        Self { vault, directory: Rows::new(), cdrs: Arc::default() }
+        Self { vault, directory: Arc::default(), cdrs: Arc::default() }
     }
 }
 
@@ -29,32 +29,58 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Store for MemoryStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
+        let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         let mut cdrs = self.cdrs.write().unwrap_or_else(PoisonError::into_inner);
-        let planned = apply::plan(&self.vault, &self.directory, &*cdrs, group)?;
-        write(&mut self.directory, planned.directory);
+        let planned = apply::plan(&self.vault, &*directory, &*cdrs, group)?;
+        write(&mut directory, planned.directory);
         write(&mut cdrs, planned.cdrs);
+        if let Some(vault) = apply::vault_after(&self.vault, group) {
+            self.vault = vault;
+        }
         Ok(planned.outcomes)
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
-        let cdrs = self.cdrs.read().unwrap_or_else(PoisonError::into_inner);
-        apply::snapshot(&self.vault, &self.directory, &*cdrs)
+        apply::snapshot(&self.vault, &*read(&self.directory), &*read(&self.cdrs))
     }
 
     fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
     }
 
+    fn vault_reader(&self) -> Box<dyn VaultReader> {
+        Box::new(self.handle())
+    }
+
     fn reader(&self) -> Box<dyn CdrReader> {
-        Box::new(Reader(Arc::clone(&self.cdrs)))
+        Box::new(self.handle())
     }
 }
 
-struct Reader(Arc<RwLock<Rows>>);
+impl MemoryStore {
+    fn handle(&self) -> Reader {
+        Reader { directory: Arc::clone(&self.directory), cdrs: Arc::clone(&self.cdrs) }
+    }
+}
+
+struct Reader {
+    directory: Arc<RwLock<Rows>>,
+    cdrs: Arc<RwLock<Rows>>,
+}
+
+fn read(rows: &RwLock<Rows>) -> RwLockReadGuard<'_, Rows> {
+    rows.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl CdrReader for Reader {
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
-        apply::cdrs(&*self.0.read().unwrap_or_else(PoisonError::into_inner), query)
+        apply::cdrs(&*read(&self.cdrs), query)
+    }
+}
+
+impl VaultReader for Reader {
+    fn sealed_before(&self, epoch: Epoch) -> Result<usize, StoreError> {
+        apply::sealed_before(&*read(&self.directory), &*read(&self.cdrs), epoch)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
-use crate::engine::privacy::{Vault, VaultError};
+use crate::engine::privacy::{Epoch, Vault, VaultError};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 
@@ -45,6 +45,9 @@ pub trait Store: Send {
     /// What seals the parties and calls in it.
     fn vault(&self) -> Arc<Vault>;
 
+    /// A handle for looking at what is sealed beside the writer.
+    fn vault_reader(&self) -> Box<dyn VaultReader>;
+
     /// A handle for reading records beside the writer.
     fn reader(&self) -> Box<dyn CdrReader>;
 }
@@ -53,6 +56,12 @@ pub trait Store: Send {
 pub trait CdrReader: Send + Sync {
     /// Records that match, newest first.
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError>;
+}
+
+/// Looks at what is sealed while the store is being written.
+pub trait VaultReader: Send {
+    /// Records that are sealed under an epoch before this one.
+    fn sealed_before(&self, epoch: Epoch) -> Result<usize, StoreError>;
 }
 
 /// What became of one transaction.

@@ -26,11 +26,11 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::apply::{self, Row, Table, Writes};
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, keys, lockbox, older};
+use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older};
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
-use crate::engine::privacy::{Keyring, Vault};
+use crate::engine::privacy::{Epoch, Keyring, Vault};
 
 /// Bytes of sled's page cache, per database: the engine reads once, at start.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -39,6 +39,7 @@ pub(super) const FORMAT: &[u8] = b"vizard store 2\n";
 
 /// A store in files.
 pub struct SledStore {
+    path: PathBuf,
     directory: Database,
     cdrs: Database,
     vault: Arc<Vault>,
@@ -92,7 +93,7 @@ impl SledStore {
             directory.make_durable()?;
         }
         lockbox::write(path, &apply::data_keys(&directory.tree)?)?;
-        Ok(Self { directory, cdrs, vault: Arc::new(vault), _lock: None })
+        Ok(Self { path: path.to_owned(), directory, cdrs, vault: Arc::new(vault), _lock: None })
     }
 }
 
@@ -129,6 +130,10 @@ impl Store for SledStore {
         for database in &touched {
             database.sync()?;
         }
+        if let Some(vault) = apply::vault_after(&self.vault, group) {
+            self.vault = vault;
+            lockbox::write(&self.path, &apply::data_keys(&self.directory.tree)?)?;
+        }
         Ok(planned.outcomes)
     }
 
@@ -140,16 +145,35 @@ impl Store for SledStore {
         Arc::clone(&self.vault)
     }
 
+    fn vault_reader(&self) -> Box<dyn VaultReader> {
+        Box::new(self.handle())
+    }
+
     fn reader(&self) -> Box<dyn CdrReader> {
-        Box::new(Reader(self.cdrs.tree.clone()))
+        Box::new(self.handle())
     }
 }
 
-struct Reader(::sled::Tree);
+impl SledStore {
+    fn handle(&self) -> Reader {
+        Reader { directory: self.directory.tree.clone(), cdrs: self.cdrs.tree.clone() }
+    }
+}
+
+struct Reader {
+    directory: ::sled::Tree,
+    cdrs: ::sled::Tree,
+}
 
 impl CdrReader for Reader {
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
-        apply::cdrs(&self.0, query)
+        apply::cdrs(&self.cdrs, query)
+    }
+}
+
+impl VaultReader for Reader {
+    fn sealed_before(&self, epoch: Epoch) -> Result<usize, StoreError> {
+        apply::sealed_before(&self.directory, &self.cdrs, epoch)
     }
 }
 

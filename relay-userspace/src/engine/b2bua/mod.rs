@@ -120,6 +120,14 @@ impl Calls {
         [context.timers.deadline(), records, journal].into_iter().flatten().min()
     }
 
+    /// Has every call journaled as it is: what the store has of it is sealed under
+    /// an old key.
+    pub(in crate::engine) fn write_all_again(&self, context: &mut Context) {
+        for call in self.calls.values() {
+            call.changed(context);
+        }
+    }
+
     /// What carries the flows of calls from before a restart.
     pub(in crate::engine) fn carried_by(&mut self, path: MediaPath) {
         for call in self.calls.values_mut() {

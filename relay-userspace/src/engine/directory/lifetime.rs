@@ -222,6 +222,9 @@ impl Directory {
             let parties = self.parties.take_orphans(PARTIES_AT_ONCE);
             self.propose(Proposal::ForgetParties { parties });
         }
+        if self.may_sweep() {
+            self.reseal_some();
+        }
     }
 
     /// Half of the commits that may wait are for requests.
@@ -308,7 +311,7 @@ impl Directory {
             (if over { self.clock.mono } else { at(self.rest_ends(&rest)) }, "end of a rest")
         });
         let orphans = self.parties.has_orphans().then_some((self.clock.mono, "end of a party"));
-        [retry, due, rest, orphans].into_iter().flatten().min_by_key(|&(at, _)| at)
+        [retry, due, rest, orphans, self.rekey_deadline()].into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 }
 

@@ -47,6 +47,7 @@ pub mod pool;
 mod pool_requests;
 mod prolong;
 mod proposal;
+mod rekey;
 mod rests;
 mod search;
 
@@ -80,6 +81,7 @@ use numbers::{NumberIx, Numbers};
 use parties::{Parties, PartyIx};
 use prolong::Prolong;
 use proposal::Proposal;
+use rekey::Rekey;
 use rests::Rests;
 
 /// The pool, the bindings, and what is being changed about them.
@@ -101,6 +103,7 @@ pub struct Directory {
     due: BTreeSet<(Timestamp, BindingIx)>,
     rests: Rests,
     headroom: Headroom,
+    rekey: Rekey,
     pending: BTreeMap<CommitId, Pending>,
     retries: BTreeMap<(Instant, u64), Pending>,
     waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
@@ -196,6 +199,7 @@ impl Directory {
             due: BTreeSet::new(),
             rests: Rests::default(),
             headroom: Headroom::default(),
+            rekey: Rekey::default(),
             pending: BTreeMap::new(),
             retries: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -208,6 +212,7 @@ impl Directory {
             counts: Counts::default(),
         };
         directory.restore(snapshot);
+        directory.go_on_rekeying();
         directory
     }
 
@@ -340,6 +345,7 @@ impl Directory {
                 self.bind_prolong(id, Prolong { binding, time_to_live, ended: true });
             }
             AdminRequest::BindClose { id: binding } => self.bind_close(id, binding),
+            AdminRequest::Vault => self.reply(id, AdminReply::Vault(self.vault_count())),
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
             | AdminRequest::CallHangup { .. }
@@ -429,6 +435,8 @@ impl Directory {
             ("directory.limited", self.counts.limited),
             ("directory.conflicts", self.counts.conflicts),
             ("directory.commit_failures", self.counts.commit_failures),
+            ("vault.epoch", u64::from(self.parties.vault().newest().0)),
+            ("vault.parties_to_reseal", size(self.vault_count().left)),
             ("directory.dropped_at_start", self.counts.dropped_at_start),
         ]
         .map(|(name, count)| (name.to_owned(), count))

@@ -36,6 +36,16 @@ struct Slot {
     stored: bool,
 }
 
+/// A party under the newest epoch, before the store has it.
+pub(super) struct Resealed(PartyIx, SealedParty);
+
+impl Resealed {
+    /// The record that the store is to have.
+    pub(super) fn record(&self) -> SealedParty {
+        self.1.clone()
+    }
+}
+
 impl Parties {
     pub(super) const fn new(vault: Arc<Vault>) -> Self {
         Self { vault, by_index: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), orphans: Vec::new() }
@@ -126,6 +136,64 @@ impl Parties {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_index.is_empty() && self.orphans.is_empty()
+    }
+
+    /// What seals new parties.
+    pub(super) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Seals new parties by another vault, which opens those that there are.
+    pub(super) fn set_vault(&mut self, vault: Arc<Vault>) {
+        self.vault = vault;
+    }
+
+    /// Parties that something refers to.
+    pub(super) fn len(&self) -> usize {
+        self.by_index.len()
+    }
+
+    /// Parties that are not sealed under the newest epoch: those of the next
+    /// `look` slots from `next` on, but no more than `most`, sealed under it; and
+    /// where to go on, if that was not the end.
+    pub(super) fn reseal(&self, next: usize, look: usize, most: usize) -> (Vec<Resealed>, Option<usize>) {
+        let mut resealed = Vec::new();
+        for at in next..self.slots.len().min(next.saturating_add(look)) {
+            if resealed.len() == most {
+                return (resealed, Some(at));
+            }
+            let slot = &self.slots[at];
+            if slot.uses > 0
+                && let Some(party) = self.vault.reseal(&slot.party)
+            {
+                resealed.push(Resealed(PartyIx(u32::try_from(at).unwrap_or(u32::MAX)), party));
+            }
+        }
+        let end = next.saturating_add(look);
+        (resealed, (end < self.slots.len()).then_some(end))
+    }
+
+    /// Whether this is still the party that something refers to.
+    pub(super) fn is_there(&self, resealed: &Resealed) -> bool {
+        let slot = &self.slots[resealed.0.index()];
+        slot.uses > 0 && slot.party.id == resealed.1.id
+    }
+
+    /// The store has a party under a newer epoch.
+    pub(super) fn take_resealed(&mut self, resealed: Resealed) {
+        if self.is_there(&resealed) {
+            let slot = &mut self.slots[resealed.0.index()];
+            if slot.party.sealed.epoch() < resealed.1.sealed.epoch() {
+                slot.party = resealed.1;
+            }
+            slot.stored = true;
+        }
+    }
+
+    /// Parties that are not sealed under the newest epoch. Looks at all of them.
+    pub(super) fn count_old(&self) -> usize {
+        let newest = self.vault.newest();
+        self.slots.iter().filter(|slot| slot.uses > 0 && slot.party.sealed.epoch() != newest).count()
     }
 
     /// A party's name in the store.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bindings::{BindingIx, Change, Record};
+use super::parties::Resealed;
 use super::pool::PoolReply;
 use super::rests::Rest;
 use super::{Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal};
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
 use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
 use crate::engine::number::ProxyNumber;
-use crate::engine::privacy::VaultId;
+use crate::engine::privacy::{Epoch, NewEpoch, VaultId};
 use crate::engine::time::Timestamp;
 
 /// First and longest delay before a transaction that failed is tried again.
@@ -38,6 +39,12 @@ pub(super) enum Proposal {
     DropRests { rests: Vec<Rest> },
     /// Parties go that nothing refers to any more.
     ForgetParties { parties: Vec<VaultId> },
+    /// What is new is sealed under a new epoch.
+    BeginEpoch { epoch: Arc<NewEpoch> },
+    /// Some parties are sealed under the newest epoch.
+    Reseal { parties: Vec<Resealed> },
+    /// The data keys of every epoch before this one go.
+    EndEpochs { before: Epoch },
 }
 
 /// What happens to numbers, all of it or nothing.
@@ -150,6 +157,12 @@ impl Directory {
                 })
                 .collect(),
             Proposal::ForgetParties { parties } => parties.iter().copied().map(Stored::DeleteParty).collect(),
+            Proposal::BeginEpoch { epoch } => vec![Stored::BeginEpoch(Arc::clone(epoch))],
+            Proposal::Reseal { parties } => {
+                let there = parties.iter().filter(|party| self.parties.is_there(party));
+                there.map(|party| Stored::PutParty(party.record())).collect()
+            }
+            Proposal::EndEpochs { before } => vec![Stored::EndEpochs(*before)],
         };
         Transaction { changes }
     }
@@ -207,6 +220,9 @@ impl Directory {
                 }
             }
             Proposal::ForgetParties { .. } => {}
+            Proposal::BeginEpoch { epoch } => self.epoch_began(epoch.vault.clone()),
+            Proposal::Reseal { parties } => self.resealed(parties),
+            Proposal::EndEpochs { before } => self.epochs_ended(before),
         }
     }
 
@@ -244,7 +260,10 @@ impl Directory {
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
             | Proposal::DropRests { .. }
-            | Proposal::ForgetParties { .. }) => self.retry(proposal, 1),
+            | Proposal::ForgetParties { .. }
+            | Proposal::BeginEpoch { .. }
+            | Proposal::Reseal { .. }
+            | Proposal::EndEpochs { .. }) => self.retry(proposal, 1),
         }
     }
 
@@ -281,7 +300,10 @@ impl Directory {
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
             | Proposal::DropRests { .. }
-            | Proposal::ForgetParties { .. }) => proposal,
+            | Proposal::ForgetParties { .. }
+            | Proposal::BeginEpoch { .. }
+            | Proposal::Reseal { .. }
+            | Proposal::EndEpochs { .. }) => proposal,
         };
         self.retry(next, failures + 1);
     }
@@ -340,7 +362,10 @@ impl Proposal {
             Self::ChangeNumbers { .. }
             | Self::RestoreNumbers { .. }
             | Self::DropRests { .. }
-            | Self::ForgetParties { .. } => None,
+            | Self::ForgetParties { .. }
+            | Self::BeginEpoch { .. }
+            | Self::Reseal { .. }
+            | Self::EndEpochs { .. } => None,
             Self::Create { binding, .. }
             | Self::WithdrawBinding { binding }
             | Self::Turn { binding, .. }

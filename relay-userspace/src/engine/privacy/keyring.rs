@@ -79,6 +79,21 @@ impl Keyring {
         Self { index, epochs: BTreeMap::from([(Epoch(1), Secret::random(random))]) }
     }
 
+    /// Makes a wrapping key for a new epoch.
+    pub fn add_epoch(&mut self, random: &mut impl Rng) -> Result<Epoch, KeyringError> {
+        let next = self.newest().0.checked_add(1).filter(|_| self.epochs.len() < MAX_EPOCHS);
+        let epoch = Epoch(next.ok_or(KeyringError::Full)?);
+        self.epochs.insert(epoch, Secret::random(random));
+        Ok(epoch)
+    }
+
+    /// Destroys the wrapping keys of every epoch before this one; `false` when
+    /// there are none. The newest stays.
+    pub fn destroy_before(&mut self, epoch: Epoch) -> bool {
+        let kept = self.epochs.split_off(&epoch.min(self.newest()));
+        !std::mem::replace(&mut self.epochs, kept).is_empty()
+    }
+
     /// The epoch that seals what is new.
     #[must_use]
     pub fn newest(&self) -> Epoch {
@@ -174,6 +189,9 @@ pub enum KeyringError {
         /// Counted from one.
         line: usize,
     },
+    /// There is no room for another epoch.
+    #[error("it holds {MAX_EPOCHS} epochs, more than ever should be: let a rotation end first")]
+    Full,
     /// Something is missing or changed.
     #[error("it is cut short or changed: its check line does not match; restore it from its backup")]
     Damaged,

@@ -17,6 +17,11 @@
 //!   guessed number could be tested against.
 //! - An epoch ends by sealing what it covers anew and destroying its wrapping
 //!   key: whatever lingers of it in files or backups is noise from then on.
+//! - The index key has no epochs. Nothing that is stored depends on it but the
+//!   parties' pseudonyms, and whoever holds it can test guesses on the memory of a
+//!   running process alone, where sealed numbers and their keys lie open too: a new
+//!   one would protect nothing, and change every pseudonym. Where its file was seen
+//!   by others, the wrapping keys in it were too, and rotating these is the remedy.
 //!
 //! The cipher is XChaCha20-Poly1305, the index HMAC-SHA-256, and subkeys come
 //! from HKDF-SHA-256, each under a name of its own.
@@ -28,4 +33,6 @@ pub mod vault;
 pub(crate) mod tests;
 
 pub use keyring::{Epoch, Keyring, KeyringError};
-pub use vault::{BlindIndex, Sealed, SealedParty, Vault, VaultError, VaultId, WrappedKey};
+pub use vault::{
+    BlindIndex, NewEpoch, Sealed, SealedParty, Vault, VaultError, VaultId, WrappedKey, epoch_of_record,
+};

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
@@ -172,8 +173,24 @@ struct DataKey {
 pub struct Vault {
     index: Mac256,
     pseudonyms: Mac256,
-    keys: BTreeMap<Epoch, DataKey>,
+    keys: BTreeMap<Epoch, Arc<DataKey>>,
     newest: Epoch,
+}
+
+impl PartialEq for Vault {
+    /// Whether both seal and open under the same epochs.
+    fn eq(&self, other: &Self) -> bool {
+        self.newest == other.newest && self.keys.keys().eq(other.keys.keys())
+    }
+}
+
+/// A vault with one epoch more, and what the store must have before it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEpoch {
+    /// Seals under the new epoch and opens what is sealed under those before.
+    pub vault: Arc<Vault>,
+    /// The new epoch's data key.
+    pub wrapped: WrappedKey,
 }
 
 impl fmt::Debug for Vault {
@@ -192,7 +209,7 @@ impl Vault {
     ) -> Result<(Self, Option<WrappedKey>), VaultError> {
         let mut keys = BTreeMap::new();
         for wrapped in stored {
-            keys.insert(wrapped.epoch, DataKey::of(&unwrap(keyring, wrapped)?));
+            keys.insert(wrapped.epoch, Arc::new(DataKey::of(&unwrap(keyring, wrapped)?)));
         }
         let newest = keyring.newest();
         let made = match keys.entry(newest) {
@@ -200,7 +217,7 @@ impl Vault {
             Entry::Vacant(place) => {
                 let data_key = Secret::random(random);
                 let wrapped = wrap(keyring, newest, &data_key, random)?;
-                place.insert(DataKey::of(&data_key));
+                place.insert(Arc::new(DataKey::of(&data_key)));
                 Some(wrapped)
             }
         };
@@ -211,6 +228,27 @@ impl Vault {
             newest,
         };
         Ok((vault, made))
+    }
+
+    /// This vault with a data key for the keyring's newest epoch.
+    pub fn begin(&self, keyring: &Keyring, random: &mut impl Rng) -> Result<NewEpoch, VaultError> {
+        let newest = keyring.newest();
+        let data_key = Secret::random(random);
+        let wrapped = wrap(keyring, newest, &data_key, random)?;
+        let mut keys = self.keys.clone();
+        keys.insert(newest, Arc::new(DataKey::of(&data_key)));
+        Ok(NewEpoch { vault: Arc::new(self.with(keys, newest)), wrapped })
+    }
+
+    /// This vault without the data keys of every epoch before this one.
+    #[must_use]
+    pub fn without_before(&self, epoch: Epoch) -> Self {
+        let kept = self.keys.iter().filter(|(key, _)| **key >= epoch.min(self.newest));
+        self.with(kept.map(|(&epoch, key)| (epoch, Arc::clone(key))).collect(), self.newest)
+    }
+
+    fn with(&self, keys: BTreeMap<Epoch, Arc<DataKey>>, newest: Epoch) -> Self {
+        Self { index: self.index.clone(), pseudonyms: self.pseudonyms.clone(), keys, newest }
     }
 
     /// Whether a keyring opens a store's data keys.
@@ -224,6 +262,22 @@ impl Vault {
         self.newest
     }
 
+    /// Every epoch that can be opened, oldest first.
+    pub fn epochs(&self) -> impl Iterator<Item = Epoch> {
+        self.keys.keys().copied()
+    }
+
+    /// A party under the newest epoch; `None` when it was not sealed by this
+    /// vault, or is there already.
+    #[must_use]
+    pub fn reseal(&self, party: &SealedParty) -> Option<SealedParty> {
+        if party.sealed.epoch == self.newest {
+            return None;
+        }
+        let address = self.unseal(party.id, &party.sealed)?;
+        Some(SealedParty { sealed: self.close(party.id, &address), ..party.clone() })
+    }
+
     /// What a party at an address is found by.
     #[must_use]
     pub fn index(&self, address: &PartyAddress) -> BlindIndex {
@@ -233,6 +287,10 @@ impl Vault {
     /// Seals a new party's address under an id that was drawn for it.
     #[must_use]
     pub fn seal(&self, id: VaultId, address: &PartyAddress) -> SealedParty {
+        SealedParty { id, sealed: self.close(id, address), index: self.index(address) }
+    }
+
+    fn close(&self, id: VaultId, address: &PartyAddress) -> Sealed {
         let mut bytes = plain(address);
         let nonce = address_nonce(id);
         // One block is far below what the cipher can take, and the newest epoch
@@ -241,8 +299,7 @@ impl Vault {
             key.addresses.encrypt_inout_detached(&nonce, ADDRESSES, bytes.as_mut_slice().into()).ok()
         });
         bytes.extend_from_slice(&tag.unwrap_or_default());
-        let sealed = Sealed::from_parts(self.newest, &bytes);
-        SealedParty { id, sealed, index: self.index(address) }
+        Sealed::from_parts(self.newest, &bytes)
     }
 
     /// Where a party is; `None` when its record was not sealed by this vault.
@@ -314,6 +371,12 @@ impl Vault {
         key.records.decrypt_inout_detached(&nonce, name, text.as_mut_slice().into(), &tag).ok()?;
         Some(text)
     }
+}
+
+/// The epoch that a record of [`Vault::seal_record`] is sealed under.
+#[must_use]
+pub fn epoch_of_record(sealed: &[u8]) -> Option<Epoch> {
+    sealed.first_chunk().map(|epoch| Epoch(u32::from_be_bytes(*epoch)))
 }
 
 /// What addresses are sealed for.

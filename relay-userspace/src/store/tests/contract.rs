@@ -1,5 +1,7 @@
 //! What every store does alike.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::engine::call_record::CallRecord;
 use crate::engine::guard::{GuardAction, GuardEntry};
@@ -171,5 +173,37 @@ fn a_record_that_is_written_again_counts_once() {
         let of = |binding| query(store, &CdrQuery { session: None, binding, limit: 9 });
         assert_eq!(of(first.binding), []);
         assert_eq!(of(again.binding), std::slice::from_ref(&again));
+    });
+}
+
+#[test]
+fn a_new_epoch_seals_what_is_new_and_an_old_one_ends_when_nothing_needs_it() {
+    on_each(|store| {
+        let put = |store: &mut dyn Store, call: CallRecord| {
+            commit(store, Transaction { changes: vec![Change::PutCall(Box::new(call))] });
+        };
+        commit(store, creation(7));
+        put(store, call(1));
+        let mut keyring = keyring();
+        let epoch = keyring.add_epoch(&mut random(5)).unwrap();
+        let new = Arc::new(store.vault().begin(&keyring, &mut random(6)).unwrap());
+        commit(store, Transaction { changes: vec![Change::BeginEpoch(Arc::clone(&new))] });
+        assert_eq!(store.vault().newest(), epoch);
+        let before = store.load().unwrap();
+        assert_eq!(store.vault_reader().sealed_before(epoch).unwrap(), 3);
+        let resealed = before.directory.parties.iter().map(|party| store.vault().reseal(party).unwrap());
+        let changes = resealed.map(Change::PutParty).collect();
+        commit(store, Transaction { changes });
+        assert_eq!(store.vault_reader().sealed_before(epoch).unwrap(), 1);
+        put(store, call(1));
+        assert_eq!(store.vault_reader().sealed_before(epoch).unwrap(), 0);
+        commit(store, Transaction { changes: vec![Change::EndEpochs(epoch)] });
+        assert_eq!(store.vault().epochs().collect::<Vec<_>>(), [epoch]);
+        let after = store.load().unwrap();
+        assert_eq!((after.directory.bindings, after.calls), (before.directory.bindings, before.calls));
+        let addresses = |parties: &[SealedParty]| {
+            parties.iter().map(|party| new.vault.unseal(party.id, &party.sealed)).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(&after.directory.parties), addresses(&before.directory.parties));
     });
 }

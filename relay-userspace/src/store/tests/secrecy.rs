@@ -109,3 +109,27 @@ fn a_sealed_record_that_was_changed_is_named_and_nothing_is_guessed() {
     let error = files::reopen(directory.path()).unwrap().load().unwrap_err().to_string();
     assert!(error.contains("parties record") && error.contains("backup"), "{error}");
 }
+
+/// An older copy of the store is of no use with the key file of after.
+#[test]
+fn what_is_left_of_an_ended_epoch_is_opened_by_no_later_key_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path()).unwrap();
+    store.commit(&[creation(7)]).unwrap();
+    let party = store.load().unwrap().directory.parties[0].clone();
+    let mut keys = keyring();
+    let epoch = keys.add_epoch(&mut random(5)).unwrap();
+    let new = store.vault().begin(&keys, &mut random(6)).unwrap();
+    store.commit(&[one(Change::BeginEpoch(new.into())), one(Change::EndEpochs(epoch))]).unwrap();
+    assert_eq!(store.vault().unseal(party.id, &party.sealed), None);
+    drop(store);
+    assert!(keys.destroy_before(epoch) && !keys.destroy_before(epoch));
+    let reopened = files::once_released(
+        || SledStore::open(directory.path(), &keys, &mut random(3)),
+        |error| matches!(error, StoreError::InUse { .. }),
+    );
+    assert_eq!(reopened.unwrap().vault().unseal(party.id, &party.sealed), None);
+    assert!(matches!(SledStore::fits(directory.path(), &keys), Ok(Some(()))));
+    let error = SledStore::fits(directory.path(), &keyring()).unwrap_err().to_string();
+    assert!(error.contains("key epoch 2, which the key file does not have"), "{error}");
+}

@@ -321,7 +321,7 @@ impl World {
                 Output::ReadFlow(local) => self.read(local),
                 Output::Reply(_, reply) => self.replies.push(reply),
                 Output::Event(event) => self.events.push(event),
-                Output::Guard(_) => {}
+                Output::Guard(_) | Output::Rekey(_) => {}
                 Output::Stun(datagram) => self.stun.push(datagram),
                 Output::Drained => self.drained = true,
             }

@@ -14,8 +14,10 @@ use super::*;
 use crate::engine::directory::headroom::Home;
 use crate::engine::directory::pool::ImportLine;
 use crate::engine::io::Change as Stored;
+use crate::engine::io::RekeyStep;
 use crate::engine::number::Country;
-use crate::engine::privacy::{SealedParty, VaultId};
+use crate::engine::privacy::tests::random;
+use crate::engine::privacy::{Epoch, Keyring, SealedParty, Vault, VaultId, WrappedKey};
 
 const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
 /// Numbers that come and go.
@@ -28,8 +30,11 @@ type Pair = (ProxyNumber, PartyAddress);
 type StoredPair = (ProxyNumber, VaultId);
 
 /// What a store holds.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Rows {
+    /// Opens everything in it.
+    vault: Arc<Vault>,
+    data_keys: BTreeMap<Epoch, WrappedKey>,
     numbers: BTreeMap<ProxyNumber, PoolNumber>,
     parties: BTreeMap<VaultId, SealedParty>,
     addresses: BTreeMap<VaultId, PartyAddress>,
@@ -39,6 +44,23 @@ struct Rows {
 }
 
 impl Rows {
+    fn new(vault: &Arc<Vault>, data_key: WrappedKey) -> Self {
+        Self {
+            vault: Arc::clone(vault),
+            data_keys: BTreeMap::from([(data_key.epoch, data_key)]),
+            numbers: BTreeMap::new(),
+            parties: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            rests: BTreeMap::new(),
+        }
+    }
+
+    fn sealed_before(&self, epoch: Epoch) -> usize {
+        self.parties.values().filter(|party| party.sealed.epoch() < epoch).count()
+    }
+
     fn apply(&mut self, transaction: &Transaction) {
         for change in &transaction.changes {
             match change.clone() {
@@ -47,7 +69,7 @@ impl Rows {
                 }
                 Stored::DeleteNumber(number) => drop(self.numbers.remove(&number)),
                 Stored::PutParty(party) => {
-                    let address = vault().unseal(party.id, &party.sealed);
+                    let address = self.vault.unseal(party.id, &party.sealed);
                     self.addresses.insert(party.id, address.expect("the vault sealed it"));
                     self.parties.insert(party.id, party);
                 }
@@ -73,6 +95,14 @@ impl Rows {
                     panic!("the directory writes nothing about calls")
                 }
                 Stored::PutGuard(_) | Stored::DeleteGuard(_) => panic!("the directory guards nothing"),
+                Stored::BeginEpoch(epoch) => {
+                    self.vault = Arc::clone(&epoch.vault);
+                    self.data_keys.insert(epoch.wrapped.epoch, epoch.wrapped.clone());
+                }
+                Stored::EndEpochs(before) => {
+                    self.vault = Arc::new(self.vault.without_before(before));
+                    self.data_keys = self.data_keys.split_off(&before);
+                }
             }
         }
     }
@@ -126,6 +156,12 @@ struct Simulation {
     /// Every pair that there can be.
     pairs: Vec<Pair>,
     directory: Directory,
+    /// The key file.
+    keyring: Keyring,
+    /// What the keeper runs on.
+    vault: Arc<Vault>,
+    /// Whether the store needs an epoch before this one is still to be seen.
+    looks: Option<Epoch>,
     written: Rows,
     acknowledged: Rows,
     in_flight: VecDeque<(CommitId, Transaction)>,
@@ -149,14 +185,27 @@ impl Simulation {
             .iter()
             .chain(&MORE)
             .flat_map(|proxy| parties.clone().map(|party| (proxy.parse().unwrap(), party)));
+        let keyring = Keyring::generate(&mut random(seed));
+        let (vault, made) = Vault::open(&keyring, &[], &mut random(seed)).unwrap();
+        let vault = Arc::new(vault);
+        let rows = Rows::new(&vault, made.unwrap());
         let mut simulation = Self {
             pairs: pairs.collect(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            directory: Directory::new(Arc::clone(&config), vault(), [1; 32], at(0), Snapshot::default()),
+            directory: Directory::new(
+                Arc::clone(&config),
+                Arc::clone(&vault),
+                [1; 32],
+                at(0),
+                Snapshot::default(),
+            ),
+            keyring,
+            vault,
+            looks: None,
             config,
             now: at(0),
-            written: Rows::default(),
-            acknowledged: Rows::default(),
+            written: rows.clone(),
+            acknowledged: rows,
             in_flight: VecDeque::new(),
             asked: BTreeSet::new(),
             calls: Vec::new(),
@@ -194,8 +243,40 @@ impl Simulation {
                     self.last_reply = Some(reply);
                 }
                 Output::Event(_) => {}
+                Output::Rekey(step) => self.keep_keys(step),
                 other => panic!("{other:?} is not the directory's to put out"),
             }
+        }
+    }
+
+    /// As the keeper of the daemon does.
+    fn rotate(&mut self) {
+        if self.keyring.epochs().count() == 1 {
+            self.keyring.add_epoch(&mut self.random).unwrap();
+            let new = self.vault.begin(&self.keyring, &mut self.random).unwrap();
+            self.vault = Arc::clone(&new.vault);
+            self.directory.begin_epoch(self.now, Arc::new(new));
+            self.drain();
+        }
+    }
+
+    fn keep_keys(&mut self, step: RekeyStep) {
+        match step {
+            RekeyStep::Began(_) => {}
+            RekeyStep::Resealed(epoch) => self.looks = Some(epoch),
+            RekeyStep::Ended(before) => {
+                self.vault = Arc::new(self.vault.without_before(before));
+                self.keyring.destroy_before(before);
+                assert_eq!(self.written.sealed_before(before), 0, "a number is lost");
+                *self.answers.entry("rotated").or_default() += 1;
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        if let Some(epoch) = self.looks.take_if(|epoch| self.written.sealed_before(*epoch) == 0) {
+            self.directory.end_epochs(self.now, epoch);
+            self.drain();
         }
     }
 
@@ -224,7 +305,8 @@ impl Simulation {
             87..92 => self.hang_up(),
             92..93 => self.look_around(),
             93..96 => self.change_pool(),
-            96..98 => self.store_works(true),
+            96..97 => self.rotate(),
+            97..98 => self.store_works(true),
             _ => self.crash(),
         }
         self.check();
@@ -323,11 +405,11 @@ impl Simulation {
                 0 => self.directory.handle_conflict(self.now, id),
                 1 => self.directory.handle_commit_failed(self.now, id, "the disk is gone"),
                 2 => {
-                    self.written.apply(&transaction);
+                    self.write(&transaction);
                     self.directory.handle_commit_failed(self.now, id, "the disk is slow");
                 }
                 _ => {
-                    self.written.apply(&transaction);
+                    self.write(&transaction);
                     self.acknowledged.apply(&transaction);
                     self.directory.handle_committed(self.now, id);
                 }
@@ -336,7 +418,17 @@ impl Simulation {
         }
     }
 
+    fn write(&mut self, transaction: &Transaction) {
+        for change in &transaction.changes {
+            if let Stored::EndEpochs(before) = change {
+                assert_eq!(self.written.sealed_before(*before), 0, "a number would be lost");
+            }
+        }
+        self.written.apply(transaction);
+    }
+
     fn wait(&mut self) {
+        self.look();
         let next = self.directory.poll_timeout().map(|(due, _)| due.saturating_since(self.now.mono));
         let pause = match self.pick(3) {
             0 => Duration::from_secs(1),
@@ -376,16 +468,26 @@ impl Simulation {
         // Whatever had reached the store's queue is written or not.
         while self.pick(2) == 0 {
             let Some((_, transaction)) = self.in_flight.pop_front() else { break };
-            self.written.apply(&transaction);
+            self.write(&transaction);
         }
         self.in_flight.clear();
         self.asked.clear();
         self.calls.clear();
         self.acknowledged = self.written.clone();
         let seed = self.random.random();
-        let snapshot = self.written.snapshot();
-        self.directory = Directory::new(Arc::clone(&self.config), vault(), seed, self.now, snapshot);
+        self.looks = None;
+        let stored: Vec<WrappedKey> = self.written.data_keys.values().cloned().collect();
+        let (vault, made) = Vault::open(&self.keyring, &stored, &mut self.random).unwrap();
+        self.vault = Arc::new(vault);
+        self.written.data_keys.extend(made.map(|made| (made.epoch, made)));
+        self.written.vault = Arc::clone(&self.vault);
+        self.acknowledged = self.written.clone();
+        // What a keeper before did not come to.
+        self.keyring.destroy_before(self.vault.epochs().next().unwrap());
+        let (config, vault) = (Arc::clone(&self.config), Arc::clone(&self.vault));
+        self.directory = Directory::new(config, vault, seed, self.now, self.written.snapshot());
         assert_eq!(self.directory.counts.dropped_at_start, 0);
+        self.drain();
     }
 
     fn check(&mut self) {
@@ -510,6 +612,7 @@ fn name_of(reply: &AdminReply) -> &'static str {
         AdminReply::Pool(PoolReply::StateSet { .. }) => "set",
         AdminReply::Pool(PoolReply::Imported(_)) => "imported",
         AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
+        AdminReply::Vault(_) => "counted",
         AdminReply::Calls(_)
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
@@ -544,7 +647,7 @@ fn random_histories_keep_the_directory_true_to_its_model() {
     // The histories reach everything that they are meant to reach.
     let asked_often =
         ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"];
-    let asked_at_times = ["removed", "set", "imported"];
+    let asked_at_times = ["removed", "set", "imported", "rotated"];
     let least = asked_often.map(|name| (name, 100)).into_iter().chain(asked_at_times.map(|name| (name, 10)));
     for (name, least) in least {
         assert!(
