@@ -59,6 +59,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// Where the vault's keys are: a file.
     pub key_file: PathBuf,
+    /// Where the audit log's anchor is: a file.
+    pub anchor_file: PathBuf,
     /// The local socket.
     pub control: Control,
     /// What is logged, and how.
@@ -217,7 +219,7 @@ fn build(
     let guard = sections::guard(root.section("guard", report), report);
     let limits = sections::limits(root.section("limits", report), report);
     let store = sections::store(root.section("store", report), overrides, report);
-    let key_file = sections::vault(root.section("vault", report), &store, overrides, report);
+    let (key_file, anchor_file) = sections::vault(root.section("vault", report), &store, overrides, report);
     let control = sections::control(root.section("control", report), overrides, report);
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
@@ -237,7 +239,17 @@ fn build(
     };
     let (engine, datapath) = cross::resolve(drafts, report)?;
     let file = file.to_owned();
-    Some(Settings { file, engine, datapath, store, key_file, control, log, warnings: Vec::new() })
+    Some(Settings {
+        file,
+        engine,
+        datapath,
+        store,
+        key_file,
+        anchor_file,
+        control,
+        log,
+        warnings: Vec::new(),
+    })
 }
 
 fn capacity(config: &Config) -> usize {

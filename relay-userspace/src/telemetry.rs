@@ -108,6 +108,7 @@ fn level(event: &Event) -> Level {
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
         | Event::LeakStopped { .. }
+        | Event::AuditMended { .. }
         | Event::CommitFailed { .. }
         | Event::GuardFailed { .. }
         | Event::FlowRefused { .. } => Level::ERROR,
@@ -161,6 +162,7 @@ impl Kind {
             | Event::PoolLevel { .. }
             | Event::GuardChanged { .. }
             | Event::GuardFailed { .. }
+            | Event::AuditMended { .. }
             | Event::CaptureBegan { .. } => None,
             Event::CallRefused { .. } => Some(Self::Refused),
             Event::EncryptionRefused { .. } => Some(Self::Encrypted),

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod audio;
+mod audit;
 mod bad_input;
 mod calls;
 mod canary;

@@ -60,7 +60,7 @@ impl World {
         self.asked += 1;
         self.note(|_| format!("asks {request:?}"));
         self.requests.insert(id, request);
-        self.input(Input::Admin(id, what), None)
+        self.input(Input::Admin(id, setup::asker(), what), None)
     }
 
     /// What an errand asks for, if there is anything to ask.

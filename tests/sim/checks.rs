@@ -149,6 +149,7 @@ impl World {
         if let Some(binding) = self.store.bindings.values().next() {
             return Err(format!("a binding is left: {binding:?}"));
         }
+        self.store.check_audit()?;
         self.store.check_empty()
     }
 }

@@ -13,6 +13,7 @@ use vizard::engine::config::{
 };
 use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
+use vizard::engine::privacy::{Asker, Role};
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
@@ -27,6 +28,11 @@ pub(crate) const CALLBACK_WINDOW: Duration = Duration::from_secs(30);
 pub(crate) const MAX_CALL: Duration = Duration::from_mins(1);
 /// The longest ringing.
 pub(crate) const RING: Duration = Duration::from_secs(20);
+
+/// Whoever asks the engine for something.
+pub(crate) fn asker() -> Asker {
+    Asker { user: 1000, name: Some("platform".into()), role: Role::Admin }
+}
 
 /// Vizard's signalling address that a host talks to.
 pub(crate) fn vizard_of(topology: Topology, host: Host) -> SocketAddr {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use vizard::engine::audit::{self, Anchor, Entry, Verifier};
 use vizard::engine::call_record::{CallRecord, Snapshot};
 use vizard::engine::cdr::Cdr;
 use vizard::engine::directory::{self, Binding, PairRest, PartyAddress, PoolNumber};
@@ -58,6 +59,9 @@ pub(crate) struct Store {
     pub(crate) calls: BTreeMap<SessionId, CallRecord>,
     /// Call detail records.
     pub(crate) cdrs: BTreeMap<(SessionId, LegName), Cdr>,
+    /// The audit log, and what is told of its end elsewhere.
+    audit: BTreeMap<u64, Entry>,
+    anchor: Anchor,
     /// A write took place that the engine was told had failed.
     pub(crate) residue: bool,
     /// A commit was refused since the last start: the engine remembers its pairs,
@@ -87,6 +91,8 @@ impl Store {
             rests: BTreeMap::new(),
             calls: BTreeMap::new(),
             cdrs: BTreeMap::new(),
+            audit: BTreeMap::new(),
+            anchor: Anchor::default(),
             residue: false,
             refused: false,
         }
@@ -130,8 +136,11 @@ impl Store {
         }
         self.apply(&transaction)?;
         for change in &transaction.changes {
-            if let Change::PutBinding(binding) = change {
-                self.acknowledged.insert(binding.id);
+            match change {
+                Change::PutBinding(binding) => drop(self.acknowledged.insert(binding.id)),
+                // It moves before anybody is told that the entry is durable.
+                Change::PutAudit(entry) => self.anchor = Anchor::at(entry),
+                _ => {}
             }
         }
         Ok(Some(Input::Committed(id)))
@@ -159,7 +168,33 @@ impl Store {
                 guard: Vec::new(),
             },
             calls: self.calls.values().cloned().collect(),
+            audit: audit::Snapshot {
+                tail: self.audit.values().cloned().collect(),
+                last: self.audit.keys().next_back().copied().unwrap_or(0),
+                anchor: Some(self.anchor),
+            },
         })
+    }
+
+    /// The audit log is whole, and nothing is written over.
+    pub(crate) fn check_audit(&self) -> Result<(), String> {
+        let mut verifier = Verifier::new(self.vault.notary(), Ok(self.anchor));
+        for (seq, entry) in &self.audit {
+            verifier.take(*seq, Ok(entry.clone()));
+        }
+        match verifier.finish() {
+            whole if whole.found == 0 => Ok(()),
+            broken => Err(format!("the audit log is not whole: {:?}", broken.findings)),
+        }
+    }
+
+    fn put_audit(&mut self, entry: &Entry) -> Result<(), String> {
+        match self.audit.insert(entry.seq, entry.clone()) {
+            Some(before) if before != *entry => {
+                Err(format!("audit entry {} is written over: {before:?} by {entry:?}", entry.seq))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Where a party is.
@@ -225,7 +260,8 @@ impl Store {
                 | Change::PutGuard(_)
                 | Change::DeleteGuard(_)
                 | Change::BeginEpoch(_)
-                | Change::EndEpochs(_) => {}
+                | Change::EndEpochs(_)
+                | Change::PutAudit(_) => {}
             }
         }
         None
@@ -269,6 +305,7 @@ impl Store {
                 Change::PutCdr(cdr) => self.put_cdr(cdr)?,
                 Change::BeginEpoch(epoch) => self.vault = Arc::clone(&epoch.vault),
                 Change::EndEpochs(before) => self.vault = Arc::new(self.vault.without_before(*before)),
+                Change::PutAudit(entry) => self.put_audit(entry)?,
                 Change::PutGuard(_) | Change::DeleteGuard(_) => {
                     return Err("no operator has decided about a network".into());
                 }

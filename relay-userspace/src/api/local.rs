@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, VaultCount};
+use crate::engine::audit::Verification;
 use crate::engine::cdr::Cdr;
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::time::Timestamp;
-use crate::store::CdrQuery;
+use crate::store::{AuditPage, AuditQuery, CdrQuery};
 
 /// Grows when an older end would misunderstand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -57,6 +58,10 @@ pub enum Request {
     Admin(AdminRequest),
     /// Call detail records, newest first.
     CdrList(CdrQuery),
+    /// Entries of the audit log, newest first.
+    AuditList(AuditQuery),
+    /// Whether the audit log is whole.
+    AuditVerify,
     /// How the daemon is.
     Status,
     /// Begin a new epoch of keys.
@@ -76,6 +81,10 @@ pub enum Response {
     Admin(AdminReply),
     /// To [`Request::CdrList`].
     Cdrs(Vec<Cdr>),
+    /// To [`Request::AuditList`].
+    Audit(AuditPage),
+    /// To [`Request::AuditVerify`].
+    AuditVerified(Box<Verification>),
     /// To [`Request::Status`].
     Status(Box<Status>),
     /// To [`Request::VaultRotate`]: the new epoch is in the key file.

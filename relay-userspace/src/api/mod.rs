@@ -5,6 +5,7 @@
 //! ends. The socket is a Unix one, so that the file system decides who may
 //! connect and the kernel says who did.
 
+pub(crate) mod accounts;
 pub mod client;
 pub mod frame;
 mod groups;

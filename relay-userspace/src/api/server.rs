@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::accounts::group_id;
 use super::frame::{self, FrameError, Lines, MAX_REQUEST, MAX_RESPONSE};
 use super::local::{Answer, Call, Hello, PROTOCOL, Request, Response};
 use crate::engine::admin::{Refusal, RefusalKind};
@@ -333,21 +334,6 @@ fn finish_name(control: &Control, temporary: &Path) -> io::Result<()> {
     // After the group, since a change of owner may clear bits.
     std::fs::set_permissions(temporary, Permissions::from_mode(control.mode))?;
     std::fs::rename(temporary, &control.socket)
-}
-
-/// A number, or a name of /etc/group.
-pub(crate) fn group_id(group: &str) -> io::Result<u32> {
-    if let Ok(id) = group.parse() {
-        return Ok(id);
-    }
-    let groups = std::fs::read_to_string("/etc/group")?;
-    let id = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    id.ok_or_else(|| {
-        io::Error::new(ErrorKind::NotFound, format!("there is no group '{group}' in /etc/group"))
-    })
 }
 
 fn beside(socket: &Path, suffix: &str) -> PathBuf {

@@ -51,6 +51,8 @@ fn serve(control: &Control) -> Daemon {
                     match request {
                         Request::Status => counters(),
                         Request::CdrList(_)
+                        | Request::AuditList(_)
+                        | Request::AuditVerify
                         | Request::Admin(_)
                         | Request::VaultRotate
                         | Request::VaultStatus

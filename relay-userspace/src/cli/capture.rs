@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::exit::Exit;
-use super::live::{Daemon, unexpected};
+use super::live::{Daemon, instead};
 use super::output::{Block, Failure, Report};
 use super::pcapng::Writer;
 use crate::api::local::{CaptureRequest, Response};
@@ -101,15 +101,7 @@ fn follow(args: &CaptureArgs, daemon: &mut Daemon, file: &mut Writer) -> Result<
                 }
             }
             Response::CaptureEnded { lost } => return Ok(Taken { lost, ended: "the call has ended" }),
-            Response::Refused(refusal) => return Err(refusal.into()),
-            Response::Admin(_)
-            | Response::Cdrs(_)
-            | Response::Status(_)
-            | Response::Rotating { .. }
-            | Response::Vault { .. }
-            | Response::Capturing => {
-                return Err(unexpected());
-            }
+            other => return Err(instead(other)),
         }
     }
 }

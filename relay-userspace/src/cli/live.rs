@@ -9,9 +9,10 @@ use super::output::Failure;
 use crate::api::client::{Client, PATIENCE};
 use crate::api::local::{CaptureRequest, Request, Response, Status};
 use crate::engine::admin::{AdminReply, AdminRequest};
+use crate::engine::audit::Verification;
 use crate::engine::cdr::Cdr;
 use crate::settings::{self, DEFAULT_FILE, DEFAULT_SOCKET, Overrides};
-use crate::store::CdrQuery;
+use crate::store::{AuditPage, AuditQuery, CdrQuery};
 
 /// A connection to the running daemon.
 pub(super) struct Daemon {
@@ -31,48 +32,40 @@ impl Daemon {
     /// Asks the engine; a refusal is a failure.
     pub(super) fn admin(&mut self, request: AdminRequest) -> Result<AdminReply, Failure> {
         match self.client.ask(Request::Admin(request))? {
-            Response::Admin(AdminReply::Refused(refusal)) | Response::Refused(refusal) => Err(refusal.into()),
+            Response::Admin(AdminReply::Refused(refusal)) => Err(refusal.into()),
             Response::Admin(reply) => Ok(reply),
-            Response::Cdrs(_)
-            | Response::Status(_)
-            | Response::Rotating { .. }
-            | Response::Vault { .. }
-            | Response::Capturing
-            | Response::Packets { .. }
-            | Response::CaptureEnded { .. } => Err(unexpected()),
+            other => Err(instead(other)),
         }
     }
 
     pub(super) fn cdrs(&mut self, query: CdrQuery) -> Result<Vec<Cdr>, Failure> {
         match self.client.ask(Request::CdrList(query))? {
             Response::Cdrs(cdrs) => Ok(cdrs),
-            Response::Refused(refusal) => Err(refusal.into()),
-            Response::Admin(_)
-            | Response::Status(_)
-            | Response::Rotating { .. }
-            | Response::Vault { .. }
-            | Response::Capturing
-            | Response::Packets { .. }
-            | Response::CaptureEnded { .. } => Err(unexpected()),
+            other => Err(instead(other)),
+        }
+    }
+
+    pub(super) fn audit(&mut self, query: AuditQuery) -> Result<AuditPage, Failure> {
+        match self.client.ask(Request::AuditList(query))? {
+            Response::Audit(page) => Ok(page),
+            other => Err(instead(other)),
+        }
+    }
+
+    pub(super) fn verify_audit(&mut self) -> Result<Verification, Failure> {
+        match self.client.ask(Request::AuditVerify)? {
+            Response::AuditVerified(verification) => Ok(*verification),
+            other => Err(instead(other)),
         }
     }
 
     pub(super) fn status(&mut self) -> Result<Status, Failure> {
         match self.client.ask(Request::Status)? {
             Response::Status(status) => Ok(*status),
-            Response::Refused(refusal) => Err(refusal.into()),
-            Response::Admin(_)
-            | Response::Cdrs(_)
-            | Response::Rotating { .. }
-            | Response::Vault { .. }
-            | Response::Capturing
-            | Response::Packets { .. }
-            | Response::CaptureEnded { .. } => Err(unexpected()),
+            other => Err(instead(other)),
         }
     }
-}
 
-impl Daemon {
     /// Asks what is neither the engine's nor of records; a refusal is a failure.
     pub(super) fn ask(&mut self, request: Request) -> Result<Response, Failure> {
         match self.client.ask(request)? {
@@ -85,20 +78,31 @@ impl Daemon {
     pub(super) fn capture(&mut self, request: CaptureRequest) -> Result<(), Failure> {
         match self.client.ask(Request::Capture(request))? {
             Response::Capturing => Ok(()),
-            Response::Refused(refusal) | Response::Admin(AdminReply::Refused(refusal)) => Err(refusal.into()),
-            Response::Admin(_)
-            | Response::Cdrs(_)
-            | Response::Status(_)
-            | Response::Rotating { .. }
-            | Response::Vault { .. }
-            | Response::Packets { .. }
-            | Response::CaptureEnded { .. } => Err(unexpected()),
+            other => Err(instead(other)),
         }
     }
 
     /// A further answer to the last request.
     pub(super) fn more(&mut self) -> Result<Response, Failure> {
         Ok(self.client.more()?)
+    }
+}
+
+/// What an answer is that is not of the kind that was hoped for: a refusal, or a
+/// misunderstanding.
+pub(super) fn instead(response: Response) -> Failure {
+    match response {
+        Response::Refused(refusal) | Response::Admin(AdminReply::Refused(refusal)) => refusal.into(),
+        Response::Admin(_)
+        | Response::Cdrs(_)
+        | Response::Audit(_)
+        | Response::AuditVerified(_)
+        | Response::Status(_)
+        | Response::Rotating { .. }
+        | Response::Vault { .. }
+        | Response::Capturing
+        | Response::Packets { .. }
+        | Response::CaptureEnded { .. } => unexpected(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! end. Commands on a running Vizard talk to the daemon over its local socket and
 //! never open the store; `check` and `doctor` work without a daemon.
 
+mod audit;
 mod bind;
 mod calls;
 mod capture;
@@ -100,6 +101,9 @@ enum Command {
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
+    /// Who did what, when and why
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// The keys that real numbers are sealed under
     #[command(subcommand)]
     Vault(vault::VaultCommand),
@@ -143,6 +147,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Capture(args) => capture::run(&args, global),
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
+        Command::Audit(command) => audit::run(&command, global),
         Command::Vault(command) => vault::run(&command, global),
         Command::Guard(command) => guard::run(command, global),
     }

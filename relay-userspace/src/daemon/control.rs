@@ -14,17 +14,21 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
+use super::anchor_file::AnchorFile;
 use super::capture;
 use super::keeper::KeeperDoor;
 use super::worker::{Ask, Capture, Door, refused};
+use crate::api::accounts::{group_id, user_name};
 use crate::api::local::{CaptureRequest, Request, Response};
-use crate::api::server::{Connection, Listener, Peer, Reply, group_id};
+use crate::api::server::{Connection, Listener, Peer, Reply};
 use crate::datapath::tap::TapStream;
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::audit::Verifier;
+use crate::engine::privacy::{Asker, Role};
 use crate::settings::Control;
-use crate::store::{CdrQuery, CdrReader};
+use crate::store::{AuditQuery, AuditReader, CdrQuery, CdrReader, Store, StoreError};
 
-/// Records in one answer; more are asked for in pieces.
+/// Records and entries in one answer; more are asked for in pieces.
 const RECORDS: usize = 10_000;
 /// Answers of a capture that wait for a slow reader.
 const ANSWERS: usize = 4;
@@ -35,9 +39,24 @@ const READERS: usize = 2;
 struct Desk {
     door: Door,
     keeper: KeeperDoor,
-    reader: Arc<dyn CdrReader>,
+    records: Records,
     /// The group that may see real addresses.
     unmask: Option<u32>,
+}
+
+/// What is read beside the engine.
+#[derive(Clone)]
+pub(super) struct Records {
+    cdrs: Arc<dyn CdrReader>,
+    audit: Arc<dyn AuditReader>,
+    anchor: AnchorFile,
+}
+
+impl Records {
+    /// Of a store, and the anchor of its audit log.
+    pub(super) fn of(store: &dyn Store, anchor: AnchorFile) -> Self {
+        Self { cdrs: Arc::from(store.reader()), audit: Arc::from(store.audit()), anchor }
+    }
 }
 
 /// The thread that serves the local socket.
@@ -52,11 +71,11 @@ impl ControlServer {
         control: &Control,
         door: Door,
         keeper: KeeperDoor,
-        reader: Box<dyn CdrReader>,
+        records: Records,
     ) -> anyhow::Result<Self> {
         let unmask = control.unmask_group.as_deref().map(group_id).transpose();
         let unmask = unmask.context("control.unmask_group")?;
-        let desk = Arc::new(Desk { door, keeper, reader: Arc::from(reader), unmask });
+        let desk = Arc::new(Desk { door, keeper, records, unmask });
         let (stop, stopped) = oneshot::channel();
         let (bound, binding) = sync_channel(1);
         let control = control.clone();
@@ -118,11 +137,13 @@ async fn converse(connection: Connection, desk: Arc<Desk>) {
         let desk = Arc::clone(&desk);
         async move {
             match request {
-                Request::Admin(request) => desk.door.ask(Ask::Admin(request)).await.into(),
-                Request::Status => desk.door.ask(Ask::Status).await.into(),
+                Request::Admin(request) => desk.door.ask(Ask::Admin(asker(peer), request)).await.into(),
+                Request::Status => desk.door.ask(Ask::Status(asker(peer))).await.into(),
                 Request::VaultRotate => desk.keeper.rotate().await.into(),
-                Request::VaultStatus => vault_status(&desk).await.into(),
-                Request::CdrList(query) => records(Arc::clone(&desk.reader), query).await.into(),
+                Request::VaultStatus => vault_status(&desk, asker(peer)).await.into(),
+                Request::CdrList(query) => desk.records.cdrs(query).await.into(),
+                Request::AuditList(query) => desk.records.entries(query).await.into(),
+                Request::AuditVerify => desk.records.verify().await.into(),
                 Request::Capture(request) => capture(&desk.door, peer, may_unmask, request).await,
             }
         }
@@ -144,7 +165,7 @@ async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequ
         .into();
     }
     let (sink, copies) = TapStream::new();
-    let wanted = Capture { session, user: peer.user, masked: !unmasked, sink };
+    let wanted = Capture { session, asker: asker(peer), masked: !unmasked, sink };
     let begun = door.ask(Ask::Capture(wanted)).await;
     if begun != Response::Capturing {
         return begun.into();
@@ -155,19 +176,56 @@ async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequ
     Reply::Many(answers)
 }
 
-async fn vault_status(desk: &Desk) -> Response {
-    match desk.door.ask(Ask::Admin(AdminRequest::Vault)).await {
+async fn vault_status(desk: &Desk, asker: Asker) -> Response {
+    match desk.door.ask(Ask::Admin(asker, AdminRequest::Vault)).await {
         Response::Admin(AdminReply::Vault(count)) => Response::Vault { count, phase: desk.keeper.phase() },
         other => other,
     }
 }
 
-async fn records(reader: Arc<dyn CdrReader>, query: CdrQuery) -> Response {
-    let query = CdrQuery { limit: query.limit.min(RECORDS), ..query };
-    let read = tokio::task::spawn_blocking(move || reader.cdrs(&query)).await;
-    match read {
-        Ok(Ok(cdrs)) => Response::Cdrs(cdrs),
+/// Who asks. Whoever may use the socket may ask for everything.
+fn asker(peer: Peer) -> Asker {
+    Asker { user: peer.user, name: user_name(peer.user), role: Role::Admin }
+}
+
+impl Records {
+    async fn cdrs(&self, query: CdrQuery) -> Response {
+        let query = CdrQuery { limit: query.limit.min(RECORDS), ..query };
+        let reader = Arc::clone(&self.cdrs);
+        read("the records", move || reader.cdrs(&query).map(Response::Cdrs)).await
+    }
+
+    async fn entries(&self, query: AuditQuery) -> Response {
+        let query = AuditQuery { limit: query.limit.min(RECORDS), ..query };
+        let reader = Arc::clone(&self.audit);
+        read("the audit log", move || reader.page(&query).map(Response::Audit)).await
+    }
+
+    async fn verify(&self) -> Response {
+        let (reader, anchor) = (Arc::clone(&self.audit), self.anchor.clone());
+        read("the audit log", move || {
+            // Before the log: what is added meanwhile is beyond the anchor, not cut off.
+            let end = match anchor.read() {
+                Ok(Some(anchor)) => Ok(anchor),
+                Ok(None) => Err("its anchor is not there".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            let mut verifier = Verifier::new(anchor.notary(), end);
+            reader.walk(&mut |seq, entry| verifier.take(seq, entry))?;
+            Ok(Response::AuditVerified(Box::new(verifier.finish())))
+        })
+        .await
+    }
+}
+
+/// On a thread that may block.
+async fn read(
+    what: &'static str,
+    read: impl FnOnce() -> Result<Response, StoreError> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(response)) => response,
         Ok(Err(error)) => refused(&error.to_string(), "try again; if it stays, check the disk"),
-        Err(_) => refused("reading the records failed", "look into the log"),
+        Err(_) => refused(&format!("reading {what} failed"), "look into the log"),
     }
 }

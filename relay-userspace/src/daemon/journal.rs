@@ -6,14 +6,19 @@
 //! same however much it makes durable; a lone transaction never waits for that.
 //! The queue is bounded; a transaction that does not fit is failed at once, and
 //! the engine treats it like any other failure of the store.
+//!
+//! Entries of the audit log are durable when the anchor beside the keys has moved
+//! to them too: without that their transaction has failed.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::anchor_file::AnchorFile;
 use super::waker::Waker;
-use crate::engine::io::{CommitId, Input, Transaction};
+use crate::engine::audit::{Anchor, Entry};
+use crate::engine::io::{Change, CommitId, Input, Transaction};
 use crate::store::{CommitOutcome, Store};
 
 /// Transactions of one flush: a bound on the memory and time of a group.
@@ -35,6 +40,7 @@ impl Journal {
     /// as an input for the engine.
     pub(super) fn start(
         store: Box<dyn Store>,
+        anchor: AnchorFile,
         pending: usize,
         answers: Sender<Input>,
         waker: Waker,
@@ -42,7 +48,7 @@ impl Journal {
         let (queue, waiting) = sync_channel(pending.max(1));
         let thread = thread::Builder::new()
             .name("vizard-store".into())
-            .spawn(move || write(store, &waiting, &answers, &waker))?;
+            .spawn(move || write(store, &anchor, &waiting, &answers, &waker))?;
         Ok(Self { queue, thread })
     }
 
@@ -63,6 +69,7 @@ impl Journal {
 
 fn write(
     mut store: Box<dyn Store>,
+    anchor: &AnchorFile,
     waiting: &Receiver<(CommitId, Transaction)>,
     answers: &Sender<Input>,
     waker: &Waker,
@@ -70,7 +77,7 @@ fn write(
     while let Ok(first) = waiting.recv() {
         let queued = std::iter::once(first).chain(waiting.try_iter().take(GROUP - 1));
         let (ids, group): (Vec<CommitId>, Vec<Transaction>) = queued.unzip();
-        for answer in commit(&mut *store, &ids, &group) {
+        for answer in commit(&mut *store, anchor, &ids, &group) {
             // Nobody is left to hear it only when the daemon is going down.
             let _unheard = answers.send(answer);
         }
@@ -81,19 +88,49 @@ fn write(
     }
 }
 
-fn commit(store: &mut dyn Store, ids: &[CommitId], group: &[Transaction]) -> Vec<Input> {
+fn commit(store: &mut dyn Store, anchor: &AnchorFile, ids: &[CommitId], group: &[Transaction]) -> Vec<Input> {
     let failed = |problem: &str| ids.iter().map(|&id| Input::CommitFailed(id, problem.into())).collect();
     match store.commit(group) {
         Ok(outcomes) if outcomes.len() == ids.len() => {
-            let answer = |(&id, outcome)| match outcome {
-                CommitOutcome::Applied => Input::Committed(id),
-                CommitOutcome::Conflict => Input::Conflict(id),
+            let last = group.iter().filter_map(last_entry).max_by_key(|entry| entry.seq);
+            let moved = last.map_or(Ok(()), |entry| anchor.write(&Anchor::at(entry)));
+            let answer = |((&id, transaction), outcome)| match (outcome, &moved) {
+                (CommitOutcome::Conflict, _) => Input::Conflict(id),
+                (CommitOutcome::Applied, Err(error)) if last_entry(transaction).is_some() => {
+                    Input::CommitFailed(id, error.to_string())
+                }
+                (CommitOutcome::Applied, _) => Input::Committed(id),
             };
-            ids.iter().zip(outcomes).map(answer).collect()
+            ids.iter().zip(group).zip(outcomes).map(answer).collect()
         }
         Ok(_) => failed("the store lost count of a group"),
         Err(error) => failed(&error.to_string()),
     }
+}
+
+/// The last audit entry of a transaction; one with entries claims nothing, so it
+/// is never in conflict.
+fn last_entry(transaction: &Transaction) -> Option<&Entry> {
+    transaction.changes.iter().rev().find_map(|change| match change {
+        Change::PutAudit(entry) => Some(&**entry),
+        Change::PutNumbers(_)
+        | Change::DeleteNumber(_)
+        | Change::PutBinding(_)
+        | Change::DeleteBinding(_)
+        | Change::PutParty(_)
+        | Change::DeleteParty(_)
+        | Change::ClaimPair(_)
+        | Change::ReleasePair(_)
+        | Change::PutRest(_)
+        | Change::DeleteRest(_)
+        | Change::PutCall(_)
+        | Change::DeleteCall(_)
+        | Change::PutCdr(_)
+        | Change::PutGuard(_)
+        | Change::DeleteGuard(_)
+        | Change::BeginEpoch(_)
+        | Change::EndEpochs(_) => None,
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +141,8 @@ mod tests {
     use super::*;
     use crate::engine::call_record::Snapshot;
     use crate::engine::privacy::Vault;
-    use crate::store::{CdrReader, StoreError, VaultReader};
+    use crate::engine::privacy::tests::vault;
+    use crate::store::{AuditReader, CdrReader, StoreError, VaultReader};
 
     /// Blocks in its first commit until told to go on; fails the third group.
     struct Slow {
@@ -142,6 +180,10 @@ mod tests {
         fn reader(&self) -> Box<dyn CdrReader> {
             unreachable!("the journal only writes")
         }
+
+        fn audit(&self) -> Box<dyn AuditReader> {
+            unreachable!("the journal only writes")
+        }
     }
 
     #[test]
@@ -150,7 +192,9 @@ mod tests {
         let groups = Arc::new(Mutex::new(Vec::new()));
         let store = Box::new(Slow { go: wait, groups: Arc::clone(&groups) });
         let (answers, heard) = channel();
-        let journal = Journal::start(store, 5, answers, Waker::new().unwrap()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let anchor = AnchorFile::new(directory.path().join("anchor"), Arc::clone(vault().notary()));
+        let journal = Journal::start(store, anchor, 5, answers, Waker::new().unwrap()).unwrap();
         let submit = |id| journal.submit(CommitId(id), Transaction::default());
 
         submit(0).unwrap();

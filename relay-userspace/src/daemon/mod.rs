@@ -11,11 +11,12 @@
 //! over what is pinned before the engine says a word, then the engine claims the
 //! flows of the calls that go on, and what nobody claims is swept.
 //!
-//! A start goes from what is cheap to undo to what others see: the keys, the store
+//! A start goes from what is cheap to undo to what others see: the keys, the store and the audit log
 //! that they open (whose content becomes the engine's directory), the media path, the signalling
 //! sockets, the local socket, then "ready". Whatever fails says what is in the
 //! way and ends the start; everything before it is released by being dropped.
 
+mod anchor_file;
 mod capture;
 mod clock;
 mod control;
@@ -40,6 +41,8 @@ use anyhow::{Context, anyhow};
 use crate::api::local::Status;
 use crate::datapath::Datapath;
 use crate::engine::Engine;
+use crate::engine::audit::Anchor;
+use crate::engine::audit::anchor::AnchorError;
 use crate::engine::config::{Config, Listen};
 use crate::engine::ids::Slot;
 use crate::net::udp::UdpTransport;
@@ -50,8 +53,9 @@ pub use keeper::KeySource;
 pub use run::{random, run};
 pub use worker::Ended;
 
+use anchor_file::{AnchorFile, AnchorFileError};
 use clock::Clock;
-use control::ControlServer;
+use control::{ControlServer, Records};
 use journal::Journal;
 use keeper::{Keeper, KeeperThread, Tools};
 use stop::StopFlag;
@@ -77,6 +81,8 @@ pub struct Parts {
     pub config_file: PathBuf,
     /// What a status says the records are kept in.
     pub store_path: PathBuf,
+    /// Where the audit log's anchor is kept: with the keys.
+    pub anchor_file: PathBuf,
 }
 
 /// A running daemon. Dropping it asks it to stop and does not wait.
@@ -91,8 +97,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts serving. When this returns, SIP and local requests are answered.
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { mut config, control, store, keys, datapath, seed, config_file, store_path } = parts;
-        let (snapshot, vault) = (store.load()?, store.vault());
+        let Parts { mut config, control, store, keys, datapath, seed, config_file, store_path, anchor_file } =
+            parts;
+        let (mut snapshot, vault) = (store.load()?, store.vault());
+        let anchor = AnchorFile::new(anchor_file, Arc::clone(vault.notary()));
+        snapshot.audit.anchor = anchored(&anchor, snapshot.audit.last)?;
         let listen: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.local).collect();
         let transport = UdpTransport::bind(&listen, config.limits.message_bytes).context("SIP")?;
         let addresses: Vec<SocketAddr> = transport.addresses().collect();
@@ -113,8 +122,9 @@ impl Daemon {
             waker: waker.clone(),
         })
         .context("cannot start the keeper's thread")?;
-        let control = ControlServer::start(&control, door, keeper.clone(), store.reader())?;
-        let journal = Journal::start(store, config.limits.pending_commits, answers, waker.clone())
+        let records = Records::of(&*store, anchor.clone());
+        let control = ControlServer::start(&control, door, keeper.clone(), records)?;
+        let journal = Journal::start(store, anchor, config.limits.pending_commits, answers, waker.clone())
             .context("cannot start the store's thread")?;
         let about = Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -181,6 +191,28 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop.ask();
+    }
+}
+
+/// Where the log ends, as told beside the keys. A new log gets its anchor before it
+/// begins, so that a place that cannot be written to is found at once.
+fn anchored(file: &AnchorFile, last: u64) -> anyhow::Result<Option<Anchor>> {
+    match file.read() {
+        Ok(None) if last == 0 => {
+            let none = Anchor::default();
+            file.write(&none)?;
+            Ok(Some(none))
+        }
+        Ok(anchor) => Ok(anchor),
+        // The log goes on with an entry that says so.
+        Err(error @ AnchorFileError::Anchor { problem: AnchorError::Damaged, .. }) => {
+            tracing::error!("{error}");
+            Ok(None)
+        }
+        Err(error @ AnchorFileError::Anchor { problem: AnchorError::Foreign, .. }) => Err(error).context(
+            "move that file away if its log is not needed, or name another one in vault.anchor_file",
+        ),
+        Err(error @ AnchorFileError::Io { .. }) => Err(error.into()),
     }
 }
 

@@ -48,6 +48,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         seed: seed()?,
         config_file: settings.file,
         store_path: settings.store,
+        anchor_file: settings.anchor_file,
     })?;
     signals.stop(daemon.stop.clone()).context("cannot catch signals")?;
     for address in daemon.addresses() {

@@ -16,6 +16,7 @@ use crate::api::client::Client;
 use crate::api::local::{Request, Response};
 use crate::datapath::userspace::SocketDatapath;
 use crate::engine::admin::{AdminReply, AdminRequest, RefusalKind};
+use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::flow::MediaPath;
@@ -23,7 +24,9 @@ use crate::engine::io::Transaction;
 use crate::engine::privacy::tests::vault;
 use crate::engine::privacy::{Epoch, Vault};
 use crate::settings::{self, Overrides, Settings};
-use crate::store::{CdrQuery, CdrReader, CommitOutcome, StoreError, VaultReader};
+use crate::store::{
+    AuditPage, AuditQuery, AuditReader, CdrQuery, CdrReader, CommitOutcome, StoreError, VaultReader,
+};
 
 const CONFIGURATION: &str = r#"
 [sip]
@@ -70,6 +73,20 @@ impl Store for Sink {
     fn reader(&self) -> Box<dyn CdrReader> {
         Box::new(Self { readable: self.readable })
     }
+
+    fn audit(&self) -> Box<dyn AuditReader> {
+        Box::new(Self { readable: self.readable })
+    }
+}
+
+impl AuditReader for Sink {
+    fn page(&self, _query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        Ok(AuditPage::default())
+    }
+
+    fn walk(&self, _visit: &mut dyn FnMut(u64, Result<Entry, String>)) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl VaultReader for Sink {
@@ -110,6 +127,7 @@ fn parts(directory: &TempDir) -> Parts {
         seed: [7; 32],
         config_file: "test.toml".into(),
         store_path: "nowhere".into(),
+        anchor_file: directory.path().join("audit.anchor"),
     }
 }
 

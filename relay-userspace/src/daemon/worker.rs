@@ -29,6 +29,7 @@ use crate::engine::flow::FlowSpec;
 use crate::engine::guard::{GuardReply, Rule};
 use crate::engine::ids::SessionId;
 use crate::engine::io::{Input, Output, RequestId};
+use crate::engine::privacy::Asker;
 use crate::engine::time::Instant;
 use crate::net::udp::{Drained, UdpTransport};
 use crate::telemetry::EventLog;
@@ -103,8 +104,8 @@ pub(super) struct Asked {
 /// What is asked of the loop.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Admin(AdminRequest),
-    Status,
+    Admin(Asker, AdminRequest),
+    Status(Asker),
     /// Copies of a call's packets for a user.
     Capture(Capture),
     /// Nobody wants them any more.
@@ -115,7 +116,7 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Capture {
     pub(super) session: SessionId,
-    pub(super) user: u32,
+    pub(super) asker: Asker,
     pub(super) masked: bool,
     pub(super) sink: TapSink,
 }
@@ -259,12 +260,13 @@ impl Worker {
             let Ok(asked) = self.requests.try_recv() else { return false };
             self.state.requests += 1;
             let id = RequestId(self.state.requests);
-            let (asking, request) = match asked.what {
-                Ask::Admin(request) => (Asking::Reply(asked.answer), request),
-                Ask::Status => (Asking::Counters(asked.answer), AdminRequest::Counters),
+            let (asking, asker, request) = match asked.what {
+                Ask::Admin(asker, request) => (Asking::Reply(asked.answer), asker, request),
+                Ask::Status(asker) => (Asking::Counters(asked.answer), asker, AdminRequest::Counters),
                 Ask::Capture(capture) => {
-                    let request = AdminRequest::CallShow { session: capture.session };
-                    (Asking::Call(capture, asked.answer), request)
+                    let Capture { session, masked, .. } = capture;
+                    let asker = capture.asker.clone();
+                    (Asking::Call(capture, asked.answer), asker, AdminRequest::Capture { session, masked })
                 }
                 Ask::EndCapture(session) => {
                     self.state.captures.end(&mut *self.datapath, session);
@@ -272,7 +274,7 @@ impl Worker {
                 }
             };
             self.state.asking.insert(id, asking);
-            self.handle(Input::Admin(id, request));
+            self.handle(Input::Admin(id, asker, request));
         }
         true
     }
@@ -357,11 +359,11 @@ impl Worker {
     }
 
     fn capture(&mut self, capture: Capture, reply: AdminReply) -> Response {
-        let Capture { session, user, masked, sink } = capture;
+        let Capture { session, asker, masked, sink } = capture;
         let AdminReply::Call(call) = reply else { return Response::Admin(reply) };
         match self.state.captures.begin(&mut *self.datapath, &call, sink) {
             Ok(()) => {
-                let event = Event::CaptureBegan { session, user, masked };
+                let event = Event::CaptureBegan { session, user: asker.user, masked };
                 self.state.events.record(self.clock.instant(), &event);
                 Response::Capturing
             }

@@ -79,6 +79,14 @@ pub enum AdminRequest {
         /// Which.
         session: SessionId,
     },
+    /// One call whose packets are to be copied; answered as
+    /// [`AdminRequest::CallShow`].
+    Capture {
+        /// Which.
+        session: SessionId,
+        /// Whether what tells the far ends is left out of the copies.
+        masked: bool,
+    },
     /// Hang up on both sides.
     CallHangup {
         /// Which.

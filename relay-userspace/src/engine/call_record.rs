@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::audit;
 use super::callback::Diversion;
 use super::cdr::{Direction, Release, Traffic};
 use super::directory;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub directory: directory::Snapshot,
     /// Calls that were in progress.
     pub calls: Vec<CallRecord>,
+    /// The end of the audit log.
+    pub audit: audit::Snapshot,
 }
 
 /// A call in progress.

@@ -174,6 +174,12 @@ pub enum Event {
         /// What was asked for.
         wanted: String,
     },
+    /// The audit log did not end where it should, and goes on with an entry that
+    /// says so.
+    AuditMended {
+        /// How it was found.
+        problem: String,
+    },
     /// The store did not take a transaction.
     CommitFailed {
         /// What it said.
@@ -267,6 +273,11 @@ impl fmt::Display for Event {
                 write!(f, "there are enough numbers in {place} again: {left} of {numbers} are left")
             }
             Self::PoolExhausted { wanted } => write!(f, "no number is free: {wanted}"),
+            Self::AuditMended { problem } => write!(
+                f,
+                "the audit log is not whole: {problem}; `vizard audit verify` says what is missing (a store \
+                 that was restored from a backup looks the same)"
+            ),
             Self::CommitFailed { problem } => write!(f, "the store did not take a transaction: {problem}"),
             Self::FlowRefused { local, problem } => write!(f, "no media flow at {local}: {problem}"),
         }

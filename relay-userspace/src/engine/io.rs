@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::admin::{AdminReply, AdminRequest};
+use super::audit::Entry;
 use super::call_record::CallRecord;
 use super::cdr::Cdr;
 use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
@@ -18,16 +19,16 @@ use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
 use super::ids::{BindingId, SessionId};
 use super::number::ProxyNumber;
-use super::privacy::{Epoch, NewEpoch, SealedParty, VaultId};
+use super::privacy::{Asker, Epoch, NewEpoch, SealedParty, VaultId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A datagram arrived on a signalling socket.
     Received(Datagram),
-    /// An operator or a platform asks for something. Answered by exactly one
-    /// [`Output::Reply`] with the same id.
-    Admin(RequestId, AdminRequest),
+    /// An operator or a platform asks for something that they may ask for. Answered
+    /// by exactly one [`Output::Reply`] with the same id.
+    Admin(RequestId, Asker, AdminRequest),
     /// The store has made a transaction durable.
     Committed(CommitId),
     /// The store refused a transaction: another writer holds a pair. Nothing
@@ -180,4 +181,6 @@ pub enum Change {
     BeginEpoch(Arc<NewEpoch>),
     /// Forget the data keys of every epoch before this one.
     EndEpochs(Epoch),
+    /// Add an audit entry, or write it again as it is.
+    PutAudit(Box<Entry>),
 }

@@ -27,6 +27,7 @@
 
 pub mod admin;
 mod areas;
+pub mod audit;
 mod b2bua;
 pub(crate) mod by_leg;
 pub mod call_record;
@@ -62,6 +63,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use admin::{AdminReply, AdminRequest};
+use audit::{Ledger, Next};
 use b2bua::{Calls, Context};
 use call_record::Snapshot;
 use config::Config;
@@ -71,7 +73,7 @@ use event::Event;
 use guard::Guard;
 use ids::Slot;
 use io::{Datagram, Input, Output, RekeyStep, RequestId};
-use privacy::Vault;
+use privacy::{Asker, Vault};
 use sip::message::{Message, ParseLimits, Problem};
 use strangers::Strangers;
 use time::{Instant, Now};
@@ -83,6 +85,7 @@ pub struct Engine {
     calls: Calls,
     strangers: Strangers,
     guard: Guard,
+    ledger: Ledger,
     life: Life,
 }
 
@@ -116,6 +119,7 @@ impl Engine {
     ) -> Self {
         let guard = std::mem::take(&mut snapshot.directory.guard);
         let guard = Guard::new(Arc::clone(&config), now, guard);
+        let ledger = Ledger::new(Arc::clone(vault.notary()), now, &snapshot.audit);
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut directory_seed = [0; 32];
         random.fill_bytes(&mut directory_seed);
@@ -125,6 +129,7 @@ impl Engine {
             calls: Calls::default(),
             strangers: Strangers::default(),
             guard,
+            ledger,
             life: Life::Running,
         };
         engine.calls.restore(&mut engine.context, snapshot.calls);
@@ -138,17 +143,28 @@ impl Engine {
         context.now = now;
         match input {
             Input::Received(datagram) => self.received(&datagram),
-            Input::Admin(id, request) => self.admin(id, request),
+            Input::Admin(id, asker, request) => self.asked(id, asker, request),
+            Input::Committed(id) if Ledger::owns(id) => {
+                for Next { id, request, .. } in self.ledger.handle_committed(now, id) {
+                    self.admin(id, request);
+                }
+            }
             Input::Committed(id) if Guard::owns(id) => self.guard.handle_committed(now, id),
             Input::Committed(id) if context.directory.owns(id) => context.directory.handle_committed(now, id),
             Input::Committed(id) => Calls::committed(context, id),
             Input::Conflict(id) if context.directory.owns(id) => context.directory.handle_conflict(now, id),
-            // Rules and records claim no pair, so nobody can hold one against them.
+            // Rules, records and audit entries claim no pair, so nobody can hold one against them.
+            Input::Conflict(id) if Ledger::owns(id) => {
+                self.ledger.handle_commit_failed(now, id, "a conflict over audit entries");
+            }
             Input::Conflict(id) if Guard::owns(id) => {
                 self.guard.handle_commit_failed(now, id, "a conflict over guard rules");
             }
             Input::Conflict(id) => {
                 Calls::commit_failed(context, id, "a conflict over call records".to_owned());
+            }
+            Input::CommitFailed(id, problem) if Ledger::owns(id) => {
+                self.ledger.handle_commit_failed(now, id, &problem);
             }
             Input::CommitFailed(id, problem) if Guard::owns(id) => {
                 self.guard.handle_commit_failed(now, id, &problem);
@@ -172,6 +188,7 @@ impl Engine {
                 if self.life == Life::Running {
                     self.life = Life::Draining;
                     calls.close(context);
+                    self.ledger.close(now);
                 }
             }
         }
@@ -187,6 +204,7 @@ impl Engine {
         self.calls.handle_timeout(&mut self.context);
         self.context.directory.handle_timeout(now);
         self.guard.handle_timeout(now);
+        self.ledger.handle_timeout(now);
         self.finish();
     }
 
@@ -207,6 +225,7 @@ impl Engine {
             Calls::poll_timeout(context),
             context.directory.poll_timeout(),
             self.guard.poll_timeout(),
+            self.ledger.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -270,6 +289,14 @@ impl Engine {
         }
     }
 
+    /// What changes something or shows what is secret waits for its audit entry.
+    fn asked(&mut self, id: RequestId, asker: Asker, request: AdminRequest) {
+        match audit::acts::noted(&request) {
+            Some(note) => self.ledger.note(self.context.now, note, Next { id, asker, request }),
+            None => self.admin(id, request),
+        }
+    }
+
     fn admin(&mut self, id: RequestId, request: AdminRequest) {
         let Self { context, calls, .. } = self;
         let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
@@ -281,12 +308,14 @@ impl Engine {
                 }
             }
             AdminRequest::CallsList => calls.list(),
-            AdminRequest::CallShow { session } => calls.show(session),
+            // The daemon taps the flows that it is shown.
+            AdminRequest::CallShow { session } | AdminRequest::Capture { session, .. } => calls.show(session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
             AdminRequest::Drain { on } => calls.drain(on),
             AdminRequest::Counters => {
                 let mut counts = context.counts(calls.len(), calls.is_draining());
                 counts.extend(self.guard.counters());
+                counts.extend(self.ledger.counters());
                 AdminReply::Counters(counts)
             }
             AdminRequest::Guard(request) => return self.guard.handle_request(context.now, id, request),
@@ -317,9 +346,13 @@ impl Engine {
         while let Some(output) = self.guard.poll_output() {
             context.outputs.push_back(output);
         }
+        while let Some(output) = self.ledger.poll_output() {
+            context.outputs.push_back(output);
+        }
         if self.life == Life::Draining
             && self.calls.len() == 0
             && self.guard.pending_commits() == 0
+            && self.ledger.pending() == 0
             && context.pending_commits() == 0
             && !context.transactions.awaits_ack()
         {

@@ -522,25 +522,34 @@ pub(super) fn store(mut section: Section<'_>, overrides: &Overrides, report: &mu
     overrides.store.clone().unwrap_or(path)
 }
 
+/// `[vault]`: the key file, and the anchor of the audit log.
 pub(super) fn vault(
     mut section: Section<'_>,
     store: &Path,
     overrides: &Overrides,
     report: &mut Report<'_>,
-) -> PathBuf {
-    let (at, key) = (section.at.clone(), section.path_of("key_file"));
-    let path = path(&mut section, "key_file", DEFAULT_KEY_FILE, report);
-    section.finish(report);
-    let path = overrides.key_file.clone().unwrap_or(path);
-    if path.starts_with(store) {
-        report.error(
-            &at,
-            &key,
-            "the key file is inside the store: whoever copies one has the other",
-            format!("name a file elsewhere, such as \"{DEFAULT_KEY_FILE}\""),
-        );
+) -> (PathBuf, PathBuf) {
+    let key_file = path(&mut section, "key_file", DEFAULT_KEY_FILE, report);
+    let key_file = overrides.key_file.clone().unwrap_or(key_file);
+    let anchor =
+        section.get("anchor_file").and_then(|item| item.text(report)).filter(|text| !text.is_empty());
+    // With the keys wherever they are.
+    let anchor = anchor.map_or_else(|| key_file.with_file_name("audit.anchor"), PathBuf::from);
+    for (key, path, what) in [
+        ("key_file", &key_file, "the key file is inside the store: whoever copies one has the other"),
+        (
+            "anchor_file",
+            &anchor,
+            "the audit log's anchor is inside the store: whoever cuts one cuts the other",
+        ),
+    ] {
+        if path.starts_with(store) {
+            let remedy = format!("name a file elsewhere, such as \"/var/lib/vizard-keys/{key}\"");
+            report.error(&section.at, &section.path_of(key), what, remedy);
+        }
     }
-    path
+    section.finish(report);
+    (key_file, anchor)
 }
 
 pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Control {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::keys;
 use super::record::{self, Holder, Stored, WrappedBytes};
 use super::{CdrQuery, CommitOutcome, StoreError};
+use super::{audit, keys};
 use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
 use crate::engine::directory::{self, PairClaim};
@@ -25,7 +25,9 @@ pub(super) trait Table {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// All keys that begin so, and their values, in order.
     fn scan<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a>;
-    /// The same, last first.
+    /// All keys from one up to another, which is left out, and their values, last first.
+    fn range_back<'a>(&'a self, from: Vec<u8>, below: Vec<u8>) -> Box<dyn Iterator<Item = Row> + 'a>;
+    /// All keys that begin so, and their values, last first.
     fn scan_back<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a>;
 }
 
@@ -147,6 +149,7 @@ impl Step<'_> {
                     self.directory.writes.insert(key, Some(value));
                 }
                 Change::EndEpochs(before) => self.end_epochs(*before)?,
+                Change::PutAudit(entry) => self.cdrs.put("audit", keys::audit(entry.seq), &**entry)?,
             }
         }
         Ok(CommitOutcome::Applied)
@@ -216,7 +219,8 @@ pub(super) fn vault_after(vault: &Arc<Vault>, group: &[Transaction]) -> Option<A
         | Change::DeleteCall(_)
         | Change::PutCdr(_)
         | Change::PutGuard(_)
-        | Change::DeleteGuard(_) => after,
+        | Change::DeleteGuard(_)
+        | Change::PutAudit(_) => after,
     })
 }
 
@@ -253,6 +257,7 @@ pub(super) fn snapshot(
             guard: read_all(directory, "guard", keys::GUARD)?,
         },
         calls: calls(vault, cdrs)?,
+        audit: audit::snapshot(cdrs)?,
     })
 }
 

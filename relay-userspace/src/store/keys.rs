@@ -25,6 +25,8 @@ pub(super) const GUARD: &[u8] = b"g";
 /// Call detail records by the time of their end.
 pub(super) const CDRS: &[u8] = b"c";
 
+/// Entries of the audit log.
+pub(super) const AUDIT: &[u8] = b"a";
 /// Sealed parties.
 pub(super) const PARTIES: &[u8] = b"v";
 /// Wrapped data keys.
@@ -35,6 +37,16 @@ pub(super) const CALLS: &[u8] = b"l";
 /// Of a call in progress.
 pub(super) fn call(session: SessionId) -> Vec<u8> {
     [CALLS, &session.to_bits().to_be_bytes()].concat()
+}
+
+/// Of an entry of the audit log.
+pub(super) fn audit(seq: u64) -> Vec<u8> {
+    [AUDIT, &seq.to_be_bytes()].concat()
+}
+
+/// The entry that a key of [`audit`] names.
+pub(super) fn of_audit(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.strip_prefix(AUDIT)?.try_into().ok()?))
 }
 
 /// Of a pool number.
@@ -123,6 +135,7 @@ pub(super) fn shown(key: &[u8]) -> String {
     let (kind, rest) = key.split_at(key.len().min(1));
     let id = rest.get(..16).and_then(|bytes| bytes.try_into().ok()).map(u128::from_be_bytes);
     match (kind, id) {
+        (b"a", _) => of_audit(key).map_or_else(|| rest.escape_ascii().to_string(), |seq| seq.to_string()),
         (b"n", _) => format!("+{}", String::from_utf8_lossy(rest)),
         (b"p" | b"r", _) => {
             let proxy = rest.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -166,6 +179,8 @@ mod tests {
         assert_eq!(of_party(&party(id)), Some(id));
         assert_eq!(of_data_key(&data_key(Epoch(7))), Some(Epoch(7)));
         assert_eq!(of_party(&data_key(Epoch(7))), None);
+        assert_eq!(of_audit(&audit(u64::MAX)), Some(u64::MAX));
+        assert_eq!(shown(&audit(12)), "12");
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::apply::{self, Row, Table, Writes};
+use super::audit::{self, AuditPage, AuditQuery, AuditReader};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader};
+use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
@@ -55,6 +57,10 @@ impl Store for MemoryStore {
     fn reader(&self) -> Box<dyn CdrReader> {
         Box::new(self.handle())
     }
+
+    fn audit(&self) -> Box<dyn AuditReader> {
+        Box::new(self.handle())
+    }
 }
 
 impl MemoryStore {
@@ -84,6 +90,16 @@ impl VaultReader for Reader {
     }
 }
 
+impl AuditReader for Reader {
+    fn page(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        audit::page(&*read(&self.cdrs), query)
+    }
+
+    fn walk(&self, visit: &mut dyn FnMut(u64, Result<Entry, String>)) -> Result<(), StoreError> {
+        audit::walk(&*read(&self.cdrs), visit)
+    }
+}
+
 impl Table for Rows {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.get(key).cloned())
@@ -91,6 +107,11 @@ impl Table for Rows {
 
     fn scan<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
         Box::new(prefixed(self, prefix))
+    }
+
+    fn range_back<'a>(&'a self, from: Vec<u8>, below: Vec<u8>) -> Box<dyn Iterator<Item = Row> + 'a> {
+        let rows = self.range(from..below).rev();
+        Box::new(rows.map(|(key, value)| Ok((key.clone(), value.clone()))))
     }
 
     fn scan_back<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {

@@ -9,6 +9,7 @@
 //! back at the next start.
 
 mod apply;
+mod audit;
 mod keys;
 mod lockbox;
 mod memory;
@@ -29,6 +30,7 @@ use crate::engine::cdr::Cdr;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Vault, VaultError};
+pub use audit::{AuditPage, AuditQuery, AuditReader};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 
@@ -50,6 +52,9 @@ pub trait Store: Send {
 
     /// A handle for reading records beside the writer.
     fn reader(&self) -> Box<dyn CdrReader>;
+
+    /// A handle for reading the audit log beside the writer.
+    fn audit(&self) -> Box<dyn AuditReader>;
 }
 
 /// Reads call detail records while the store is being written.

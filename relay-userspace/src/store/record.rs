@@ -6,6 +6,7 @@
 //! new version of that record, and the old one stays readable. What a version of
 //! the whole store before today's had in clear is read by `older` alone.
 
+mod audit;
 mod call;
 mod cdr;
 mod number;

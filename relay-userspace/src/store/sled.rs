@@ -5,7 +5,7 @@
 //! PATH/format       written once both databases exist
 //! PATH/data-keys    the wrapped data keys once more, to try key files on
 //! PATH/directory/   numbers, sealed parties, bindings, pairs, wrapped data keys
-//! PATH/cdrs/        call detail records, sealed calls in progress
+//! PATH/cdrs/        call detail records, sealed calls in progress, audit log
 //! ```
 //!
 //! A group of transactions becomes one atomic batch per database, then one
@@ -26,7 +26,9 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::apply::{self, Row, Table, Writes};
+use super::audit::{self, AuditPage, AuditQuery, AuditReader};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older};
+use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
@@ -152,6 +154,10 @@ impl Store for SledStore {
     fn reader(&self) -> Box<dyn CdrReader> {
         Box::new(self.handle())
     }
+
+    fn audit(&self) -> Box<dyn AuditReader> {
+        Box::new(self.handle())
+    }
 }
 
 impl SledStore {
@@ -174,6 +180,16 @@ impl CdrReader for Reader {
 impl VaultReader for Reader {
     fn sealed_before(&self, epoch: Epoch) -> Result<usize, StoreError> {
         apply::sealed_before(&self.directory, &self.cdrs, epoch)
+    }
+}
+
+impl AuditReader for Reader {
+    fn page(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        audit::page(&self.cdrs, query)
+    }
+
+    fn walk(&self, visit: &mut dyn FnMut(u64, Result<Entry, String>)) -> Result<(), StoreError> {
+        audit::walk(&self.cdrs, visit)
     }
 }
 
@@ -260,6 +276,10 @@ impl Table for ::sled::Tree {
 
     fn scan<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {
         Box::new(self.scan_prefix(prefix).map(row))
+    }
+
+    fn range_back<'a>(&'a self, from: Vec<u8>, below: Vec<u8>) -> Box<dyn Iterator<Item = Row> + 'a> {
+        Box::new(self.range(from..below).rev().map(row))
     }
 
     fn scan_back<'a>(&'a self, prefix: &[u8]) -> Box<dyn Iterator<Item = Row> + 'a> {

@@ -1,5 +1,6 @@
 //! One contract for every store, and what sled must do besides.
 
+mod audit;
 mod contract;
 mod durability;
 mod files;

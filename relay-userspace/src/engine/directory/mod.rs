@@ -348,6 +348,7 @@ impl Directory {
             AdminRequest::Vault => self.reply(id, AdminReply::Vault(self.vault_count())),
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
+            | AdminRequest::Capture { .. }
             | AdminRequest::CallHangup { .. }
             | AdminRequest::Drain { .. }
             | AdminRequest::Counters

@@ -24,15 +24,20 @@
 //!   by others, the wrapping keys in it were too, and rotating these is the remedy.
 //!
 //! The cipher is XChaCha20-Poly1305, the index HMAC-SHA-256, and subkeys come
-//! from HKDF-SHA-256, each under a name of its own.
+//! from HKDF-SHA-256, each under a name of its own. The [`notary`] proves who wrote
+//! something, for the audit log; [`roles`] says who may ask for what.
 
 pub mod keyring;
+pub mod notary;
+pub mod roles;
 pub mod vault;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use keyring::{Epoch, Keyring, KeyringError};
+pub use notary::{Digest, Notary};
+pub use roles::{Asker, Role, Roles};
 pub use vault::{
     BlindIndex, NewEpoch, Sealed, SealedParty, Vault, VaultError, VaultId, WrappedKey, epoch_of_record,
 };

@@ -23,6 +23,11 @@ pub(crate) fn vault() -> Arc<Vault> {
     Arc::clone(&VAULT)
 }
 
+/// Somebody who may ask for everything.
+pub(crate) fn asker() -> Asker {
+    Asker { user: 1000, name: Some("mara".to_owned()), role: Role::Admin }
+}
+
 fn number(digits: &str) -> PartyAddress {
     PartyAddress::Number(digits.parse().unwrap())
 }

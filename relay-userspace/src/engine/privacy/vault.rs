@@ -25,6 +25,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::keyring::{Epoch, KEY_BYTES, Keyring, Secret};
+use super::notary::Notary;
 use crate::engine::directory::{Extension, PartyAddress};
 use crate::engine::ids::PartyId;
 
@@ -173,6 +174,7 @@ struct DataKey {
 pub struct Vault {
     index: Mac256,
     pseudonyms: Mac256,
+    notary: Arc<Notary>,
     keys: BTreeMap<Epoch, Arc<DataKey>>,
     newest: Epoch,
 }
@@ -224,6 +226,7 @@ impl Vault {
         let vault = Self {
             index: mac(&keyring.index, "vizard index"),
             pseudonyms: mac(&keyring.index, "vizard pseudonyms"),
+            notary: Arc::new(Notary::of(&keyring.index)),
             keys,
             newest,
         };
@@ -248,7 +251,8 @@ impl Vault {
     }
 
     fn with(&self, keys: BTreeMap<Epoch, Arc<DataKey>>, newest: Epoch) -> Self {
-        Self { index: self.index.clone(), pseudonyms: self.pseudonyms.clone(), keys, newest }
+        let (index, pseudonyms) = (self.index.clone(), self.pseudonyms.clone());
+        Self { index, pseudonyms, notary: Arc::clone(&self.notary), keys, newest }
     }
 
     /// Whether a keyring opens a store's data keys.
@@ -260,6 +264,12 @@ impl Vault {
     #[must_use]
     pub const fn newest(&self) -> Epoch {
         self.newest
+    }
+
+    /// What proves that a record is of whoever has this vault's keys.
+    #[must_use]
+    pub const fn notary(&self) -> &Arc<Notary> {
+        &self.notary
     }
 
     /// Every epoch that can be opened, oldest first.
@@ -425,7 +435,7 @@ fn unwrap(keyring: &Keyring, wrapped: &WrappedKey) -> Result<Secret, VaultError>
     Ok(Secret::from_bytes(key))
 }
 
-fn subkey(key: &Secret, name: &str) -> Secret {
+pub(super) fn subkey(key: &Secret, name: &str) -> Secret {
     let mut out = Zeroizing::new([0; KEY_BYTES]);
     // HKDF refuses only lengths beyond 8160 bytes.
     let _fits = Hkdf::<Sha256>::new(None, key.bytes()).expand(name.as_bytes(), &mut *out);
@@ -436,7 +446,7 @@ fn cipher(key: &Secret) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.bytes().into())
 }
 
-fn mac(key: &Secret, name: &str) -> Mac256 {
+pub(super) fn mac(key: &Secret, name: &str) -> Mac256 {
     // HMAC pads a short key with zeros itself (RFC 2104 section 2).
     let mut block = Zeroizing::new([0; 2 * KEY_BYTES]);
     block[..KEY_BYTES].copy_from_slice(subkey(key, name).bytes());

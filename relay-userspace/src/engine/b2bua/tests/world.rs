@@ -20,7 +20,7 @@ use crate::engine::geography;
 use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
 use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
 use crate::engine::privacy::VaultId;
-use crate::engine::privacy::tests::vault;
+use crate::engine::privacy::tests::{asker, vault};
 use crate::engine::time::{Instant, Now, Timestamp};
 
 pub(super) const CUSTOMER: &str = "12125551200";
@@ -163,7 +163,7 @@ fn start(
     now: Now,
     calls: Vec<CallRecord>,
 ) -> Engine {
-    let snapshot = call_record::Snapshot { directory: snapshot(encryption), calls };
+    let snapshot = call_record::Snapshot { directory: snapshot(encryption), calls, ..Default::default() };
     Engine::new(Arc::new(config), vault(), Slot(3), seed, now, snapshot)
 }
 
@@ -257,7 +257,7 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, request: AdminRequest) -> AdminReply {
-        self.input(Input::Admin(RequestId(1), request));
+        self.input(Input::Admin(RequestId(1), asker(), request));
         self.replies.pop().expect("an answer")
     }
 
@@ -346,7 +346,7 @@ impl World {
                 Change::PutCall(call) => drop(self.calls.insert(call.session, *call)),
                 Change::DeleteCall(session) => drop(self.calls.remove(&session)),
                 Change::PutCdr(cdr) => self.keep(cdr),
-                Change::PutBinding(_) => {}
+                Change::PutBinding(_) | Change::PutAudit(_) => {}
                 other => panic!("a call commits {other:?}"),
             }
         }

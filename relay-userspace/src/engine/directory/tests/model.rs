@@ -103,6 +103,7 @@ impl Rows {
                     self.vault = Arc::new(self.vault.without_before(before));
                     self.data_keys = self.data_keys.split_off(&before);
                 }
+                Stored::PutAudit(_) => panic!("the directory keeps no log"),
             }
         }
     }
