@@ -215,6 +215,7 @@ fn build(
     let bindings = terms::bindings(root.section("bindings", report), &tenants, report);
     let services = terms::services(root.section("callbacks", report), report);
     let pool = sections::pool(root.section("pool", report), report);
+    let retention = sections::retention(root.section("retention", report), report);
     let geography = places::geography(root.section("geography", report), report);
     let guard = sections::guard(root.section("guard", report), report);
     let limits = sections::limits(root.section("limits", report), report);
@@ -233,6 +234,7 @@ fn build(
         bindings,
         services,
         pool,
+        retention,
         geography,
         guard,
         limits,

@@ -31,12 +31,12 @@ fn written() -> Vec<Vec<u8>> {
 }
 
 /// The places where a planted number stands.
-fn traces(name: &str, bytes: &[u8]) -> Vec<String> {
+pub(crate) fn traces(name: &str, bytes: &[u8]) -> Vec<String> {
     let found = |text: &&Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_slice());
     written().iter().filter(found).map(|_| name.to_owned()).collect()
 }
 
-fn traces_below(path: &Path) -> Vec<String> {
+pub(crate) fn traces_below(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();

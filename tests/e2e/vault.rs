@@ -1,6 +1,7 @@
 //! The vault under a running Vizard: keys change while calls go on.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use harness::lab::{Lab, Place};
 use harness::sipp::Role;
 use harness::vizard::{Vizard, key_file};
 
-use crate::world::{CUSTOMER, MediaPath, Plan, bind, callee_at, caller_at, other, world};
+use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, bind, callee_at, caller_at, other, world};
 
 /// Parties enough that sealing them takes several turns.
 const BINDINGS: usize = 280;
@@ -89,4 +90,130 @@ fn keys_rotate_under_a_call_and_through_kill_9_at_random_moments() {
     for left in ["old", "new"] {
         assert!(!key_file(&world.lab).with_extension(format!("keys.{left}")).exists(), ".{left} is left");
     }
+}
+
+/// The whole drill: back up, lose everything, restore, go on.
+#[test]
+fn a_backup_and_its_keys_bring_everything_back_and_neither_does_alone() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let mut vizard = world.start();
+    let bound = bind(&vizard);
+    world.call(
+        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
+        callee_at(other(Place::Customer), Role::Callee),
+    );
+    let records = vizard.records(2).unwrap();
+    let (folder, keys) = (world.lab.folder(), key_file(&world.lab));
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    vizard.ask(&["backup", &file("backup")]).unwrap();
+    vizard.ask(&["vault", "export-keys", &file("safe.keys")]).unwrap();
+    let (code, said) = vizard.refused(&["backup", &file("backup")]).unwrap();
+    assert!(code == 6 && said.contains("not there yet"), "{code}: {said}");
+    let held = fs::read_dir(folder.join("backup")).unwrap();
+    let mut held: Vec<_> = held.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    held.sort();
+    assert_eq!(held, ["backup.json", "store.rows"]);
+    assert_eq!(crate::secrecy::traces_below(&folder.join("backup")), Vec::<String>::new());
+
+    let (code, said) = vizard.refused(&["restore", &file("backup")]).unwrap();
+    assert!(code == 6 && said.contains("in use"), "{code}: {said}");
+    vizard.kill().unwrap();
+    let store = folder.join("store");
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&keys, folder.join("lost.keys")).unwrap();
+
+    let refused = |expected: &str| {
+        let (code, said) = vizard.refused(&["restore", &file("backup")]).unwrap();
+        assert!(code == 1 && said.contains(expected), "{code}: {said}");
+        assert!(!store.join("format").exists() && !store.join("directory").exists(), "{expected}");
+    };
+    refused("put the key file of the backup there first");
+    vizard.ask(&["vault", "init"]).unwrap();
+    refused("does not belong to this store");
+    fs::remove_file(&keys).unwrap();
+    vizard.ask(&["vault", "import-keys", &file("safe.keys")]).unwrap();
+    let rows = fs::read(folder.join("backup/store.rows")).unwrap();
+    fs::write(folder.join("backup/store.rows"), &rows[..rows.len() - 1]).unwrap();
+    refused("its digest is not that");
+    fs::write(folder.join("backup/store.rows"), rows).unwrap();
+    let restored = vizard.ask(&["restore", &file("backup")]).unwrap();
+    assert_eq!((&restored["bindings"], &restored["parties"]), (&1.into(), &2.into()));
+
+    vizard.start_again(&[]).unwrap();
+    assert_eq!(vizard.records(2).unwrap(), records);
+    let outcome = world.call(
+        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
+        callee_at(other(Place::Customer), Role::Callee),
+    );
+    assert_eq!(outcome.callee.number("From"), Some(bound.agent_dials.as_str()));
+}
+
+/// A copy of the store of before, with the key file of after, yields nothing; and
+/// neither do the store's own files.
+#[test]
+fn an_erased_person_cannot_be_read_from_any_copy_of_the_store() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let mut vizard = world.start();
+    let bound = bind(&vizard);
+    world.call(
+        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
+        callee_at(other(Place::Customer), Role::Callee),
+    );
+    vizard.records(2).unwrap();
+    let held = vizard.ask(&["privacy", "export", CUSTOMER]).unwrap();
+    assert_eq!(held["bindings"][0]["id"], bound.id.as_str());
+    assert_eq!(held["sessions"][0]["legs"].as_array().unwrap().len(), 2);
+    let folder = world.lab.folder();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    vizard.ask(&["backup", &file("before")]).unwrap();
+    let old_keys = fs::read_to_string(key_file(&world.lab)).unwrap();
+
+    let erased = vizard.ask(&["privacy", "erase", CUSTOMER]).unwrap();
+    assert_eq!((&erased["erasure"]["ended"], &erased["erasure"]["tombstones"]), (&1.into(), &1.into()));
+    let certificate = fs::read_to_string(erased["certificate"].as_str().unwrap()).unwrap();
+    assert!(certificate.contains(&bound.id), "{certificate}");
+    assert_eq!(crate::secrecy::traces("certificate", certificate.as_bytes()), Vec::<String>::new());
+    let (code, said) = vizard.refused(&["privacy", "export", CUSTOMER]).unwrap();
+    assert!(code == 5 && said.contains("nothing is held"), "{code}: {said}");
+    let shown = vizard.ask(&["bind", "show", &bound.id]).unwrap();
+    assert_eq!(
+        (&shown["binding"]["customer"]["address"], &shown["binding"]["state"]),
+        (&"(erased)".into(), &"entombed".into())
+    );
+
+    // No old key is left anywhere, so what lingers in the files is noise.
+    assert_eq!(epochs(&world.lab), ["2"]);
+    let old_key = old_keys.lines().find_map(|line| line.strip_prefix("epoch 1 ")).unwrap().to_owned();
+    vizard.kill().unwrap();
+    let bytes: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&old_key[2 * at..2 * at + 2], 16).unwrap()).collect();
+    for entry in walk(folder) {
+        let content = fs::read(&entry).unwrap();
+        let holds = |needle: &[u8]| content.windows(needle.len()).any(|window| window == needle);
+        assert!(!holds(old_key.as_bytes()) && !holds(&bytes), "the old key is in {}", entry.display());
+    }
+    assert_eq!(crate::secrecy::traces_below(&folder.join("store")), Vec::<String>::new());
+    assert_eq!(crate::secrecy::traces_below(&folder.join("before")), Vec::<String>::new());
+    fs::rename(folder.join("store"), folder.join("after")).unwrap();
+    let (code, said) = vizard.refused(&["restore", &file("before")]).unwrap();
+    assert!(code == 1 && said.contains("key epoch 1, which the key file does not have"), "{code}: {said}");
+
+    // The store of after is whole: the other party is there, and finds nobody.
+    fs::rename(folder.join("after"), folder.join("store")).unwrap();
+    vizard.start_again(&[]).unwrap();
+    let held = vizard.ask(&["privacy", "export", AGENT]).unwrap();
+    assert_eq!(held["bindings"][0]["customer"]["address"], "(erased)");
+}
+
+fn walk(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap()) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.extend(walk(&entry.path()));
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    found
 }

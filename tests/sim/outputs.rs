@@ -61,7 +61,9 @@ impl World {
                 self.agenda.plan(self.now, Happening::Datapath(Input::FlowRead(local, stats)));
                 Ok(())
             }
-            Output::Rekey(_) => Err("a change of keys, although nobody asked for one".into()),
+            Output::Rekey(_) | Output::Certify(_) => {
+                Err("a change of keys, although nobody asked for one".into())
+            }
             Output::Reply(id, reply) => self.answered(id, &reply),
             Output::Event(event) => self.event(&event, call),
             Output::Drained => {

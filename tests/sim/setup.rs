@@ -106,6 +106,10 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
         },
         services: vizard::engine::callback::Services::default(),
         pool: vizard::engine::config::Pool::default(),
+        retention: vizard::engine::config::Retention {
+            cdrs: Duration::ZERO,
+            ..vizard::engine::config::Retention::default()
+        },
         geography: vizard::engine::geography::Rules::default(),
         guard: vizard::engine::config::Guard::default(),
         limits: Limits::default(),

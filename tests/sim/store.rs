@@ -165,6 +165,7 @@ impl Store {
                 parties: self.parties.values().cloned().collect(),
                 bindings: self.bindings.values().cloned().collect(),
                 rests: self.rests.values().copied().collect(),
+                erasures: Vec::new(),
                 guard: Vec::new(),
             },
             calls: self.calls.values().cloned().collect(),
@@ -261,7 +262,10 @@ impl Store {
                 | Change::DeleteGuard(_)
                 | Change::BeginEpoch(_)
                 | Change::EndEpochs(_)
-                | Change::PutAudit(_) => {}
+                | Change::PutAudit(_)
+                | Change::DropCdrs { .. }
+                | Change::PutErasure(_)
+                | Change::DeleteErasure(_) => {}
             }
         }
         None
@@ -306,6 +310,10 @@ impl Store {
                 Change::BeginEpoch(epoch) => self.vault = Arc::clone(&epoch.vault),
                 Change::EndEpochs(before) => self.vault = Arc::new(self.vault.without_before(*before)),
                 Change::PutAudit(entry) => self.put_audit(entry)?,
+                Change::DropCdrs { .. } => return Err("records are kept for ever".into()),
+                Change::PutErasure(_) | Change::DeleteErasure(_) => {
+                    return Err("nobody asked to be erased".into());
+                }
                 Change::PutGuard(_) | Change::DeleteGuard(_) => {
                     return Err("no operator has decided about a network".into());
                 }

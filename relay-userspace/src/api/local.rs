@@ -64,8 +64,10 @@ pub enum Request {
     AuditVerify,
     /// How the daemon is.
     Status,
-    /// Begin a new epoch of keys.
-    VaultRotate,
+    /// How many call detail records ended before a time.
+    CdrCount(Timestamp),
+    /// A copy of the store: many answers.
+    Backup,
     /// Where a rotation is.
     VaultStatus,
     /// The packets of a call, until it ends or the asker hangs up: many answers.
@@ -87,10 +89,19 @@ pub enum Response {
     AuditVerified(Box<Verification>),
     /// To [`Request::Status`].
     Status(Box<Status>),
-    /// To [`Request::VaultRotate`]: the new epoch is in the key file.
-    Rotating {
-        /// Its number.
-        epoch: u32,
+    /// To [`Request::CdrCount`].
+    Count(usize),
+    /// To [`Request::Backup`]: some of the copy.
+    BackupPiece {
+        /// Its bytes, in base64.
+        bytes: String,
+    },
+    /// To [`Request::Backup`]: the last answer.
+    BackupEnded {
+        /// Rows, those that replace others included.
+        rows: u64,
+        /// The wrapped data keys, to try key files on.
+        data_keys: String,
     },
     /// To [`Request::VaultStatus`].
     Vault {

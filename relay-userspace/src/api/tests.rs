@@ -54,7 +54,8 @@ fn serve(control: &Control) -> Daemon {
                         | Request::AuditList(_)
                         | Request::AuditVerify
                         | Request::Admin(_)
-                        | Request::VaultRotate
+                        | Request::CdrCount(_)
+                        | Request::Backup
                         | Request::VaultStatus
                         | Request::Capture(_) => refusal(),
                     }

@@ -98,7 +98,9 @@ pub(super) fn instead(response: Response) -> Failure {
         | Response::Audit(_)
         | Response::AuditVerified(_)
         | Response::Status(_)
-        | Response::Rotating { .. }
+        | Response::Count(_)
+        | Response::BackupPiece { .. }
+        | Response::BackupEnded { .. }
         | Response::Vault { .. }
         | Response::Capturing
         | Response::Packets { .. }

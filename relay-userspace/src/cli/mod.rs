@@ -6,6 +6,7 @@
 //! never open the store; `check` and `doctor` work without a daemon.
 
 mod audit;
+mod backup;
 mod bind;
 mod calls;
 mod capture;
@@ -19,6 +20,7 @@ mod live;
 mod output;
 mod pcapng;
 mod pool;
+mod privacy;
 mod resolve;
 mod run;
 mod secret;
@@ -104,6 +106,11 @@ enum Command {
     /// Who did what, when and why
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    /// What is held about a person, and how it is forgotten
+    #[command(subcommand)]
+    Privacy(privacy::PrivacyCommand),
     /// The keys that real numbers are sealed under
     #[command(subcommand)]
     Vault(vault::VaultCommand),
@@ -148,6 +155,9 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
         Command::Audit(command) => audit::run(&command, global),
+        Command::Backup(args) => backup::backup(&args, global),
+        Command::Restore(args) => backup::restore(&args, global),
+        Command::Privacy(command) => privacy::run(&command, global),
         Command::Vault(command) => vault::run(&command, global),
         Command::Guard(command) => guard::run(command, global),
     }

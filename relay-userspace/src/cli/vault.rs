@@ -1,5 +1,6 @@
 //! `vizard vault`: the keys that real numbers are sealed under.
 
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report};
 use crate::api::local::{Request, Response, RotationPhase};
 use crate::daemon::{self, key_file};
-use crate::engine::admin::VaultCount;
+use crate::engine::admin::{AdminReply, AdminRequest, VaultCount};
 use crate::engine::privacy::Keyring;
-use crate::settings::{self, DEFAULT_FILE, Overrides};
+use crate::settings::{self, DEFAULT_FILE, Overrides, Settings};
+use crate::store::SledStore;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VaultCommand {
@@ -33,9 +35,26 @@ pub(super) enum VaultCommand {
         interrupted goes on at the next start. Backups of the store from before need the key file from \
         before, so make new ones of both afterwards.")]
     Rotate(RotateArgs),
+    /// Copy the key file to another place, such as a medium that is locked away
+    #[command(after_help = "Examples:\n  vizard vault export-keys /mnt/safe/vault.keys\n\n\
+        Run it as the user that runs Vizard. The copy is checked, readable for its owner alone, and never overwrites a file. Keep it apart from \
+        backups of the store. Make a new one after each `vizard vault rotate`, and destroy those of before \
+        when no backup that needs them is left.")]
+    ExportKeys(KeysArgs),
+    /// Put a copy of the key file into its place
+    #[command(after_help = "Examples:\n  vizard vault import-keys /mnt/safe/vault.keys\n\n\
+        Run it as the user that runs Vizard. It never overwrites a key file, and refuses keys that do not open the store that is there.")]
+    ImportKeys(KeysArgs),
     /// Which epoch seals, and how far a rotation is
     #[command(after_help = "Examples:\n  vizard vault status\n  vizard vault status --json | jq .vault.left")]
     Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeysArgs {
+    /// The other file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -48,15 +67,50 @@ pub(super) struct RotateArgs {
 pub(super) fn run(command: &VaultCommand, global: &GlobalArgs) -> Result<Report, Failure> {
     match command {
         VaultCommand::Init => init(global),
+        VaultCommand::ExportKeys(args) => export_keys(args, global),
+        VaultCommand::ImportKeys(args) => import_keys(args, global),
         VaultCommand::Rotate(args) => rotate(args, global),
         VaultCommand::Status => status(&ask(&mut Daemon::connect(global)?)?),
     }
 }
 
-fn init(global: &GlobalArgs) -> Result<Report, Failure> {
+fn settings_of(global: &GlobalArgs) -> Result<Settings, Failure> {
     let file = global.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-    let settings = settings::load(&file, &Overrides::from_environment())
-        .map_err(|problems| super::check::failure(&file, &problems))?;
+    settings::load(&file, &Overrides::from_environment())
+        .map_err(|problems| super::check::failure(&file, &problems))
+}
+
+fn export_keys(args: &KeysArgs, global: &GlobalArgs) -> Result<Report, Failure> {
+    let settings = settings_of(global)?;
+    let keyring = key_file::obtain(&settings.key_file, &settings.store).map_err(unusable)?;
+    placed(&args.file, &keyring, "keep it apart from every copy of the store")
+}
+
+fn import_keys(args: &KeysArgs, global: &GlobalArgs) -> Result<Report, Failure> {
+    let settings = settings_of(global)?;
+    let keyring = key_file::read_own(&args.file).map_err(unusable)?;
+    SledStore::fits(&settings.store, &keyring).map_err(unusable)?;
+    placed(&settings.key_file, &keyring, "go on with `vizard run` or `vizard restore`")
+}
+
+fn unusable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failure, error.to_string(), "nothing was changed; mend that, and run it again")
+}
+
+fn placed(path: &Path, keyring: &Keyring, next: &str) -> Result<Report, Failure> {
+    key_file::place(path, keyring).map_err(|error| match error {
+        key_file::KeyFileError::Exists { .. } => {
+            Failure::new(Exit::Conflict, error.to_string(), "name a file that is not there, or move it away")
+        }
+        error => unusable(error),
+    })?;
+    let epochs: Vec<u32> = keyring.epochs().map(|epoch| epoch.0).collect();
+    let text = format!("{} holds the keys of epoch {}; {next}", path.display(), keyring.newest());
+    Report::new(vec![Block::Text(text)], json!({ "key_file": path, "epochs": epochs }))
+}
+
+fn init(global: &GlobalArgs) -> Result<Report, Failure> {
+    let settings = settings_of(global)?;
     let failed = |what: String| {
         Failure::new(Exit::Failure, what, "run it as the user that runs Vizard, on a disk that is not full")
     };
@@ -82,7 +136,7 @@ fn init(global: &GlobalArgs) -> Result<Report, Failure> {
 /// How often a rotation is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-struct Seen {
+pub(super) struct Seen {
     count: VaultCount,
     phase: RotationPhase,
 }
@@ -96,28 +150,31 @@ fn ask(daemon: &mut Daemon) -> Result<Seen, Failure> {
 
 fn rotate(args: &RotateArgs, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
-    let Response::Rotating { epoch: begun } = daemon.ask(Request::VaultRotate)? else {
+    let AdminReply::Rotating { epoch } = daemon.admin(AdminRequest::VaultRotate)? else {
         return Err(unexpected());
     };
-    if args.no_wait {
-        return status(&ask(&mut daemon)?);
-    }
+    let seen = if args.no_wait { ask(&mut daemon)? } else { follow(&mut daemon, epoch)? };
+    status(&seen)
+}
+
+/// Waits until every epoch before this one is destroyed.
+pub(super) fn follow(daemon: &mut Daemon, begun: u32) -> Result<Seen, Failure> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} parties {msg}");
     let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     loop {
-        let seen = ask(&mut daemon)?;
+        let seen = ask(daemon)?;
         bar.set_length(seen.count.parties.try_into().unwrap_or(u64::MAX));
         bar.set_position((seen.count.parties - seen.count.left).try_into().unwrap_or(u64::MAX));
         match &seen.phase {
             RotationPhase::Ended { epoch } if *epoch == begun => {
                 bar.finish_and_clear();
-                return status(&seen);
+                return Ok(seen);
             }
             RotationPhase::Waiting { problem } => {
                 bar.finish_and_clear();
                 return Err(Failure::new(
                     Exit::Failure,
-                    format!("the rotation to epoch {begun} waits: {problem}"),
+                    format!("the change to key epoch {begun} waits: {problem}"),
                     "mend that: it goes on by itself, and nothing is lost; `vizard vault status` shows it",
                 ));
             }

@@ -5,11 +5,13 @@
 //! read beside it, on threads that may block.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -25,8 +27,9 @@ use crate::datapath::tap::TapStream;
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use crate::engine::audit::Verifier;
 use crate::engine::privacy::{Asker, Role};
+use crate::engine::time::Timestamp;
 use crate::settings::Control;
-use crate::store::{AuditQuery, AuditReader, CdrQuery, CdrReader, Store, StoreError};
+use crate::store::{AuditQuery, AuditReader, BackupSource, CdrQuery, CdrReader, Copied, Store, StoreError};
 
 /// Records and entries in one answer; more are asked for in pieces.
 const RECORDS: usize = 10_000;
@@ -50,12 +53,19 @@ pub(super) struct Records {
     cdrs: Arc<dyn CdrReader>,
     audit: Arc<dyn AuditReader>,
     anchor: AnchorFile,
+    /// Copies the store, once at a time.
+    copy: Option<Arc<Mutex<Box<dyn BackupSource>>>>,
 }
 
 impl Records {
     /// Of a store, and the anchor of its audit log.
     pub(super) fn of(store: &dyn Store, anchor: AnchorFile) -> Self {
-        Self { cdrs: Arc::from(store.reader()), audit: Arc::from(store.audit()), anchor }
+        Self {
+            cdrs: Arc::from(store.reader()),
+            audit: Arc::from(store.audit()),
+            anchor,
+            copy: store.copy().map(|copy| Arc::new(Mutex::new(copy))),
+        }
     }
 }
 
@@ -139,9 +149,10 @@ async fn converse(connection: Connection, desk: Arc<Desk>) {
             match request {
                 Request::Admin(request) => desk.door.ask(Ask::Admin(asker(peer), request)).await.into(),
                 Request::Status => desk.door.ask(Ask::Status(asker(peer))).await.into(),
-                Request::VaultRotate => desk.keeper.rotate().await.into(),
                 Request::VaultStatus => vault_status(&desk, asker(peer)).await.into(),
                 Request::CdrList(query) => desk.records.cdrs(query).await.into(),
+                Request::CdrCount(before) => desk.records.count(before).await.into(),
+                Request::Backup => backup(&desk, asker(peer)).await,
                 Request::AuditList(query) => desk.records.entries(query).await.into(),
                 Request::AuditVerify => desk.records.verify().await.into(),
                 Request::Capture(request) => capture(&desk.door, peer, may_unmask, request).await,
@@ -176,6 +187,36 @@ async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequ
     Reply::Many(answers)
 }
 
+/// Copies the store for as long as the asker takes it.
+async fn backup(desk: &Desk, asker: Asker) -> Reply {
+    let noted = desk.door.ask(Ask::Admin(asker, AdminRequest::Backup)).await;
+    if noted != Response::Admin(AdminReply::Noted) {
+        return noted.into();
+    }
+    let Some(copy) = desk.records.copy.clone() else {
+        return refused("this store does not outlast its process", "there is nothing to copy").into();
+    };
+    let (operator, answers) = mpsc::channel(ANSWERS);
+    tokio::task::spawn_blocking(move || {
+        let Ok(copy) = copy.try_lock() else {
+            let busy = refused("another backup is being made", "wait for its end");
+            let _hung_up = operator.blocking_send(busy);
+            return;
+        };
+        let copied = copy.copy(&mut |piece| {
+            let bytes = STANDARD.encode(piece);
+            operator.blocking_send(Response::BackupPiece { bytes }).is_ok()
+        });
+        let last = match copied {
+            Ok(Copied { whole: false, .. }) => return,
+            Ok(Copied { rows, data_keys, .. }) => Response::BackupEnded { rows, data_keys },
+            Err(error) => refused(&error.to_string(), "try again; if it stays, check the disk"),
+        };
+        let _hung_up = operator.blocking_send(last);
+    });
+    Reply::Many(answers)
+}
+
 async fn vault_status(desk: &Desk, asker: Asker) -> Response {
     match desk.door.ask(Ask::Admin(asker, AdminRequest::Vault)).await {
         Response::Admin(AdminReply::Vault(count)) => Response::Vault { count, phase: desk.keeper.phase() },
@@ -193,6 +234,11 @@ impl Records {
         let query = CdrQuery { limit: query.limit.min(RECORDS), ..query };
         let reader = Arc::clone(&self.cdrs);
         read("the records", move || reader.cdrs(&query).map(Response::Cdrs)).await
+    }
+
+    async fn count(&self, before: Timestamp) -> Response {
+        let reader = Arc::clone(&self.cdrs);
+        read("the records", move || reader.cdrs_before(before).map(Response::Count)).await
     }
 
     async fn entries(&self, query: AuditQuery) -> Response {

@@ -129,7 +129,10 @@ fn last_entry(transaction: &Transaction) -> Option<&Entry> {
         | Change::PutGuard(_)
         | Change::DeleteGuard(_)
         | Change::BeginEpoch(_)
-        | Change::EndEpochs(_) => None,
+        | Change::EndEpochs(_)
+        | Change::DropCdrs { .. }
+        | Change::PutErasure(_)
+        | Change::DeleteErasure(_) => None,
     })
 }
 

@@ -1,9 +1,10 @@
 //! The keeper of the keys: changes the key file while calls go on.
 //!
 //! ```text
-//! rotate:  a new epoch in the key file -> its data key in the store
+//! wanted:  a new epoch in the key file -> its data key in the store
 //!          -> everything sealed under it -> a look into the store itself
 //!          -> the old data keys out of the store -> the old epochs out of the key file
+//!          -> the certificates of those who were erased
 //! ```
 //!
 //! Each arrow waits until what is before it is durable, so that a process which
@@ -15,23 +16,23 @@
 //! It has a thread of its own, since it reads the whole store and waits for disks.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use super::certificate::{self, CertificateError, Destroyed};
 use super::key_file::{self, KeyFileError};
 use super::run::random;
 use super::waker::Waker;
-use crate::api::local::{Response, RotationPhase};
+use crate::api::local::RotationPhase;
 use crate::engine::admin::{Refusal, RefusalKind};
 use crate::engine::io::{Input, RekeyStep};
-use crate::engine::privacy::{Epoch, Keyring, Vault, VaultError};
+use crate::engine::privacy::{Epoch, Erasure, Keyring, Vault, VaultError};
 use crate::store::{StoreError, VaultReader};
 
 /// Before the store or the key file is tried again.
@@ -49,8 +50,8 @@ pub enum KeySource {
 
 /// What the keeper is asked or told.
 enum Task {
-    Rotate(oneshot::Sender<Response>),
     Step(RekeyStep),
+    Certify(Vec<Erasure>),
     Stop,
 }
 
@@ -62,20 +63,15 @@ pub(super) struct KeeperDoor {
 }
 
 impl KeeperDoor {
-    /// Begins a rotation; the answer comes once the new epoch is in the key file.
-    pub(super) async fn rotate(&self) -> Response {
-        let (answer, answered) = oneshot::channel();
-        let gone = || super::worker::refused("the daemon is stopping", "ask again when it has started");
-        if self.tasks.send(Task::Rotate(answer)).is_err() {
-            return gone();
-        }
-        answered.await.unwrap_or_else(|_| gone())
-    }
-
     /// What the engine says.
     pub(super) fn tell(&self, step: RekeyStep) {
         // Without a keeper the daemon is going down, and the next one goes on.
         let _gone = self.tasks.send(Task::Step(step));
+    }
+
+    /// Certificates that are wanted.
+    pub(super) fn certify(&self, erasures: Vec<Erasure>) {
+        let _gone = self.tasks.send(Task::Certify(erasures));
     }
 
     /// Where a rotation is.
@@ -102,6 +98,8 @@ pub(super) struct Keeper {
     inputs: Sender<Input>,
     waker: Waker,
     phase: Arc<Mutex<RotationPhase>>,
+    certificates: PathBuf,
+    uncertified: Vec<Erasure>,
     duty: Duty,
     pause: Duration,
 }
@@ -125,19 +123,32 @@ pub(super) struct Tools {
     pub(super) source: KeySource,
     pub(super) vault: Arc<Vault>,
     pub(super) reader: Box<dyn VaultReader>,
+    /// Where certificates are written.
+    pub(super) certificates: PathBuf,
     pub(super) inputs: Sender<Input>,
     pub(super) waker: Waker,
 }
 
 impl Keeper {
     pub(super) fn start(tools: Tools) -> io::Result<(KeeperDoor, KeeperThread)> {
-        let Tools { source, vault, reader, inputs, waker } = tools;
+        let Tools { source, vault, reader, certificates, inputs, waker } = tools;
         let (tasks, waiting) = channel();
         let phase = Arc::new(Mutex::new(RotationPhase::None));
         let door = KeeperDoor { tasks: tasks.clone(), phase: Arc::clone(&phase) };
         // What a process before this one did not come to.
         let duty = vault.epochs().next().map_or(Duty::None, Duty::Destroy);
-        let keeper = Self { source, vault, reader, inputs, waker, phase, duty, pause: Duration::ZERO };
+        let keeper = Self {
+            source,
+            vault,
+            reader,
+            certificates,
+            uncertified: Vec::new(),
+            inputs,
+            waker,
+            phase,
+            duty,
+            pause: Duration::ZERO,
+        };
         let thread =
             thread::Builder::new().name("vizard-keeper".into()).spawn(move || keeper.run(&waiting))?;
         Ok((door, KeeperThread { tasks, thread }))
@@ -150,29 +161,15 @@ impl Keeper {
                 Duty::Look(_) | Duty::Destroy(_) => waiting.recv_timeout(self.pause),
             };
             match task {
-                Ok(Task::Rotate(answer)) => {
-                    // An asker that has hung up can look at the status.
-                    let _hung_up = answer.send(self.rotate());
-                }
                 Ok(Task::Step(step)) => self.step(step),
+                Ok(Task::Certify(erasures)) => self.certify(erasures),
                 Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.work(),
             }
         }
     }
 
-    fn rotate(&mut self) -> Response {
-        match self.begin() {
-            Ok(epoch) => {
-                info!("key epoch {epoch} begins; everything is being sealed under it");
-                self.show(RotationPhase::Beginning { epoch: epoch.0 });
-                Response::Rotating { epoch: epoch.0 }
-            }
-            Err(refusal) => Response::Refused(refusal),
-        }
-    }
-
-    fn begin(&mut self) -> Result<Epoch, Refusal> {
+    fn begin(&mut self) -> Result<(), Refusal> {
         let KeySource::File(path) = &self.source else {
             return Err(Refusal {
                 kind: RefusalKind::Conflict,
@@ -206,13 +203,20 @@ impl Keeper {
         let epoch = keyring.add_epoch(&mut random).map_err(|problem| failed(problem.to_string()))?;
         let new = self.vault.begin(&keyring, &mut random).map_err(|problem| failed(problem.to_string()))?;
         key_file::replace(path, &keyring).map_err(|problem| failed(problem.to_string()))?;
+        info!("key epoch {epoch} begins; everything is being sealed under it");
+        self.show(RotationPhase::Beginning { epoch: epoch.0 });
         self.vault = Arc::clone(&new.vault);
         self.send(Input::BeginEpoch(Arc::new(new)));
-        Ok(epoch)
+        Ok(())
     }
 
     fn step(&mut self, step: RekeyStep) {
         match step {
+            RekeyStep::Wanted => {
+                if let Err(refusal) = self.begin() {
+                    self.send(Input::EpochRefused(refusal));
+                }
+            }
             RekeyStep::Began(epoch) => self.show(RotationPhase::Sealing { epoch: epoch.0 }),
             RekeyStep::Resealed(epoch) => {
                 self.show(RotationPhase::Looking { epoch: epoch.0, left: None });
@@ -223,6 +227,14 @@ impl Keeper {
                 self.duty_now(Duty::Destroy(epoch));
             }
         }
+    }
+
+    /// Old keys are looked for once more first, so that none is left that would open
+    /// what a certificate says is gone.
+    fn certify(&mut self, erasures: Vec<Erasure>) {
+        let oldest = self.vault.epochs().next();
+        self.uncertified = erasures;
+        self.duty_now(oldest.map_or(Duty::None, Duty::Destroy));
     }
 
     fn duty_now(&mut self, duty: Duty) {
@@ -256,8 +268,23 @@ impl Keeper {
         Ok(left == 0)
     }
 
-    fn destroy(&self, before: Epoch) -> Result<bool, Trouble> {
-        let KeySource::File(path) = &self.source else { return Ok(true) };
+    fn destroy(&mut self, before: Epoch) -> Result<bool, Trouble> {
+        if let KeySource::File(path) = &self.source {
+            self.destroy_in(path, before)?;
+            let destroyed = Destroyed { before, key_file: path, at: SystemTime::now() };
+            for erasure in &self.uncertified {
+                let path = certificate::write(&self.certificates, erasure, &destroyed)?;
+                info!("{} is over; its certificate is {}", erasure.id, path.display());
+            }
+        }
+        let certified: Vec<_> = self.uncertified.drain(..).map(|erasure| erasure.id).collect();
+        if !certified.is_empty() {
+            self.send(Input::Certified(certified));
+        }
+        Ok(true)
+    }
+
+    fn destroy_in(&self, path: &Path, before: Epoch) -> Result<(), Trouble> {
         key_file::sweep(path)?;
         let mut keyring = key_file::read_own(path)?;
         if keyring.epochs().next().is_some_and(|oldest| oldest < before) {
@@ -271,7 +298,7 @@ impl Keeper {
             );
             self.show(RotationPhase::Ended { epoch: before.0 });
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Nothing is destroyed that the vault still needs.
@@ -299,6 +326,8 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error("{0}")]
     File(#[from] KeyFileError),
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     #[error("{0}")]
     Vault(#[from] VaultError),
 }

@@ -148,13 +148,18 @@ fn read(path: &Path, user: u32) -> Result<Keyring, KeyFileError> {
 
 /// Makes the file of a new vault, and the directory where it is to be.
 pub fn create(path: &Path, store: &Path, keyring: &Keyring) -> Result<(), KeyFileError> {
-    let failed = |doing| move |problem| KeyFileError::io(doing, path, problem);
-    if path.try_exists().map_err(failed("look at"))? {
+    if path.try_exists().map_err(|problem| KeyFileError::io("look at", path, problem))? {
         return Err(KeyFileError::Exists { path: path.to_owned() });
     }
     if SledStore::is_sealed(store) {
         return Err(lost(path, store));
     }
+    place(path, keyring)
+}
+
+/// Writes a file that is not there yet, and makes the directory where it is to be.
+pub fn place(path: &Path, keyring: &Keyring) -> Result<(), KeyFileError> {
+    let failed = |doing| move |problem| KeyFileError::io(doing, path, problem);
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(failed("make the directory of"))?;

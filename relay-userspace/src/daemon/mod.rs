@@ -18,6 +18,7 @@
 
 mod anchor_file;
 mod capture;
+mod certificate;
 mod clock;
 mod control;
 mod journal;
@@ -118,6 +119,7 @@ impl Daemon {
             source: keys,
             vault: Arc::clone(&vault),
             reader: store.vault_reader(),
+            certificates: store_path.join("certificates"),
             inputs: answers.clone(),
             waker: waker.clone(),
         })

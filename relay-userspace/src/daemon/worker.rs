@@ -315,6 +315,7 @@ impl Worker {
                 return self.datapath.stats(local).map(|stats| Input::FlowRead(local, stats));
             }
             Output::Rekey(step) => self.keeper.tell(step),
+            Output::Certify(erasures) => self.keeper.certify(erasures),
             Output::Reply(id, reply) => self.reply(id, reply),
             Output::Event(event) => {
                 if let Event::CallEnded { session, .. } = event {
@@ -385,7 +386,12 @@ impl Worker {
             | AdminReply::Resolved(_)
             | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
+            | AdminReply::Noted
             | AdminReply::Vault(_)
+            | AdminReply::Rotating { .. }
+            | AdminReply::Person(_)
+            | AdminReply::Retention(_)
+            | AdminReply::Erasing(_)
             | AdminReply::Refused(_) => return,
         };
         for flow in calls.iter_mut().flat_map(|call| &mut call.flows) {

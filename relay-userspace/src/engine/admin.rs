@@ -15,7 +15,7 @@ use super::directory::pool::{PoolReply, PoolRequest};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
 use super::guard::{GuardReply, GuardRequest};
-use super::ids::{BindingId, LegName, PartyId, SessionId};
+use super::ids::{BindingId, ErasureId, LegName, PartyId, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
 use super::policy::Resolution;
 use super::quality::Mos;
@@ -99,6 +99,27 @@ pub enum AdminRequest {
     },
     /// What is sealed under which epoch.
     Vault,
+    /// What is kept for how long; and what is over, if it is to be dropped now.
+    Retain {
+        /// Whether to drop a piece of it.
+        drop: bool,
+    },
+    /// Copy the store: the daemon does it once this is answered.
+    Backup,
+    /// Seal everything under new keys, and destroy the old ones.
+    VaultRotate,
+    /// What is held about a person, in pieces.
+    PrivacyShow {
+        /// Who: `+14155550100`, or `extension@trunk`.
+        person: Typed,
+        /// Continue after this binding.
+        after: Option<BindingId>,
+    },
+    /// Forget a person.
+    PrivacyErase {
+        /// Who.
+        person: Typed,
+    },
     /// The engine's counters.
     Counters,
     /// Something of the guard.
@@ -174,8 +195,22 @@ pub enum AdminReply {
         /// Calls in progress.
         calls: usize,
     },
+    /// To [`AdminRequest::Backup`]: it may be done.
+    Noted,
     /// To [`AdminRequest::Vault`].
     Vault(VaultCount),
+    /// To [`AdminRequest::VaultRotate`]: the new epoch seals what is new.
+    Rotating {
+        /// Its number.
+        epoch: u32,
+    },
+    /// To [`AdminRequest::Retain`].
+    Retention(RetentionView),
+    /// To [`AdminRequest::PrivacyShow`].
+    Person(Box<PersonView>),
+    /// To [`AdminRequest::PrivacyErase`]: the record is gone, and the key that
+    /// opens what lingers of it is about to be.
+    Erasing(ErasureView),
     /// To [`AdminRequest::Counters`]: name and count.
     Counters(Vec<(String, u64)>),
     /// To [`AdminRequest::Guard`].
@@ -291,6 +326,65 @@ impl FlowView {
     }
 }
 
+/// What is held about a person, or a piece of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Masked.
+    pub address: String,
+    /// Live bindings and tombstones, in the order of their ids.
+    pub bindings: Vec<BindingView>,
+    /// Numbers that the person has seen and no binding shows any more; in the
+    /// first piece alone.
+    pub rests: Vec<RestView>,
+    /// Whether there are more bindings after these.
+    pub more: bool,
+}
+
+/// What is kept for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionView {
+    /// Call detail records; zero is for ever.
+    pub cdrs: Duration,
+    /// Those that ended before this are over.
+    pub cdrs_before: Option<Timestamp>,
+    /// How many of them are dropped in one piece.
+    pub at_once: usize,
+    /// Numbers seen, after their cool-off.
+    pub numbers_seen: Duration,
+    /// How many there are.
+    pub numbers_seen_kept: usize,
+    /// How many of these are over.
+    pub numbers_seen_over: usize,
+    /// Tombstones, each of which ends by its own time.
+    pub tombstones: usize,
+    /// Parties, which go with the last thing that refers to them.
+    pub parties: usize,
+}
+
+/// A number that a person has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestView {
+    /// The number.
+    pub proxy: ProxyNumber,
+    /// When it was freed.
+    pub since: Timestamp,
+    /// When that is forgotten.
+    pub until: Timestamp,
+}
+
+/// An erasure that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureView {
+    /// Names it and its certificate.
+    pub id: ErasureId,
+    /// Every epoch before this one is to be destroyed.
+    pub epoch: u32,
+    /// Bindings that were ended for it.
+    pub ended: usize,
+    /// Tombstones that are kept, without a name.
+    pub tombstones: usize,
+}
+
 /// How many parties are sealed under which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultCount {
@@ -300,6 +394,8 @@ pub struct VaultCount {
     pub parties: usize,
     /// Of these, how many are to be sealed under it still.
     pub left: usize,
+    /// Erasures whose certificate is not written yet.
+    pub erasures: usize,
 }
 
 /// Why something was not done.

@@ -38,12 +38,32 @@ pub struct Config {
     pub services: Services,
     /// When numbers run low.
     pub pool: Pool,
+    /// How long what nothing needs any more is kept.
+    pub retention: Retention,
     /// Where numbers are looked for.
     pub geography: geography::Rules,
     /// Who may send to the signalling sockets, and how fast.
     pub guard: Guard,
     /// What bounds memory and load.
     pub limits: Limits,
+}
+
+/// How long what nothing needs any more is kept. What reserves numbers is kept by
+/// its own times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Call detail records; zero is for ever.
+    pub cdrs: Duration,
+    /// Which numbers a party has seen, after their cool-off: about as long as
+    /// people recognise one.
+    pub numbers_seen: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let day = Duration::from_hours(24);
+        Self { cdrs: day * 400, numbers_seen: day * 30 }
+    }
 }
 
 impl Config {

@@ -99,6 +99,10 @@ identifier! {
     /// A party as one tenant may know it: a pseudonym.
     PartyId, "party"
 }
+identifier! {
+    /// An erasure, and its certificate.
+    ErasureId, "erasure"
+}
 
 fn encode(prefix: &str, bits: u128) -> String {
     let mut text = String::with_capacity(prefix.len() + 1 + ID_DIGITS);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::admin::{AdminReply, AdminRequest};
+use super::admin::{AdminReply, AdminRequest, Refusal};
 use super::audit::Entry;
 use super::call_record::CallRecord;
 use super::cdr::Cdr;
@@ -17,9 +17,10 @@ use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
-use super::ids::{BindingId, SessionId};
+use super::ids::{BindingId, ErasureId, SessionId};
 use super::number::ProxyNumber;
-use super::privacy::{Asker, Epoch, NewEpoch, SealedParty, VaultId};
+use super::privacy::{Asker, Epoch, Erasure, NewEpoch, SealedParty, VaultId};
+use super::time::Timestamp;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub enum Input {
     FlowRefused(SocketAddr, String),
     /// So many flows were removed because no call claimed them.
     FlowsSwept(usize),
+    /// The epoch that was wanted cannot be made.
+    EpochRefused(Refusal),
+    /// The certificates of these erasures are durable.
+    Certified(Vec<ErasureId>),
     /// There is a new epoch of keys, and its wrapping key is durable: seal
     /// everything under it.
     BeginEpoch(Arc<NewEpoch>),
@@ -87,6 +92,9 @@ pub enum Output {
     ReadFlow(SocketAddr),
     /// How far a change of keys is.
     Rekey(RekeyStep),
+    /// Write the certificates of these erasures, once every epoch before theirs is
+    /// destroyed; answered by [`Input::Certified`].
+    Certify(Vec<Erasure>),
     /// The answer to [`Input::Admin`].
     Reply(RequestId, AdminReply),
     /// Something for the log and the metrics.
@@ -117,6 +125,9 @@ impl std::fmt::Debug for Datagram {
 /// How far a change of keys is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RekeyStep {
+    /// Make a new epoch: answered by [`Input::BeginEpoch`] or
+    /// [`Input::EpochRefused`].
+    Wanted,
     /// What is new is sealed under this epoch, and what is old is being sealed
     /// under it.
     Began(Epoch),
@@ -173,6 +184,13 @@ pub enum Change {
     /// Add a call detail record. Writing the same session and leg again
     /// replaces it, so that a retry never counts a call twice.
     PutCdr(Cdr),
+    /// Forget call detail records that ended before a time, the oldest first.
+    DropCdrs {
+        /// The time.
+        before: Timestamp,
+        /// At most so many.
+        most: usize,
+    },
     /// Add or replace what an operator has decided about a network.
     PutGuard(GuardEntry),
     /// Forget what was decided about a network.
@@ -183,4 +201,8 @@ pub enum Change {
     EndEpochs(Epoch),
     /// Add an audit entry, or write it again as it is.
     PutAudit(Box<Entry>),
+    /// Remember an erasure until its certificate is written.
+    PutErasure(Box<Erasure>),
+    /// Its certificate is written.
+    DeleteErasure(ErasureId),
 }

@@ -183,6 +183,8 @@ impl Engine {
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
             Input::FlowsSwept(flows) => context.counters.add_many(Counter::FlowsSwept, flows),
             Input::BeginEpoch(epoch) => context.directory.begin_epoch(now, epoch),
+            Input::EpochRefused(problem) => context.directory.epoch_refused(now, problem),
+            Input::Certified(erasures) => context.directory.certified(now, erasures),
             Input::EndEpochs(before) => context.directory.end_epochs(now, before),
             Input::Shutdown => {
                 if self.life == Life::Running {
@@ -312,6 +314,7 @@ impl Engine {
             AdminRequest::CallShow { session } | AdminRequest::Capture { session, .. } => calls.show(session),
             AdminRequest::CallHangup { session } => calls.hang_up_by_operator(context, session),
             AdminRequest::Drain { on } => calls.drain(on),
+            AdminRequest::Backup => AdminReply::Noted,
             AdminRequest::Counters => {
                 let mut counts = context.counts(calls.len(), calls.is_draining());
                 counts.extend(self.guard.counters());
@@ -327,7 +330,11 @@ impl Engine {
             | AdminRequest::BindExtend { .. }
             | AdminRequest::BindReopen { .. }
             | AdminRequest::BindClose { .. }
-            | AdminRequest::Vault => return,
+            | AdminRequest::Vault
+            | AdminRequest::VaultRotate
+            | AdminRequest::Retain { .. }
+            | AdminRequest::PrivacyShow { .. }
+            | AdminRequest::PrivacyErase { .. } => return,
         };
         context.outputs.push_back(Output::Reply(id, reply));
     }

@@ -13,7 +13,7 @@ use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
-    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Route, Sip, Trunk, TrunkId,
+    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, Trunk, TrunkId,
 };
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
@@ -28,6 +28,7 @@ pub(super) struct Drafts {
     pub(super) bindings: Bindings,
     pub(super) services: ServicesDraft,
     pub(super) pool: Pool,
+    pub(super) retention: Retention,
     pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
     pub(super) limits: LimitsDraft,
@@ -36,8 +37,20 @@ pub(super) struct Drafts {
 /// Resolves names and runs every check. `None` when something is missing; a
 /// wrong value leaves an error in the report and may still give a result.
 pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config, DatapathConfig)> {
-    let Drafts { sip, media, trunks, routes, emergency, bindings, services, pool, geography, guard, limits } =
-        drafts;
+    let Drafts {
+        sip,
+        media,
+        trunks,
+        routes,
+        emergency,
+        bindings,
+        services,
+        pool,
+        retention,
+        geography,
+        guard,
+        limits,
+    } = drafts;
     listens(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
@@ -101,6 +114,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         pool,
         geography,
         guard,
+        retention,
         limits: limits.limits,
     };
     engine.limits = calls_within_capacity(&limits, &engine, report);

@@ -15,7 +15,7 @@ use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFo
 use crate::datapath::Mode;
 use crate::engine::config::{
     Encryption, Guard, Ice, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Permissions,
-    Pool, Timers,
+    Pool, Retention, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -441,6 +441,24 @@ pub(super) fn pool(mut section: Section<'_>, report: &mut Report<'_>) -> Pool {
     };
     section.finish(report);
     pool
+}
+
+/// `[retention]`.
+pub(super) fn retention(mut section: Section<'_>, report: &mut Report<'_>) -> Retention {
+    let default = Retention::default();
+    let longest = DECADE.as_secs();
+    let retention = Retention {
+        cdrs: duration(&mut section, "cdrs", default.cdrs.as_secs(), 0..=longest, report),
+        numbers_seen: duration(
+            &mut section,
+            "numbers_seen",
+            default.numbers_seen.as_secs(),
+            0..=longest,
+            report,
+        ),
+    };
+    section.finish(report);
+    retention
 }
 
 /// `[guard]`.

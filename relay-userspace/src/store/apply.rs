@@ -18,6 +18,7 @@ use crate::engine::cdr::Cdr;
 use crate::engine::directory::{self, PairClaim};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::{Epoch, Sealed, SealedParty, Vault, WrappedKey, epoch_of_record};
+use crate::engine::time::Timestamp;
 
 /// A sorted set of keys and values.
 pub(super) trait Table {
@@ -150,6 +151,11 @@ impl Step<'_> {
                 }
                 Change::EndEpochs(before) => self.end_epochs(*before)?,
                 Change::PutAudit(entry) => self.cdrs.put("audit", keys::audit(entry.seq), &**entry)?,
+                Change::DropCdrs { before, most } => self.drop_cdrs(*before, *most)?,
+                Change::PutErasure(erasure) => {
+                    self.directory.put("erasures", keys::erasure(erasure.id), &**erasure)?;
+                }
+                Change::DeleteErasure(id) => self.directory.delete(keys::erasure(*id)),
             }
         }
         Ok(CommitOutcome::Applied)
@@ -176,6 +182,26 @@ impl Step<'_> {
     fn holder(&self, claim: &PairClaim) -> Result<Option<Holder>, StoreError> {
         let key = keys::pair(&claim.proxy, claim.party);
         self.directory.get(&key)?.map(|bytes| read("pairs", &key, &bytes)).transpose()
+    }
+
+    fn drop_cdrs(&mut self, before: Timestamp, most: usize) -> Result<(), StoreError> {
+        let end = keys::cdrs_from(before);
+        let mut old = Vec::new();
+        for row in self.cdrs.below.scan(keys::CDRS).take(most) {
+            let (key, bytes) = row?;
+            if key >= end {
+                break;
+            }
+            old.push((read::<Cdr>("cdrs", &key, &bytes)?, key));
+        }
+        for (cdr, key) in old {
+            if let Some(binding) = cdr.binding {
+                self.cdrs.delete(keys::binding_cdr(binding, &key));
+            }
+            self.cdrs.delete(keys::session_leg(cdr.session, cdr.leg));
+            self.cdrs.delete(key);
+        }
+        Ok(())
     }
 
     /// Replaces the record of the same session and leg, its indices included.
@@ -218,9 +244,12 @@ pub(super) fn vault_after(vault: &Arc<Vault>, group: &[Transaction]) -> Option<A
         | Change::PutCall(_)
         | Change::DeleteCall(_)
         | Change::PutCdr(_)
+        | Change::DropCdrs { .. }
         | Change::PutGuard(_)
         | Change::DeleteGuard(_)
-        | Change::PutAudit(_) => after,
+        | Change::PutAudit(_)
+        | Change::PutErasure(_)
+        | Change::DeleteErasure(_) => after,
     })
 }
 
@@ -254,6 +283,7 @@ pub(super) fn snapshot(
             parties: parties(vault, directory)?,
             bindings: read_all(directory, "bindings", keys::BINDINGS)?,
             rests: read_all(directory, "rests", keys::RESTS)?,
+            erasures: read_all(directory, "erasures", keys::ERASURES)?,
             guard: read_all(directory, "guard", keys::GUARD)?,
         },
         calls: calls(vault, cdrs)?,
@@ -302,6 +332,19 @@ fn calls(vault: &Vault, cdrs: &dyn Table) -> Result<Vec<CallRecord>, StoreError>
         read("calls", &key, &record)
     };
     cdrs.scan(keys::CALLS).map(unseal).collect()
+}
+
+/// Call detail records that ended before a time.
+pub(super) fn cdrs_before(table: &dyn Table, before: Timestamp) -> Result<usize, StoreError> {
+    let end = keys::cdrs_from(before);
+    let mut count = 0;
+    for row in table.scan(keys::CDRS) {
+        if row?.0 >= end {
+            break;
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Call detail records that match, newest first.

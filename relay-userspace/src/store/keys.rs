@@ -7,7 +7,7 @@
 
 use ipnet::IpNet;
 
-use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::ids::{BindingId, ErasureId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
 use crate::engine::privacy::{Epoch, VaultId};
 use crate::engine::time::Timestamp;
@@ -33,6 +33,14 @@ pub(super) const PARTIES: &[u8] = b"v";
 pub(super) const DATA_KEYS: &[u8] = b"k";
 /// Calls in progress.
 pub(super) const CALLS: &[u8] = b"l";
+
+/// Erasures without a certificate.
+pub(super) const ERASURES: &[u8] = b"e";
+
+/// Of an erasure.
+pub(super) fn erasure(id: ErasureId) -> Vec<u8> {
+    [ERASURES, &id.to_bits().to_be_bytes()].concat()
+}
 
 /// Of a call in progress.
 pub(super) fn call(session: SessionId) -> Vec<u8> {
@@ -98,6 +106,11 @@ pub(super) fn guard(net: &IpNet) -> Vec<u8> {
 /// Of a call detail record.
 pub(super) fn cdr(end: Timestamp, session: SessionId, leg: LegName) -> Vec<u8> {
     [CDRS, &moment(end), &session.to_bits().to_be_bytes(), &[leg_byte(leg)]].concat()
+}
+
+/// Before every record that ended at a time or later, after all others.
+pub(super) fn cdrs_from(end: Timestamp) -> Vec<u8> {
+    [CDRS, &moment(end)].concat()
 }
 
 /// Of the index entry that finds a record by its session and leg.

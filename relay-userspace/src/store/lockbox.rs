@@ -33,6 +33,25 @@ pub(super) fn write(store: &Path, keys: &[WrappedKey]) -> Result<(), StoreError>
     replace(store, &path, &text).map_err(|error| cannot_open(&path, &error))
 }
 
+/// What the file says of these keys.
+pub(super) fn text(keys: &[WrappedKey]) -> Result<String, StoreError> {
+    let mut text = format!("{HEADER}\n");
+    for key in keys {
+        let bytes = record::encode(&WrappedBytes::from(key))
+            .map_err(|problem| StoreError::Io { doing: "writing data keys", problem })?;
+        let _ = writeln!(text, "{} {}", key.epoch, STANDARD.encode(bytes));
+    }
+    Ok(text)
+}
+
+/// Whether these keys open what such a text stands for.
+pub(super) fn check(keyring: &Keyring, text: &str) -> Result<(), StoreError> {
+    let vault = |problem| StoreError::Vault { path: "the backup".into(), problem };
+    let keys = parse(text)
+        .ok_or(StoreError::Io { doing: "reading data keys", problem: "they are damaged".into() })?;
+    Vault::check(keyring, &keys).map_err(vault)
+}
+
 fn replace(store: &Path, path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;

@@ -11,6 +11,7 @@ use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Vault};
+use crate::engine::time::Timestamp;
 
 /// Keeps everything in memory.
 pub struct MemoryStore {
@@ -81,6 +82,10 @@ fn read(rows: &RwLock<Rows>) -> RwLockReadGuard<'_, Rows> {
 impl CdrReader for Reader {
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
         apply::cdrs(&*read(&self.cdrs), query)
+    }
+
+    fn cdrs_before(&self, before: Timestamp) -> Result<usize, StoreError> {
+        apply::cdrs_before(&*read(&self.cdrs), before)
     }
 }
 

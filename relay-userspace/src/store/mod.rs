@@ -10,6 +10,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod keys;
 mod lockbox;
 mod memory;
@@ -30,7 +31,9 @@ use crate::engine::cdr::Cdr;
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Vault, VaultError};
+use crate::engine::time::Timestamp;
 pub use audit::{AuditPage, AuditQuery, AuditReader};
+pub use backup::{BackupSource, Copied, Restored};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 
@@ -47,6 +50,12 @@ pub trait Store: Send {
     /// What seals the parties and calls in it.
     fn vault(&self) -> Arc<Vault>;
 
+    /// A handle for copying everything beside the writer; `None` where there is
+    /// nothing that would outlast the process.
+    fn copy(&self) -> Option<Box<dyn BackupSource>> {
+        None
+    }
+
     /// A handle for looking at what is sealed beside the writer.
     fn vault_reader(&self) -> Box<dyn VaultReader>;
 
@@ -61,6 +70,9 @@ pub trait Store: Send {
 pub trait CdrReader: Send + Sync {
     /// Records that match, newest first.
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError>;
+
+    /// How many ended before a time.
+    fn cdrs_before(&self, before: Timestamp) -> Result<usize, StoreError>;
 }
 
 /// Looks at what is sealed while the store is being written.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ struct RestV1 {
 /// Seals a store of before, if there is one or the way was begun.
 pub(super) fn seal(path: &Path, keyring: &Keyring, random: &mut impl Rng) -> Result<(), StoreError> {
     let failed = |error: io::Error| cannot_open(path, &error);
-    let beside = path.join(BESIDE);
+    let beside = beside(path);
     let is_older = fs::read(path.join("format")).is_ok_and(|format| format == OLDER);
     if is_older && !SledStore::is_sealed(&beside) {
         if beside.exists() {
@@ -102,8 +102,13 @@ pub(super) fn seal(path: &Path, keyring: &Keyring, random: &mut impl Rng) -> Res
     Ok(())
 }
 
+/// Where a store grows that is to take the place of the one at a path.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    path.join(BESIDE)
+}
+
 /// Every step may be the last one of this process; the next start goes on.
-fn take_place(path: &Path, beside: &Path) -> io::Result<()> {
+pub(super) fn take_place(path: &Path, beside: &Path) -> io::Result<()> {
     for name in ["directory", "cdrs"] {
         let (new, old) = (beside.join(name), path.join(name));
         if new.exists() {

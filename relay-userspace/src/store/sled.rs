@@ -27,12 +27,14 @@ use rand::Rng;
 
 use super::apply::{self, Row, Table, Writes};
 use super::audit::{self, AuditPage, AuditQuery, AuditReader};
+use super::backup::{BackupSource, SledCopy, Watch};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Keyring, Vault};
+use crate::engine::time::Timestamp;
 
 /// Bytes of sled's page cache, per database: the engine reads once, at start.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -45,6 +47,7 @@ pub struct SledStore {
     directory: Database,
     cdrs: Database,
     vault: Arc<Vault>,
+    watch: Arc<Watch>,
     /// Locked while the store is open.
     _lock: Option<File>,
 }
@@ -87,6 +90,17 @@ impl SledStore {
         let expected = existed.then_some(FORMAT);
         let directory = Database::open(path, "directory", expected)?;
         let cdrs = Database::open(path, "cdrs", expected)?;
+        Self::over(path, directory, cdrs, keyring, random)
+    }
+
+    /// A store over databases that are open.
+    pub(super) fn over(
+        path: &Path,
+        directory: Database,
+        cdrs: Database,
+        keyring: &Keyring,
+        random: &mut impl Rng,
+    ) -> Result<Self, StoreError> {
         let (vault, made) = Vault::open(keyring, &apply::data_keys(&directory.tree)?, random)
             .map_err(|problem| StoreError::Vault { path: path.display().to_string(), problem })?;
         if let Some(made) = made {
@@ -95,7 +109,14 @@ impl SledStore {
             directory.make_durable()?;
         }
         lockbox::write(path, &apply::data_keys(&directory.tree)?)?;
-        Ok(Self { path: path.to_owned(), directory, cdrs, vault: Arc::new(vault), _lock: None })
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            cdrs,
+            vault: Arc::new(vault),
+            watch: Arc::default(),
+            _lock: None,
+        })
     }
 }
 
@@ -118,7 +139,10 @@ pub(super) fn sync(directory: &Path) -> io::Result<()> {
 
 impl Store for SledStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
+        let watch = Arc::clone(&self.watch);
+        let mut writing = watch.writing();
         let planned = apply::plan(&self.vault, &self.directory.tree, &self.cdrs.tree, group)?;
+        writing.note(&planned.directory, &planned.cdrs);
         let mut touched = Vec::with_capacity(2);
         for (database, writes) in [(&self.directory, planned.directory), (&self.cdrs, planned.cdrs)] {
             if !writes.is_empty() {
@@ -145,6 +169,11 @@ impl Store for SledStore {
 
     fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
+    }
+
+    fn copy(&self) -> Option<Box<dyn BackupSource>> {
+        let trees = [self.directory.tree.clone(), self.cdrs.tree.clone()];
+        Some(Box::new(SledCopy { trees, watch: Arc::clone(&self.watch) }))
     }
 
     fn vault_reader(&self) -> Box<dyn VaultReader> {
@@ -174,6 +203,10 @@ struct Reader {
 impl CdrReader for Reader {
     fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
         apply::cdrs(&self.cdrs, query)
+    }
+
+    fn cdrs_before(&self, before: Timestamp) -> Result<usize, StoreError> {
+        apply::cdrs_before(&self.cdrs, before)
     }
 }
 
@@ -243,7 +276,7 @@ impl Database {
         &self.tree
     }
 
-    fn make_durable(&self) -> Result<(), StoreError> {
+    pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         self.flush()?;
         self.sync()
     }
@@ -256,7 +289,7 @@ impl Database {
         self.file.sync_data().map_err(|error| StoreError::Io { doing: "syncing", problem: error.to_string() })
     }
 
-    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+    pub(super) fn write(&self, writes: Writes) -> Result<(), StoreError> {
         let mut batch = ::sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -294,7 +327,7 @@ fn row(row: ::sled::Result<(::sled::IVec, ::sled::IVec)>) -> Row {
 
 /// Holds the store for this process. The lock goes with the process, however
 /// it ends; the file says whose it is.
-fn lock(store: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(store: &Path) -> Result<File, StoreError> {
     let path = store.join("lock");
     let mut file = File::options()
         .read(true)

@@ -2,6 +2,7 @@
 
 mod audit;
 mod contract;
+mod copies;
 mod durability;
 mod files;
 pub(super) mod secrecy;

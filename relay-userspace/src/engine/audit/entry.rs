@@ -69,6 +69,16 @@ acts! {
     GuardDeny = "guard-deny",
     /// What was decided about a network is forgotten.
     GuardRemove = "guard-remove",
+    /// Keys were changed.
+    VaultRotate = "vault-rotate",
+    /// The store was copied.
+    Backup = "backup",
+    /// What is held about a person was shown.
+    PrivacyExport = "privacy-export",
+    /// A person was erased.
+    PrivacyErase = "privacy-erase",
+    /// What its time was over for was dropped.
+    PrivacyRetain = "privacy-retain",
     /// Everything before was signed.
     Seal = "seal",
     /// A start found that the log did not end where it should.

@@ -41,6 +41,7 @@ impl Directory {
     }
 
     fn reuse(&mut self, id: RequestId, ix: BindingIx, wanted: &NewBinding) -> Result<(), Refusal> {
+        self.admits_return(ix)?;
         let [customer, agent] = self.parties_of(wanted)?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
@@ -109,6 +110,7 @@ impl Directory {
         parse::name("key", &wanted.key)?;
         let [customer, agent] = self.parties_of(wanted)?;
         parse::key_hides_parties(&wanted.key, [&customer, &agent])?;
+        [&customer, &agent].into_iter().try_for_each(|party| self.admits_party(party))?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
             self.config.bindings.life(&wanted.tenant, wanted.kind).time_to_live,

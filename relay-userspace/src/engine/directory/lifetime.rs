@@ -9,7 +9,7 @@ use super::headroom::Home;
 use super::model::BindingState::{Entombed, Live};
 use super::parties::PartyIx;
 use super::proposal::Proposal;
-use super::rests::{FAMILIAR, Rest};
+use super::rests::Rest;
 use super::{Binding, BindingState, Directory, PairRest, Party, Snapshot};
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
@@ -55,6 +55,7 @@ impl Directory {
         for party in parties.into_values() {
             self.parties.release(party);
         }
+        self.erasures = snapshot.erasures;
     }
 
     /// Takes in the parties that something refers to, with one use each.
@@ -223,6 +224,8 @@ impl Directory {
             self.propose(Proposal::ForgetParties { parties });
         }
         if self.may_sweep() {
+            self.erase_some();
+            self.retain_some();
             self.reseal_some();
         }
     }
@@ -287,7 +290,7 @@ impl Directory {
     }
 
     fn rest_ends(&self, rest: &Rest) -> Timestamp {
-        rest.since + self.config.bindings.cool_off + FAMILIAR
+        rest.since + self.config.bindings.cool_off + self.config.retention.numbers_seen
     }
 
     /// Every binding leaves two.
@@ -311,7 +314,10 @@ impl Directory {
             (if over { self.clock.mono } else { at(self.rest_ends(&rest)) }, "end of a rest")
         });
         let orphans = self.parties.has_orphans().then_some((self.clock.mono, "end of a party"));
-        [retry, due, rest, orphans, self.rekey_deadline()].into_iter().flatten().min_by_key(|&(at, _)| at)
+        [retry, due, rest, orphans, self.rekey_deadline(), self.retention_deadline()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|&(at, _)| at)
     }
 }
 

@@ -35,6 +35,7 @@ mod allocate;
 mod binding_requests;
 mod bindings;
 mod check;
+mod erase;
 mod headroom;
 mod import;
 mod lifetime;
@@ -49,6 +50,7 @@ mod prolong;
 mod proposal;
 mod rekey;
 mod rests;
+mod retain;
 mod search;
 
 #[cfg(test)]
@@ -72,9 +74,10 @@ use super::event::Event;
 use super::ids::{BindingId, LegName};
 use super::io::{CommitId, Output, RequestId};
 use super::number::{ProxyNumber, Typed};
-use super::privacy::Vault;
+use super::privacy::{Erasure, SealedParty, Vault};
 use super::time::{Instant, Now, Timestamp};
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
+use erase::Erasing;
 use headroom::Headroom;
 use import::{Import, Landing};
 use numbers::{NumberIx, Numbers};
@@ -104,6 +107,13 @@ pub struct Directory {
     rests: Rests,
     headroom: Headroom,
     rekey: Rekey,
+    /// Who waits for a new epoch.
+    rotation: Option<RequestId>,
+    erasing: Option<Erasing>,
+    /// Those whose certificate is to be written.
+    erasures: Vec<Erasure>,
+    /// When records whose time is over are dropped.
+    retention_due: Instant,
     pending: BTreeMap<CommitId, Pending>,
     retries: BTreeMap<(Instant, u64), Pending>,
     waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
@@ -200,6 +210,10 @@ impl Directory {
             rests: Rests::default(),
             headroom: Headroom::default(),
             rekey: Rekey::default(),
+            rotation: None,
+            erasing: None,
+            erasures: Vec::new(),
+            retention_due: now.mono,
             pending: BTreeMap::new(),
             retries: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -226,6 +240,9 @@ impl Directory {
             return Lookup::Unknown;
         }
         let callee = record.side(caller.other());
+        if record.sides().iter().any(|side| self.is_going(side.party)) {
+            return Lookup::Unknown;
+        }
         let Some(address) = self.parties.address(callee.party) else { return Lookup::Unknown };
         let found = Match {
             binding: record.id,
@@ -345,10 +362,15 @@ impl Directory {
                 self.bind_prolong(id, Prolong { binding, time_to_live, ended: true });
             }
             AdminRequest::BindClose { id: binding } => self.bind_close(id, binding),
+            AdminRequest::VaultRotate => self.vault_rotate(id),
+            AdminRequest::Retain { drop } => self.retain(id, drop),
+            AdminRequest::PrivacyShow { person, after } => self.privacy_show(id, &person, after),
+            AdminRequest::PrivacyErase { person } => self.privacy_erase(id, &person),
             AdminRequest::Vault => self.reply(id, AdminReply::Vault(self.vault_count())),
             other @ (AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
             | AdminRequest::Capture { .. }
+            | AdminRequest::Backup
             | AdminRequest::CallHangup { .. }
             | AdminRequest::Drain { .. }
             | AdminRequest::Counters

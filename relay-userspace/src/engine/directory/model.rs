@@ -8,7 +8,7 @@ use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
 use crate::engine::money::Money;
 use crate::engine::number::{Country, PartyNumber, ProxyNumber};
-use crate::engine::privacy::{SealedParty, VaultId};
+use crate::engine::privacy::{Erasure, SealedParty, VaultId};
 use crate::engine::time::Timestamp;
 
 /// A number that Vizard owns.
@@ -326,6 +326,8 @@ pub struct Snapshot {
     pub bindings: Vec<Binding>,
     /// Pairs in cool-off, and what parties are accustomed to.
     pub rests: Vec<PairRest>,
+    /// Erasures whose certificate is to be written.
+    pub erasures: Vec<Erasure>,
     /// What operators have decided about networks; the guard's, not the
     /// directory's.
     pub guard: Vec<GuardEntry>,

@@ -60,10 +60,38 @@ impl Parties {
     pub(super) fn acquire(&mut self, address: &PartyAddress, random: &mut impl Rng) -> PartyIx {
         if let Some(party) = self.find(address) {
             self.retain(party);
+            if self.is_erased(party) {
+                self.bring_back(party, address);
+            }
             return party;
         }
         let party = self.vault.seal(VaultId::random(random), address);
         self.insert(Slot { party, uses: 1, stored: false })
+    }
+
+    /// An erased person is here again: what is left of it is that person's.
+    fn bring_back(&mut self, party: PartyIx, address: &PartyAddress) {
+        let slot = &mut self.slots[party.index()];
+        slot.party = self.vault.seal(slot.party.id, address);
+        slot.stored = false;
+    }
+
+    /// Whether a party's address is forgotten.
+    pub(super) fn is_erased(&self, party: PartyIx) -> bool {
+        self.slots[party.index()].party.sealed.is_erased()
+    }
+
+    /// What is to be kept of a party.
+    pub(super) fn erased(&self, party: PartyIx) -> SealedParty {
+        self.vault.erase(&self.slots[party.index()].party)
+    }
+
+    /// The store has forgotten a party's address.
+    pub(super) fn take_erased(&mut self, party: PartyIx, record: SealedParty) {
+        let slot = &mut self.slots[party.index()];
+        if slot.uses > 0 && slot.party.id == record.id {
+            slot.party = record;
+        }
     }
 
     /// Takes in a party that the store has and something refers to, and notes one
@@ -201,8 +229,7 @@ impl Parties {
         self.slots[party.index()].party.id
     }
 
-    /// Where a party is, in clear. The vault has sealed or admitted every slot,
-    /// so there is always an answer.
+    /// Where a party is, in clear; `None` when it was erased.
     pub(super) fn address(&self, party: PartyIx) -> Option<PartyAddress> {
         let SealedParty { id, sealed, .. } = &self.slots[party.index()].party;
         self.vault.unseal(*id, sealed)
@@ -210,7 +237,7 @@ impl Parties {
 
     /// Where a party is, as it may be shown.
     pub(super) fn masked(&self, party: PartyIx) -> String {
-        self.address(party).map(|address| address.masked()).unwrap_or_default()
+        self.address(party).map_or_else(|| "(erased)".to_owned(), |address| address.masked())
     }
 
     /// The party's name for a tenant.

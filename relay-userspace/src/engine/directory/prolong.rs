@@ -37,6 +37,7 @@ impl Directory {
 
     fn prolong(&mut self, id: RequestId, asked: Prolong) -> Result<(), Refusal> {
         let ix = self.visible(asked.binding)?;
+        self.admits_return(ix)?;
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
         let life = self.life_of(record);
         let until = self.clock.wall + parse::time_to_live(asked.time_to_live, life.time_to_live)?;

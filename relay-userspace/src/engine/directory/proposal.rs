@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bindings::{BindingIx, Change, Record};
-use super::parties::Resealed;
+use super::parties::{PartyIx, Resealed};
 use super::pool::PoolReply;
 use super::rests::Rest;
-use super::{Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal};
+use super::{
+    Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal, retain,
+};
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
+use crate::engine::ids::ErasureId;
 use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
 use crate::engine::number::ProxyNumber;
-use crate::engine::privacy::{Epoch, NewEpoch, VaultId};
+use crate::engine::privacy::{Epoch, Erasure, NewEpoch, SealedParty, VaultId};
 use crate::engine::time::Timestamp;
 
 /// First and longest delay before a transaction that failed is tried again.
@@ -45,6 +48,12 @@ pub(super) enum Proposal {
     Reseal { parties: Vec<Resealed> },
     /// The data keys of every epoch before this one go.
     EndEpochs { before: Epoch },
+    /// A party's address is forgotten.
+    Erase { party: PartyIx, record: SealedParty, erasure: Box<Erasure> },
+    /// Records go that ended before a time.
+    DropCdrs { before: Timestamp, asked: Option<RequestId> },
+    /// The certificates of these are written.
+    ForgetErasures { ids: Vec<ErasureId> },
 }
 
 /// What happens to numbers, all of it or nothing.
@@ -163,6 +172,13 @@ impl Directory {
                 there.map(|party| Stored::PutParty(party.record())).collect()
             }
             Proposal::EndEpochs { before } => vec![Stored::EndEpochs(*before)],
+            Proposal::Erase { record, erasure, .. } => {
+                vec![Stored::PutParty(record.clone()), Stored::PutErasure(erasure.clone())]
+            }
+            Proposal::DropCdrs { before, .. } => {
+                vec![Stored::DropCdrs { before: *before, most: retain::AT_ONCE }]
+            }
+            Proposal::ForgetErasures { ids } => ids.iter().copied().map(Stored::DeleteErasure).collect(),
         };
         Transaction { changes }
     }
@@ -223,6 +239,13 @@ impl Directory {
             Proposal::BeginEpoch { epoch } => self.epoch_began(epoch.vault.clone()),
             Proposal::Reseal { parties } => self.resealed(parties),
             Proposal::EndEpochs { before } => self.epochs_ended(before),
+            Proposal::Erase { party, record, erasure } => self.erased(party, record, *erasure),
+            Proposal::DropCdrs { asked, .. } => {
+                if let Some(id) = asked {
+                    self.reply_retention(id);
+                }
+            }
+            Proposal::ForgetErasures { ids } => self.erasures.retain(|erasure| !ids.contains(&erasure.id)),
         }
     }
 
@@ -263,7 +286,10 @@ impl Directory {
             | Proposal::ForgetParties { .. }
             | Proposal::BeginEpoch { .. }
             | Proposal::Reseal { .. }
-            | Proposal::EndEpochs { .. }) => self.retry(proposal, 1),
+            | Proposal::EndEpochs { .. }
+            | Proposal::Erase { .. }
+            | Proposal::DropCdrs { .. }
+            | Proposal::ForgetErasures { .. }) => self.retry(proposal, 1),
         }
     }
 
@@ -282,6 +308,13 @@ impl Directory {
             }
         }
         let next = match proposal {
+            // What was not dropped now is at the next turn.
+            Proposal::DropCdrs { asked, .. } => {
+                if let Some(request) = asked {
+                    self.refuse_request(request, unavailable());
+                }
+                return;
+            }
             Proposal::ChangeNumbers { request, change } => {
                 self.refuse_request(request, unavailable());
                 Proposal::RestoreNumbers { numbers: change.numbers() }
@@ -303,7 +336,9 @@ impl Directory {
             | Proposal::ForgetParties { .. }
             | Proposal::BeginEpoch { .. }
             | Proposal::Reseal { .. }
-            | Proposal::EndEpochs { .. }) => proposal,
+            | Proposal::EndEpochs { .. }
+            | Proposal::Erase { .. }
+            | Proposal::ForgetErasures { .. }) => proposal,
         };
         self.retry(next, failures + 1);
     }
@@ -365,7 +400,10 @@ impl Proposal {
             | Self::ForgetParties { .. }
             | Self::BeginEpoch { .. }
             | Self::Reseal { .. }
-            | Self::EndEpochs { .. } => None,
+            | Self::EndEpochs { .. }
+            | Self::Erase { .. }
+            | Self::DropCdrs { .. }
+            | Self::ForgetErasures { .. } => None,
             Self::Create { binding, .. }
             | Self::WithdrawBinding { binding }
             | Self::Turn { binding, .. }

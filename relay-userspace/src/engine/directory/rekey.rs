@@ -31,6 +31,8 @@ pub(super) enum Rekey {
     /// Everything is sealed under the newest epoch.
     #[default]
     Rest,
+    /// A new epoch has begun, and nothing is sealed anew before somebody is erased.
+    Hold,
     /// From this slot on, what is old is to be sealed anew; `found` says whether
     /// there was anything since the first slot.
     Walk { next: usize, found: bool },
@@ -45,6 +47,8 @@ impl Directory {
         if vault.epochs().count() > 1 {
             let newest = vault.newest();
             self.walk_to(newest);
+        } else {
+            self.certify();
         }
     }
 
@@ -67,12 +71,21 @@ impl Directory {
     }
 
     fn walk_to(&mut self, newest: Epoch) {
+        self.outputs.push_back(Output::Rekey(RekeyStep::Began(newest)));
+        self.answer_rotation(newest);
         self.rekey = match self.rekey {
+            _ if self.erasing.is_some() => Rekey::Hold,
             // The piece that is under way comes back, and finds the walk begun anew.
             Rekey::Wait { .. } => Rekey::Wait { next: 0, found: true },
-            Rekey::Rest | Rekey::Walk { .. } => Rekey::Walk { next: 0, found: false },
+            Rekey::Rest | Rekey::Hold | Rekey::Walk { .. } => Rekey::Walk { next: 0, found: false },
         };
-        self.outputs.push_back(Output::Rekey(RekeyStep::Began(newest)));
+    }
+
+    /// Begins the walk that was held.
+    pub(super) fn start_walk(&mut self) {
+        if self.rekey == Rekey::Hold {
+            self.rekey = Rekey::Walk { next: 0, found: false };
+        }
     }
 
     /// One turn of the walk.
@@ -90,7 +103,7 @@ impl Directory {
         };
         self.rekey = match onward {
             Rekey::Walk { next, found } if !parties.is_empty() => Rekey::Wait { next, found },
-            Rekey::Rest | Rekey::Walk { .. } | Rekey::Wait { .. } => onward,
+            Rekey::Rest | Rekey::Hold | Rekey::Walk { .. } | Rekey::Wait { .. } => onward,
         };
         if !parties.is_empty() {
             self.propose(Proposal::Reseal { parties });
@@ -111,20 +124,24 @@ impl Directory {
         let vault = self.parties.vault().without_before(before);
         self.parties.set_vault(Arc::new(vault));
         self.outputs.push_back(Output::Rekey(RekeyStep::Ended(before)));
+        self.certify();
     }
 
     pub(super) fn vault_count(&self) -> VaultCount {
         VaultCount {
             epoch: self.parties.vault().newest().0,
             parties: self.parties.len(),
+            erasures: self.erasures.len(),
             left: match self.rekey {
                 Rekey::Rest => 0,
-                Rekey::Walk { .. } | Rekey::Wait { .. } => self.parties.count_old(),
+                Rekey::Hold | Rekey::Walk { .. } | Rekey::Wait { .. } => self.parties.count_old(),
             },
         }
     }
 
     pub(super) fn rekey_deadline(&self) -> Option<(Instant, &'static str)> {
-        matches!(self.rekey, Rekey::Walk { .. }).then_some((self.clock.mono, "parties under an old key"))
+        let walk = matches!(self.rekey, Rekey::Walk { .. });
+        let walk = walk.then_some((self.clock.mono, "parties under an old key"));
+        [walk, self.erasure_deadline()].into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 }

@@ -1,15 +1,10 @@
 //! Freed pairs: in cool-off at first, familiar afterwards, forgotten at last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::numbers::NumberIx;
 use super::parties::PartyIx;
 use crate::engine::time::Timestamp;
-
-/// How long after its cool-off a number is preferred for a party that has seen
-/// it: about as long as people recognise one.
-pub(super) const FAMILIAR: Duration = Duration::from_hours(30 * 24);
 
 /// A freed pair and when it was freed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +25,11 @@ pub(super) struct Rests {
 impl Rests {
     pub(super) fn len(&self) -> usize {
         self.since.len()
+    }
+
+    /// Those that were freed before this time.
+    pub(super) fn older_than(&self, time: Timestamp) -> usize {
+        self.by_age.iter().take_while(|rest| rest.since < time).count()
     }
 
     /// Those that are not being removed.

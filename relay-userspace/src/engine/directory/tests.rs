@@ -1,9 +1,11 @@
 //! The directory against examples, and against a reference model.
 
+mod erasure;
 mod model;
 mod places;
 mod plan_tests;
 mod pool;
+mod retain;
 
 use std::time::Duration;
 
@@ -12,9 +14,11 @@ use crate::engine::admin::{BindingView, NewBinding, NumberWish};
 use crate::engine::callback::{OnTombstone, Services};
 use crate::engine::config::{self, Bindings as Times, Encryption, Limits, Trunk, TrunkId};
 use crate::engine::geography;
+use crate::engine::io::RekeyStep;
 use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
-use crate::engine::privacy::tests::vault;
+use crate::engine::privacy::Keyring;
+use crate::engine::privacy::tests::{keyring, random, vault};
 
 pub(in crate::engine) fn config() -> Config {
     let trunk = |name: &str| Trunk {
@@ -60,6 +64,7 @@ pub(in crate::engine) fn config() -> Config {
         },
         services: Services::default(),
         pool: config::Pool::default(),
+        retention: config::Retention { cdrs: Duration::ZERO, ..config::Retention::default() },
         geography: geography::Rules::default(),
         guard: config::Guard::default(),
         limits: Limits::default(),
@@ -105,6 +110,10 @@ pub(in crate::engine) struct World {
     pub(in crate::engine) directory: Directory,
     pub(in crate::engine) committed: Vec<Transaction>,
     pub(in crate::engine) events: Vec<Event>,
+    /// The key file, and what the keeper runs on.
+    keyring: Keyring,
+    vault: Arc<Vault>,
+    certificates: Vec<Erasure>,
     next: u64,
 }
 
@@ -115,7 +124,15 @@ impl World {
 
     pub(in crate::engine) fn with(config: Config, numbers: &[&str]) -> Self {
         let directory = Directory::new(Arc::new(config), vault(), [7; 32], at(0), Snapshot::default());
-        let mut world = Self { directory, committed: Vec::new(), events: Vec::new(), next: 0 };
+        let mut world = Self {
+            directory,
+            committed: Vec::new(),
+            events: Vec::new(),
+            keyring: keyring(),
+            vault: vault(),
+            certificates: Vec::new(),
+            next: 0,
+        };
         let numbers: Vec<_> = numbers.iter().map(|number| new_number(number)).collect();
         let added = numbers.len();
         assert_eq!(
@@ -147,10 +164,33 @@ impl World {
                 }
                 Output::Reply(id, reply) => replies.push((id, reply)),
                 Output::Event(event) => self.events.push(event),
+                Output::Rekey(step) => self.keep_keys(now, step),
+                Output::Certify(erasures) => {
+                    let ids = erasures.iter().map(|erasure| erasure.id).collect();
+                    self.certificates.extend(erasures);
+                    self.directory.certified(now, ids);
+                }
                 other => panic!("{other:?} is not the directory's to put out"),
             }
         }
         replies
+    }
+
+    fn keep_keys(&mut self, now: Now, step: RekeyStep) {
+        match step {
+            RekeyStep::Wanted => {
+                self.keyring.add_epoch(&mut random(5)).unwrap();
+                let new = self.vault.begin(&self.keyring, &mut random(6)).unwrap();
+                self.vault = Arc::clone(&new.vault);
+                self.directory.begin_epoch(now, Arc::new(new));
+            }
+            RekeyStep::Began(_) => {}
+            RekeyStep::Resealed(epoch) => self.directory.end_epochs(now, epoch),
+            RekeyStep::Ended(before) => {
+                self.vault = Arc::new(self.vault.without_before(before));
+                self.keyring.destroy_before(before);
+            }
+        }
     }
 
     pub(in crate::engine) fn bind(&mut self, now: Now, wanted: NewBinding) -> BindingView {

@@ -27,6 +27,7 @@
 //! from HKDF-SHA-256, each under a name of its own. The [`notary`] proves who wrote
 //! something, for the audit log; [`roles`] says who may ask for what.
 
+pub mod erasure;
 pub mod keyring;
 pub mod notary;
 pub mod roles;
@@ -35,6 +36,7 @@ pub mod vault;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use erasure::Erasure;
 pub use keyring::{Epoch, Keyring, KeyringError};
 pub use notary::{Digest, Notary};
 pub use roles::{Asker, Role, Roles};

@@ -166,3 +166,26 @@ fn a_damaged_keyring_is_never_taken_for_another() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(Keyring::parse(&[lines[0], "index zz"].join("\n")), Err(KeyringError::Malformed { line: 2 }));
 }
+
+#[test]
+fn what_is_kept_of_an_erased_party_finds_it_and_says_nothing() {
+    let mut keyring = keyring();
+    let (vault, _) = Vault::open(&keyring, &[], &mut random(2)).unwrap();
+    for address in addresses() {
+        let party = vault.seal(VaultId::from_bits(9), &address);
+        let kept = vault.erase(&party);
+        assert!(kept.sealed.is_erased() && !party.sealed.is_erased());
+        assert_eq!(vault.unseal(kept.id, &kept.sealed), None);
+        assert_eq!(vault.admit(kept.id, kept.sealed.clone()), Some(kept.clone()));
+        assert_eq!(kept.index, vault.index(&address));
+        assert_eq!(
+            kept.sealed.bytes().len(),
+            vault.erase(&vault.seal(kept.id, &number("+49110"))).sealed.bytes().len()
+        );
+    }
+    let kept = vault.erase(&vault.seal(VaultId::from_bits(9), &number("+12125551200")));
+    keyring.add_epoch(&mut random(3)).unwrap();
+    let newer = vault.begin(&keyring, &mut random(4)).unwrap().vault;
+    let moved = newer.reseal(&kept).unwrap();
+    assert_eq!((moved.sealed.epoch(), newer.admit(moved.id, moved.sealed.clone())), (Epoch(2), Some(moved)));
+}

@@ -100,6 +100,13 @@ impl Sealed {
         self.epoch
     }
 
+    /// Whether it is what is left of an erased party: a blind index, one byte
+    /// longer than a block, as no address is.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.bytes().len() % BLOCK == 1
+    }
+
     /// Ciphertext and tag.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -284,8 +291,20 @@ impl Vault {
         if party.sealed.epoch == self.newest {
             return None;
         }
-        let address = self.unseal(party.id, &party.sealed)?;
-        Some(SealedParty { sealed: self.close(party.id, &address), ..party.clone() })
+        let (id, content) = (party.id, Content::of(&party.sealed));
+        let sealed = self
+            .opened(id, &party.sealed, |plain| Some(self.close(id, content, Zeroizing::new(plain.to_vec()))));
+        Some(SealedParty { sealed: sealed?, ..party.clone() })
+    }
+
+    /// What is kept of a party when its address is forgotten: the blind index,
+    /// under the newest epoch.
+    #[must_use]
+    pub fn erase(&self, party: &SealedParty) -> SealedParty {
+        let mut plain = Zeroizing::new(Vec::with_capacity(BLOCK + 1 + TAG_BYTES));
+        plain.extend_from_slice(&party.index.0);
+        plain.push(0);
+        SealedParty { sealed: self.close(party.id, Content::Index, plain), ..party.clone() }
     }
 
     /// What a party at an address is found by.
@@ -297,27 +316,36 @@ impl Vault {
     /// Seals a new party's address under an id that was drawn for it.
     #[must_use]
     pub fn seal(&self, id: VaultId, address: &PartyAddress) -> SealedParty {
-        SealedParty { id, sealed: self.close(id, address), index: self.index(address) }
+        SealedParty {
+            id,
+            sealed: self.close(id, Content::Address, plain(address)),
+            index: self.index(address),
+        }
     }
 
-    fn close(&self, id: VaultId, address: &PartyAddress) -> Sealed {
-        let mut bytes = plain(address);
-        let nonce = address_nonce(id);
+    fn close(&self, id: VaultId, content: Content, mut bytes: Zeroizing<Vec<u8>>) -> Sealed {
+        let nonce = content.nonce(id);
         // One block is far below what the cipher can take, and the newest epoch
         // is always open, so that neither can fail.
         let tag = self.keys.get(&self.newest).and_then(|key| {
-            key.addresses.encrypt_inout_detached(&nonce, ADDRESSES, bytes.as_mut_slice().into()).ok()
+            key.addresses.encrypt_inout_detached(&nonce, content.name(), bytes.as_mut_slice().into()).ok()
         });
         bytes.extend_from_slice(&tag.unwrap_or_default());
         Sealed::from_parts(self.newest, &bytes)
     }
 
-    /// Where a party is; `None` when its record was not sealed by this vault.
+    /// Where a party is; `None` when its record was not sealed by this vault, or
+    /// the party was erased.
     #[must_use]
     pub fn unseal(&self, id: VaultId, sealed: &Sealed) -> Option<PartyAddress> {
+        if sealed.is_erased() { None } else { self.opened(id, sealed, address) }
+    }
+
+    fn opened<T>(&self, id: VaultId, sealed: &Sealed, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let content = Content::of(sealed);
         let key = self.keys.get(&sealed.epoch)?;
         let (text, tag) = sealed.bytes().split_last_chunk::<TAG_BYTES>()?;
-        let nonce = address_nonce(id);
+        let nonce = content.nonce(id);
         let mut short = Zeroizing::new([0_u8; BLOCK]);
         let mut long = Zeroizing::new(Vec::new());
         let text: &mut [u8] = if text.len() == BLOCK {
@@ -328,15 +356,18 @@ impl Vault {
             &mut long
         };
         let tag = Tag::from(*tag);
-        key.addresses.decrypt_inout_detached(&nonce, ADDRESSES, (&mut *text).into(), &tag).ok()?;
-        address(text)
+        key.addresses.decrypt_inout_detached(&nonce, content.name(), (&mut *text).into(), &tag).ok()?;
+        read(text)
     }
 
     /// Takes a party from the store in; `None` when its record was not sealed by
     /// this vault.
     #[must_use]
     pub fn admit(&self, id: VaultId, sealed: Sealed) -> Option<SealedParty> {
-        let index = self.index(&self.unseal(id, &sealed)?);
+        let index = match Content::of(&sealed) {
+            Content::Address => self.index(&self.unseal(id, &sealed)?),
+            Content::Index => BlindIndex(self.opened(id, &sealed, |plain| plain.first_chunk().copied())?),
+        };
         Some(SealedParty { id, sealed, index })
     }
 
@@ -389,8 +420,38 @@ pub fn epoch_of_record(sealed: &[u8]) -> Option<Epoch> {
     sealed.first_chunk().map(|epoch| Epoch(u32::from_be_bytes(*epoch)))
 }
 
-/// What addresses are sealed for.
-const ADDRESSES: &[u8] = b"vizard address";
+/// What a party's record says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Address,
+    Index,
+}
+
+impl Content {
+    fn of(sealed: &Sealed) -> Self {
+        if sealed.is_erased() { Self::Index } else { Self::Address }
+    }
+
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Address => b"vizard address",
+            Self::Index => b"vizard index of an erased party",
+        }
+    }
+
+    /// An id is drawn for one address, which is sealed once per data key, and so
+    /// is its index.
+    fn nonce(self, id: VaultId) -> XNonce {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..16].copy_from_slice(&id.0.to_be_bytes());
+        nonce[16] = match self {
+            Self::Address => 0,
+            Self::Index => 1,
+        };
+        XNonce::from(nonce)
+    }
+}
+
 /// What data keys are wrapped for.
 const DATA_KEYS: &[u8] = b"vizard data key";
 
@@ -451,13 +512,6 @@ pub(super) fn mac(key: &Secret, name: &str) -> Mac256 {
     let mut block = Zeroizing::new([0; 2 * KEY_BYTES]);
     block[..KEY_BYTES].copy_from_slice(subkey(key, name).bytes());
     Mac256::new((&*block).into())
-}
-
-/// An id is drawn for one address and sealed once per data key.
-fn address_nonce(id: VaultId) -> XNonce {
-    let mut nonce = [0; NONCE_BYTES];
-    nonce[..16].copy_from_slice(&id.0.to_be_bytes());
-    XNonce::from(nonce)
 }
 
 /// The first bytes of a digest.

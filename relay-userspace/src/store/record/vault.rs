@@ -1,9 +1,11 @@
-//! What the vault leaves in the store: sealed addresses and wrapped data keys.
+//! What the vault leaves in the store: sealed addresses, wrapped data keys, and
+//! erasures.
 
 use serde::{Deserialize, Serialize};
 
-use super::Stored;
-use crate::engine::privacy::{Epoch, Sealed, WrappedKey};
+use super::{Stored, time};
+use crate::engine::ids::{BindingId, ErasureId, PartyId};
+use crate::engine::privacy::{Epoch, Erasure, Sealed, WrappedKey};
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store) struct SealedV1(u32, Vec<u8>);
@@ -56,6 +58,46 @@ impl Stored for WrappedBytes {
         Ok(Self {
             nonce: record.nonce.try_into().map_err(length)?,
             sealed: record.sealed.try_into().map_err(length)?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct ErasureV1 {
+    id: u128,
+    epoch: u32,
+    asked: i64,
+    pseudonyms: Vec<(String, u128)>,
+    ended: Vec<u128>,
+    tombstones: Vec<(u128, i64)>,
+}
+
+impl Stored for Erasure {
+    type Shape = ErasureV1;
+
+    fn to_shape(&self) -> ErasureV1 {
+        let pseudonyms = self.pseudonyms.iter().map(|(tenant, party)| (tenant.clone(), party.to_bits()));
+        let tombstones = self.tombstones.iter().map(|(id, until)| (id.to_bits(), until.unix_microseconds()));
+        ErasureV1 {
+            id: self.id.to_bits(),
+            epoch: self.epoch.0,
+            asked: self.asked.unix_microseconds(),
+            pseudonyms: pseudonyms.collect(),
+            ended: self.ended.iter().map(|id| id.to_bits()).collect(),
+            tombstones: tombstones.collect(),
+        }
+    }
+
+    fn from_shape(record: ErasureV1) -> Result<Self, String> {
+        let pseudonyms = record.pseudonyms.into_iter();
+        let tombstones = record.tombstones.into_iter();
+        Ok(Self {
+            id: ErasureId::from_bits(record.id),
+            epoch: Epoch(record.epoch),
+            asked: time(record.asked),
+            pseudonyms: pseudonyms.map(|(tenant, party)| (tenant, PartyId::from_bits(party))).collect(),
+            ended: record.ended.into_iter().map(BindingId::from_bits).collect(),
+            tombstones: tombstones.map(|(id, until)| (BindingId::from_bits(id), time(until))).collect(),
         })
     }
 }

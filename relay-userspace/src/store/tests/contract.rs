@@ -207,3 +207,27 @@ fn a_new_epoch_seals_what_is_new_and_an_old_one_ends_when_nothing_needs_it() {
         assert_eq!(addresses(&after.directory.parties), addresses(&before.directory.parties));
     });
 }
+
+#[test]
+fn records_whose_time_is_over_go_with_their_indices_the_oldest_first() {
+    on_each(|store| {
+        for session in 0..6 {
+            let end = i64::try_from(session).unwrap() * 10;
+            commit(store, one(Change::PutCdr(cdr(session, LegName::A, end))));
+        }
+        let drop = |store: &mut dyn Store, most| {
+            commit(store, one(Change::DropCdrs { before: time(35), most }));
+            query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }).len()
+        };
+        assert_eq!(store.reader().cdrs_before(time(35)).unwrap(), 4);
+        assert_eq!(drop(store, 1), 5);
+        assert_eq!(drop(store, 100), 2);
+        assert_eq!((drop(store, 100), store.reader().cdrs_before(time(35)).unwrap()), (2, 0));
+        let session = Some(SessionId::from_bits(0));
+        assert_eq!(query(store, &CdrQuery { session, limit: 9, ..CdrQuery::default() }), []);
+        let binding = Some(BindingId::from_bits(0));
+        assert_eq!(query(store, &CdrQuery { binding, limit: 9, ..CdrQuery::default() }), []);
+        let binding = Some(BindingId::from_bits(1));
+        assert_eq!(query(store, &CdrQuery { binding, limit: 9, ..CdrQuery::default() }).len(), 1);
+    });
+}

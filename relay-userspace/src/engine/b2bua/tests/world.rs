@@ -120,6 +120,7 @@ pub(super) fn config() -> Config {
         },
         services: Services::default(),
         pool: Pool::default(),
+        retention: Retention { cdrs: Duration::ZERO, ..Retention::default() },
         geography: geography::Rules::default(),
         guard: Guard::default(),
         limits: Limits::default(),
@@ -321,7 +322,7 @@ impl World {
                 Output::ReadFlow(local) => self.read(local),
                 Output::Reply(_, reply) => self.replies.push(reply),
                 Output::Event(event) => self.events.push(event),
-                Output::Guard(_) | Output::Rekey(_) => {}
+                Output::Guard(_) | Output::Rekey(_) | Output::Certify(_) => {}
                 Output::Stun(datagram) => self.stun.push(datagram),
                 Output::Drained => self.drained = true,
             }

@@ -13,11 +13,12 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::engine::directory::headroom::Home;
 use crate::engine::directory::pool::ImportLine;
+use crate::engine::ids::ErasureId;
 use crate::engine::io::Change as Stored;
 use crate::engine::io::RekeyStep;
 use crate::engine::number::Country;
 use crate::engine::privacy::tests::random;
-use crate::engine::privacy::{Epoch, Keyring, SealedParty, Vault, VaultId, WrappedKey};
+use crate::engine::privacy::{Epoch, Erasure, Keyring, SealedParty, Vault, VaultId, WrappedKey};
 
 const POOL: [&str; 4] = ["+14155550100", "+14155550101", "+12125550102", "+442079460003"];
 /// Numbers that come and go.
@@ -41,6 +42,8 @@ struct Rows {
     bindings: BTreeMap<BindingId, Binding>,
     pairs: BTreeMap<StoredPair, BindingId>,
     rests: BTreeMap<StoredPair, Timestamp>,
+    erased: BTreeSet<VaultId>,
+    erasures: BTreeMap<ErasureId, Erasure>,
 }
 
 impl Rows {
@@ -54,6 +57,8 @@ impl Rows {
             bindings: BTreeMap::new(),
             pairs: BTreeMap::new(),
             rests: BTreeMap::new(),
+            erased: BTreeSet::new(),
+            erasures: BTreeMap::new(),
         }
     }
 
@@ -69,13 +74,20 @@ impl Rows {
                 }
                 Stored::DeleteNumber(number) => drop(self.numbers.remove(&number)),
                 Stored::PutParty(party) => {
-                    let address = self.vault.unseal(party.id, &party.sealed);
-                    self.addresses.insert(party.id, address.expect("the vault sealed it"));
+                    if let Some(address) = self.vault.unseal(party.id, &party.sealed) {
+                        self.addresses.insert(party.id, address);
+                        self.erased.remove(&party.id);
+                    } else {
+                        // The model remembers what the store forgets.
+                        assert!(party.sealed.is_erased(), "a party cannot be unsealed");
+                        self.erased.insert(party.id);
+                    }
                     self.parties.insert(party.id, party);
                 }
                 Stored::DeleteParty(id) => {
                     self.parties.remove(&id);
                     self.addresses.remove(&id);
+                    self.erased.remove(&id);
                 }
                 Stored::PutBinding(binding) => drop(self.bindings.insert(binding.id, binding)),
                 Stored::DeleteBinding(id) => drop(self.bindings.remove(&id)),
@@ -91,7 +103,7 @@ impl Rows {
                 }
                 Stored::PutRest(rest) => drop(self.rests.insert((rest.proxy, rest.party), rest.since)),
                 Stored::DeleteRest(rest) => drop(self.rests.remove(&(rest.proxy, rest.party))),
-                Stored::PutCall(_) | Stored::DeleteCall(_) | Stored::PutCdr(_) => {
+                Stored::PutCall(_) | Stored::DeleteCall(_) | Stored::PutCdr(_) | Stored::DropCdrs { .. } => {
                     panic!("the directory writes nothing about calls")
                 }
                 Stored::PutGuard(_) | Stored::DeleteGuard(_) => panic!("the directory guards nothing"),
@@ -99,6 +111,8 @@ impl Rows {
                     self.vault = Arc::clone(&epoch.vault);
                     self.data_keys.insert(epoch.wrapped.epoch, epoch.wrapped.clone());
                 }
+                Stored::PutErasure(erasure) => drop(self.erasures.insert(erasure.id, *erasure)),
+                Stored::DeleteErasure(id) => drop(self.erasures.remove(&id)),
                 Stored::EndEpochs(before) => {
                     self.vault = Arc::new(self.vault.without_before(before));
                     self.data_keys = self.data_keys.split_off(&before);
@@ -119,6 +133,7 @@ impl Rows {
             parties: self.parties.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
             rests: self.rests.iter().map(rest).collect(),
+            erasures: self.erasures.values().cloned().collect(),
             guard: Vec::new(),
         }
     }
@@ -245,24 +260,39 @@ impl Simulation {
                 }
                 Output::Event(_) => {}
                 Output::Rekey(step) => self.keep_keys(step),
+                Output::Certify(erasures) => {
+                    *self.answers.entry("certified").or_default() += 1;
+                    let ids = erasures.iter().map(|erasure| erasure.id).collect();
+                    self.directory.certified(self.now, ids);
+                }
                 other => panic!("{other:?} is not the directory's to put out"),
             }
         }
     }
 
-    /// As the keeper of the daemon does.
-    fn rotate(&mut self) {
-        if self.keyring.epochs().count() == 1 {
-            self.keyring.add_epoch(&mut self.random).unwrap();
-            let new = self.vault.begin(&self.keyring, &mut self.random).unwrap();
-            self.vault = Arc::clone(&new.vault);
-            self.directory.begin_epoch(self.now, Arc::new(new));
-            self.drain();
+    fn change_keys(&mut self) {
+        if self.pick(3) == 0 {
+            return self.ask(AdminRequest::VaultRotate);
         }
+        let person = Typed(PARTIES[self.pick(6)].into());
+        self.ask(AdminRequest::PrivacyErase { person: person.clone() });
+        self.ask(AdminRequest::PrivacyShow { person, after: None });
     }
 
+    /// As the keeper of the daemon does.
     fn keep_keys(&mut self, step: RekeyStep) {
         match step {
+            RekeyStep::Wanted if self.pick(8) == 0 => {
+                let problem = refusal(RefusalKind::Unavailable, "the key file cannot be written", "");
+                self.directory.epoch_refused(self.now, problem);
+            }
+            RekeyStep::Wanted => {
+                assert_eq!(self.keyring.epochs().count(), 1, "one change at a time");
+                self.keyring.add_epoch(&mut self.random).unwrap();
+                let new = self.vault.begin(&self.keyring, &mut self.random).unwrap();
+                self.vault = Arc::clone(&new.vault);
+                self.directory.begin_epoch(self.now, Arc::new(new));
+            }
             RekeyStep::Began(_) => {}
             RekeyStep::Resealed(epoch) => self.looks = Some(epoch),
             RekeyStep::Ended(before) => {
@@ -306,7 +336,7 @@ impl Simulation {
             87..92 => self.hang_up(),
             92..93 => self.look_around(),
             93..96 => self.change_pool(),
-            96..97 => self.rotate(),
+            96..97 => self.change_keys(),
             97..98 => self.store_works(true),
             _ => self.crash(),
         }
@@ -503,7 +533,17 @@ impl Simulation {
                 };
                 disabled(&binding.customer) || disabled(&binding.agent)
             });
-            match (owner.filter(|_| !disabled), found) {
+            let gone = owner.is_some_and(|(binding, caller)| {
+                let other = if caller == LegName::A { &binding.agent } else { &binding.customer };
+                let slot = |party: &Party| self.directory.parties.find(self.acknowledged.address(party.id));
+                let going = [&binding.customer, &binding.agent]
+                    .into_iter()
+                    .any(|party| slot(party).is_some_and(|party| self.directory.is_going(party)));
+                // Who comes back is known from then on.
+                let back = slot(other).is_some_and(|party| !self.directory.parties.is_erased(party));
+                going || (self.acknowledged.erased.contains(&other.id) && !back)
+            });
+            match (owner.filter(|_| !disabled && !gone), found) {
                 (None, Lookup::Unknown) => {}
                 (Some((binding, caller)), Lookup::Live(found) | Lookup::Entombed(found))
                     if found.binding == binding.id =>
@@ -547,7 +587,8 @@ impl Simulation {
         let mut counted: BTreeMap<(Country, Option<String>), BTreeMap<PartyIx, [u32; 2]>> = BTreeMap::new();
         for (_, record) in self.directory.bindings.after(None) {
             for (at, side) in record.sides().into_iter().enumerate() {
-                let address = self.directory.parties.address(side.party).unwrap();
+                // Where an erased party is from is known until the next start at most.
+                let Some(address) = self.directory.parties.address(side.party) else { return };
                 let home = Home::of(&address, &self.config);
                 let place = (home.country, home.state.map(str::to_owned));
                 counted.entry(place).or_default().entry(side.party).or_default()[at] += 1;
@@ -575,8 +616,14 @@ impl Simulation {
             self.hang_up();
         }
         for _ in 0..10_000 {
+            self.look();
             self.store_works(true);
-            let Some((due, _)) = self.directory.poll_timeout() else { break };
+            let Some((due, _)) = self.directory.poll_timeout() else {
+                if self.looks.is_none() {
+                    break;
+                }
+                continue;
+            };
             self.now = self.now.after(due.saturating_since(self.now.mono));
             self.directory.handle_timeout(self.now);
             self.drain();
@@ -588,6 +635,7 @@ impl Simulation {
         assert_eq!(self.directory.bindings.len(), 0);
         assert_eq!(self.directory.rests.len(), 0);
         assert!(self.directory.pairs.is_empty() && self.directory.due.is_empty());
+        assert!(self.directory.erasing.is_none() && self.directory.erasures.is_empty());
         assert!(self.directory.parties.is_empty() && self.directory.headroom.is_empty());
         let rows = &self.written;
         assert!(rows.bindings.is_empty() && rows.pairs.is_empty() && rows.rests.is_empty());
@@ -613,8 +661,13 @@ fn name_of(reply: &AdminReply) -> &'static str {
         AdminReply::Pool(PoolReply::StateSet { .. }) => "set",
         AdminReply::Pool(PoolReply::Imported(_)) => "imported",
         AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
-        AdminReply::Vault(_) => "counted",
+        AdminReply::Vault(_)
+        | AdminReply::Rotating { .. }
+        | AdminReply::Person(_)
+        | AdminReply::Retention(_) => "counted",
+        AdminReply::Erasing(_) => "erased",
         AdminReply::Calls(_)
+        | AdminReply::Noted
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
         | AdminReply::Resolved(_)
@@ -648,7 +701,7 @@ fn random_histories_keep_the_directory_true_to_its_model() {
     // The histories reach everything that they are meant to reach.
     let asked_often =
         ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"];
-    let asked_at_times = ["removed", "set", "imported", "rotated"];
+    let asked_at_times = ["removed", "set", "imported", "rotated", "erased", "certified"];
     let least = asked_often.map(|name| (name, 100)).into_iter().chain(asked_at_times.map(|name| (name, 10)));
     for (name, least) in least {
         assert!(
