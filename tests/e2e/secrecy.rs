@@ -84,6 +84,9 @@ fn neither_store_nor_log_nor_output_holds_a_number() {
         assert_eq!(traces("errors", said.as_bytes()), Vec::<String>::new(), "{said}");
     }
     assert_eq!(traces("log", vizard.log().as_bytes()), Vec::<String>::new());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", vizard.process())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     vizard.kill().unwrap();
     assert_eq!(traces_below(&store), Vec::<String>::new());
 

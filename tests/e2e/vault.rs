@@ -1,15 +1,18 @@
 //! The vault under a running Vizard: keys change while calls go on.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::lab::{Lab, Place};
+use harness::process::output;
 use harness::sipp::Role;
-use harness::vizard::{Vizard, key_file};
+use harness::vizard::{Vizard, gives_up, key_file};
 
-use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, bind, callee_at, caller_at, other, world};
+use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, binary, bind, callee_at, caller_at, other, world};
 
 /// Parties enough that sealing them takes several turns.
 const BINDINGS: usize = 280;
@@ -216,4 +219,80 @@ fn walk(path: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A file system of its own, for as long as it is wanted.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: PathBuf, size: &str) -> Self {
+        fs::create_dir_all(&at).unwrap();
+        let options = format!("size={size},mode=0700");
+        output(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "vizard-test"]).arg(&at)).unwrap();
+        Self(at)
+    }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        output(Command::new("mount").args(["-o", &options]).arg(&self.0)).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _busy = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let folder = world.lab.folder().to_owned();
+    let disk = Small::mount(folder.join("store"), "6m");
+    let mut vizard = world.start();
+    bind(&vizard);
+    let junk = folder.join("store/junk");
+    let mut made = vec!["order-81".to_owned()];
+    // Nothing but the last pages is left.
+    let _full =
+        Command::new("dd").args(["if=/dev/zero", "bs=4096"]).arg(format!("of={}", junk.display())).output();
+    let refused = (0..400).find_map(|at| {
+        let (key, customer) = (format!("k{at}"), format!("+1212555{:04}", 1000 + at));
+        let agent = format!("+1310555{:04}", 1000 + at);
+        let create = ["bind", "create", "--key", &key, "--customer", &customer, "--agent", &agent];
+        let (code, said) = vizard.refused(&create).unwrap();
+        if code == 0 {
+            made.push(key);
+            return None;
+        }
+        Some((code, said))
+    });
+    let (code, said) = refused.expect("400 bindings fitted on a full disk");
+    assert!(code == 8 && said.contains("the store failed"), "{code}: {said}");
+    // It serves what it has, and says what is wrong.
+    assert!(vizard.ask(&["status"]).is_ok());
+    assert!(vizard.log().contains("No space left"), "{}", vizard.log());
+    assert!(!vizard.log().contains("panicked"), "{}", vizard.log());
+
+    fs::remove_file(&junk).unwrap();
+    disk.grow("64m");
+    vizard.kill_and_restart().unwrap();
+    let list = vizard.ask(&["bind", "list", "--limit", "1000"]).unwrap();
+    let keys: Vec<&str> =
+        list["bindings"].as_array().unwrap().iter().map(|binding| binding["key"].as_str().unwrap()).collect();
+    for key in &made {
+        assert!(keys.contains(&key.as_str()), "{key} was acknowledged and is gone");
+    }
+
+    // A backup that does not fit leaves nothing that could be taken for one.
+    let small = Small::mount(folder.join("small"), "4k");
+    let target = small.0.join("backup");
+    let (code, said) = vizard.refused(&["backup", target.to_str().unwrap()]).unwrap();
+    assert!(code == 1 && said.contains("No space left") && !target.exists(), "{code}: {said}");
+
+    // Keys that others can read are refused before anything is opened.
+    vizard.kill().unwrap();
+    fs::set_permissions(key_file(&world.lab), fs::Permissions::from_mode(0o640)).unwrap();
+    let (code, said) = gives_up(&world.lab, binary(), &folder.join("vizard.toml")).unwrap();
+    assert!(code == 1 && said.contains("chmod 600"), "{code}: {said}");
 }
