@@ -19,15 +19,18 @@ mod cross;
 mod places;
 mod problem;
 mod reader;
+mod roles;
 mod sections;
 mod terms;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 use crate::datapath::DatapathConfig;
 use crate::engine::config::Config;
+use crate::engine::privacy::Role;
 
 pub use problem::{Place, Problem, Severity, did_you_mean};
 pub use reader::{duration, show as show_duration};
@@ -87,8 +90,8 @@ pub struct Control {
     pub group: Option<String>,
     /// Its permission bits; `0o660` by default.
     pub mode: u32,
-    /// The group that may see real addresses, beside root: a name or a number.
-    pub unmask_group: Option<String>,
+    /// Who has which role: users, and groups behind `@`, by name or number.
+    pub roles: BTreeMap<Role, Vec<String>>,
 }
 
 /// What is logged, and how.
@@ -221,7 +224,8 @@ fn build(
     let limits = sections::limits(root.section("limits", report), report);
     let store = sections::store(root.section("store", report), overrides, report);
     let (key_file, anchor_file) = sections::vault(root.section("vault", report), &store, overrides, report);
-    let control = sections::control(root.section("control", report), overrides, report);
+    let roles = roles::roles(root.section("roles", report), report);
+    let control = sections::control(root.section("control", report), roles, overrides, report);
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
 

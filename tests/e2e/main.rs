@@ -21,6 +21,7 @@ mod guard;
 mod ice;
 mod refusals;
 mod restart;
+mod roles;
 mod secrecy;
 mod soak;
 mod t38;

@@ -95,6 +95,24 @@ impl<'lab> Vizard<'lab> {
         command
     }
 
+    /// A vizard command line of another user, who is in these groups alone.
+    #[must_use]
+    pub fn command_as(&self, user: u32, groups: &[u32]) -> Command {
+        let own = self.command();
+        let mut command = Command::new(own.get_program());
+        let arguments: Vec<_> = own.get_args().collect();
+        // The namespace is entered as root, the command is run as that user.
+        let (enter, program) = arguments.split_at(arguments.len() - 1);
+        let groups = match groups {
+            [] => "--clear-groups".to_owned(),
+            some => format!("--groups={}", some.iter().map(u32::to_string).collect::<Vec<_>>().join(",")),
+        };
+        command.args(enter).arg("setpriv");
+        command.args([format!("--reuid={user}"), format!("--regid={user}"), groups]).args(program);
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// One of its counters; zero when it never counted.
     pub fn counter(&self, name: &str) -> Result<u64> {
         Ok(self.ask(&["status"])?["counters"][name].as_u64().unwrap_or(0))

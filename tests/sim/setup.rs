@@ -31,7 +31,7 @@ pub(crate) const RING: Duration = Duration::from_secs(20);
 
 /// Whoever asks the engine for something.
 pub(crate) fn asker() -> Asker {
-    Asker { user: 1000, name: Some("platform".into()), role: Role::Admin }
+    Asker { user: 1000, name: Some("platform".into()), role: Some(Role::Admin) }
 }
 
 /// Vizard's signalling address that a host talks to.

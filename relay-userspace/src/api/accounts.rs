@@ -9,6 +9,11 @@ pub(crate) fn group_id(group: &str) -> io::Result<u32> {
     id_of("/etc/group", "group", group)
 }
 
+/// A number, or a name of /etc/passwd.
+pub(crate) fn user_id(user: &str) -> io::Result<u32> {
+    id_of("/etc/passwd", "user", user)
+}
+
 /// The name of a user, where /etc/passwd has one.
 pub(crate) fn user_name(user: u32) -> Option<String> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
@@ -38,7 +43,7 @@ mod tests {
 
     #[test]
     fn accounts_go_by_name_or_number() {
-        assert_eq!(group_id("root").unwrap(), 0);
+        assert_eq!((group_id("root").unwrap(), user_id("root").unwrap()), (0, 0));
         assert_eq!(group_id("4711").unwrap(), 4711);
         assert_eq!(user_name(0).as_deref(), Some("root"));
         assert_eq!(user_name(u32::MAX - 7), None);

@@ -1,5 +1,6 @@
 //! Both ends against each other, and each against nonsense.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,7 +17,7 @@ use crate::settings::Control;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn control(directory: &tempfile::TempDir) -> Control {
-    Control { socket: directory.path().join("run/v.sock"), group: None, mode: 0o660, unmask_group: None }
+    Control { socket: directory.path().join("run/v.sock"), group: None, mode: 0o660, roles: BTreeMap::new() }
 }
 
 /// A daemon on a thread of its own; dropping it is its orderly end.

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report, time_short};
 use crate::engine::audit::{Act, Entry, Verification, Who};
+use crate::engine::privacy::Role;
 use crate::engine::time::Timestamp;
 use crate::store::AuditQuery;
 
@@ -120,7 +121,7 @@ pub(super) fn listed(entries: &[Entry], next: Option<u64>) -> Result<Report, Fai
 fn row(entry: &Entry) -> Vec<String> {
     let role = match &entry.who {
         Who::Vizard => "-",
-        Who::User(asker) => asker.role.as_str(),
+        Who::User(asker) => asker.role.map_or("-", Role::as_str),
     };
     vec![
         entry.seq.to_string(),

@@ -32,8 +32,8 @@ Examples:
 It ends with the call, after --duration, or after --packets. The file holds what
 the far ends sent and the media path took, and announces each stream of RTP (SAP),
 so that Wireshark knows it for what it is. Far ends have documentation addresses,
-one per leg, and RTCP is cut after its reports; --unmasked shows all, to root and
-the members of control.unmask_group. Every capture is logged.";
+one per leg, and RTCP is cut after its reports; --unmasked shows all, to the roles
+privacy and admin. Every capture is in the audit log.";
 
 /// Write the packets of a call to a file
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@
 //! a task beside it turns copies into what may be shown. Masked is the rule: a
 //! leg's far end has a documentation address (RFC 5737, RFC 3849) that is the same
 //! for the whole capture, and of RTCP only what cannot name anybody is kept. The
-//! real addresses of far ends leave the daemon for root and `control.unmask_group`
-//! alone. Who captured what is logged.
+//! real addresses of far ends leave the daemon for roles that may see them alone. Who
+//! captured what is in the audit log before it begins.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

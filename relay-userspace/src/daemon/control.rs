@@ -2,9 +2,11 @@
 //! call nothing.
 //!
 //! What is asked of the engine goes to its loop and comes back; records are
-//! read beside it, on threads that may block.
+//! read beside it, on threads that may block. Whoever asks must have a role that
+//! may ask for it; what nobody's role allows goes no further.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -20,13 +22,13 @@ use super::anchor_file::AnchorFile;
 use super::capture;
 use super::keeper::KeeperDoor;
 use super::worker::{Ask, Capture, Door, refused};
-use crate::api::accounts::{group_id, user_name};
 use crate::api::local::{CaptureRequest, Request, Response};
-use crate::api::server::{Connection, Listener, Peer, Reply};
+use crate::api::permissions::{Caller, Members};
+use crate::api::server::{Connection, Listener, Reply};
 use crate::datapath::tap::TapStream;
-use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::audit::Verifier;
-use crate::engine::privacy::{Asker, Role};
+use crate::engine::privacy::Asker;
 use crate::engine::time::Timestamp;
 use crate::settings::Control;
 use crate::store::{AuditQuery, AuditReader, BackupSource, CdrQuery, CdrReader, Copied, Store, StoreError};
@@ -43,8 +45,9 @@ struct Desk {
     door: Door,
     keeper: KeeperDoor,
     records: Records,
-    /// The group that may see real addresses.
-    unmask: Option<u32>,
+    members: Members,
+    /// Requests that nobody's role allowed.
+    forbidden: AtomicU64,
 }
 
 /// What is read beside the engine.
@@ -83,9 +86,8 @@ impl ControlServer {
         keeper: KeeperDoor,
         records: Records,
     ) -> anyhow::Result<Self> {
-        let unmask = control.unmask_group.as_deref().map(group_id).transpose();
-        let unmask = unmask.context("control.unmask_group")?;
-        let desk = Arc::new(Desk { door, keeper, records, unmask });
+        let members = Members::resolve(&control.roles).context("[roles]")?;
+        let desk = Arc::new(Desk { door, keeper, records, members, forbidden: AtomicU64::new(0) });
         let (stop, stopped) = oneshot::channel();
         let (bound, binding) = sync_channel(1);
         let control = control.clone();
@@ -142,20 +144,17 @@ async fn refused_to_accept(error: &io::Error) {
 
 async fn converse(connection: Connection, desk: Arc<Desk>) {
     let peer = connection.peer();
-    let may_unmask = peer.user == 0 || desk.unmask.is_some_and(|group| connection.is_in_group(group));
-    let handle = |peer: Peer, request: Request| {
-        let desk = Arc::clone(&desk);
+    let roles = desk.members.roles(peer.user, |group| connection.is_in_group(group));
+    let caller = Caller::new(peer, roles);
+    let handle = |_, request: Request| {
+        let (desk, caller) = (Arc::clone(&desk), caller.clone());
         async move {
-            match request {
-                Request::Admin(request) => desk.door.ask(Ask::Admin(asker(peer), request)).await.into(),
-                Request::Status => desk.door.ask(Ask::Status(asker(peer))).await.into(),
-                Request::VaultStatus => vault_status(&desk, asker(peer)).await.into(),
-                Request::CdrList(query) => desk.records.cdrs(query).await.into(),
-                Request::CdrCount(before) => desk.records.count(before).await.into(),
-                Request::Backup => backup(&desk, asker(peer)).await,
-                Request::AuditList(query) => desk.records.entries(query).await.into(),
-                Request::AuditVerify => desk.records.verify().await.into(),
-                Request::Capture(request) => capture(&desk.door, peer, may_unmask, request).await,
+            match caller.asks(&request) {
+                Ok(asker) => desk.answer(asker, request).await,
+                Err(refusal) => {
+                    desk.denied(&caller, request);
+                    Response::Refused(refusal).into()
+                }
             }
         }
     };
@@ -164,19 +163,64 @@ async fn converse(connection: Connection, desk: Arc<Desk>) {
     }
 }
 
-/// Begins a capture, whose packets then come as further answers.
-async fn capture(door: &Door, peer: Peer, may_unmask: bool, request: CaptureRequest) -> Reply {
-    let CaptureRequest { session, unmasked } = request;
-    if unmasked && !may_unmask {
-        return Response::Refused(Refusal {
-            kind: RefusalKind::Forbidden,
-            what: format!("user {} may not see real addresses", peer.user),
-            remedy: "capture masked, run as root, or join the group that control.unmask_group names".into(),
-        })
-        .into();
+impl Desk {
+    /// Answers what may be asked.
+    async fn answer(&self, asker: Asker, request: Request) -> Reply {
+        match request {
+            Request::Admin(request) => self.door.ask(Ask::Admin(asker, request)).await.into(),
+            Request::Status => self.status(asker).await.into(),
+            Request::VaultStatus => self.vault_status(asker).await.into(),
+            Request::CdrList(query) => self.records.cdrs(query).await.into(),
+            Request::CdrCount(before) => self.records.count(before).await.into(),
+            Request::Backup => backup(self, asker).await,
+            Request::AuditList(query) => self.records.entries(query).await.into(),
+            Request::AuditVerify => self.records.verify().await.into(),
+            Request::Capture(request) => capture(&self.door, asker, request).await,
+        }
     }
+
+    async fn status(&self, asker: Asker) -> Response {
+        let mut response = self.door.ask(Ask::Status(asker)).await;
+        if let Response::Status(status) = &mut response {
+            status.counters.push(("api.forbidden".to_owned(), self.forbidden.load(Ordering::Relaxed)));
+        }
+        response
+    }
+
+    async fn vault_status(&self, asker: Asker) -> Response {
+        match self.door.ask(Ask::Admin(asker, AdminRequest::Vault)).await {
+            Response::Admin(AdminReply::Vault(count)) => {
+                Response::Vault { count, phase: self.keeper.phase() }
+            }
+            other => other,
+        }
+    }
+
+    /// Counts a refusal, and has it noted where the act would have been.
+    fn denied(&self, caller: &Caller, request: Request) {
+        self.forbidden.fetch_add(1, Ordering::Relaxed);
+        let request = match request {
+            Request::Admin(request) => request,
+            Request::Capture(CaptureRequest { session, unmasked }) => {
+                AdminRequest::Capture { session, masked: !unmasked }
+            }
+            Request::Backup => AdminRequest::Backup,
+            Request::Status
+            | Request::VaultStatus
+            | Request::CdrList(_)
+            | Request::CdrCount(_)
+            | Request::AuditList(_)
+            | Request::AuditVerify => return,
+        };
+        self.door.tell(Ask::Denied(caller.asker(None), request));
+    }
+}
+
+/// Begins a capture, whose packets then come as further answers.
+async fn capture(door: &Door, asker: Asker, request: CaptureRequest) -> Reply {
+    let CaptureRequest { session, unmasked } = request;
     let (sink, copies) = TapStream::new();
-    let wanted = Capture { session, asker: asker(peer), masked: !unmasked, sink };
+    let wanted = Capture { session, asker, masked: !unmasked, sink };
     let begun = door.ask(Ask::Capture(wanted)).await;
     if begun != Response::Capturing {
         return begun.into();
@@ -215,18 +259,6 @@ async fn backup(desk: &Desk, asker: Asker) -> Reply {
         let _hung_up = operator.blocking_send(last);
     });
     Reply::Many(answers)
-}
-
-async fn vault_status(desk: &Desk, asker: Asker) -> Response {
-    match desk.door.ask(Ask::Admin(asker, AdminRequest::Vault)).await {
-        Response::Admin(AdminReply::Vault(count)) => Response::Vault { count, phase: desk.keeper.phase() },
-        other => other,
-    }
-}
-
-/// Who asks. Whoever may use the socket may ask for everything.
-fn asker(peer: Peer) -> Asker {
-    Asker { user: peer.user, name: user_name(peer.user), role: Role::Admin }
 }
 
 impl Records {

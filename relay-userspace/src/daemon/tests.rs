@@ -122,7 +122,6 @@ fn configuration() -> Settings {
 fn parts(directory: &TempDir) -> Parts {
     let Settings { engine, datapath, mut control, .. } = configuration();
     control.socket = directory.path().join("socket");
-    control.unmask_group = Some(rustix::process::getgid().as_raw().to_string());
     Parts {
         config: engine,
         control,

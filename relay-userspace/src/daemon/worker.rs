@@ -106,6 +106,8 @@ pub(super) struct Asked {
 pub(super) enum Ask {
     Admin(Asker, AdminRequest),
     Status(Asker),
+    /// What somebody asked for and may not.
+    Denied(Asker, AdminRequest),
     /// Copies of a call's packets for a user.
     Capture(Capture),
     /// Nobody wants them any more.
@@ -139,6 +141,15 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Tells the loop something that has no answer. Without room for it, or anybody
+    /// to hear it, it is lost.
+    pub(super) fn tell(&self, what: Ask) {
+        let (answer, _nobody_waits) = oneshot::channel();
+        if self.requests.try_send(Asked { what, answer }).is_ok() {
+            self.waker.wake();
+        }
+    }
+
     /// Asks the loop and waits for its answer.
     pub(super) async fn ask(&self, what: Ask) -> Response {
         let (answer, answered) = oneshot::channel();
@@ -267,6 +278,10 @@ impl Worker {
                     let Capture { session, masked, .. } = capture;
                     let asker = capture.asker.clone();
                     (Asking::Call(capture, asked.answer), asker, AdminRequest::Capture { session, masked })
+                }
+                Ask::Denied(asker, request) => {
+                    self.handle(Input::Denied(asker, request));
+                    continue;
                 }
                 Ask::EndCapture(session) => {
                     self.state.captures.end(&mut *self.datapath, session);

@@ -51,6 +51,7 @@ pub mod number;
 pub mod policy;
 pub mod privacy;
 pub mod quality;
+mod quota;
 pub mod sip;
 mod strangers;
 pub mod time;
@@ -144,6 +145,11 @@ impl Engine {
         match input {
             Input::Received(datagram) => self.received(&datagram),
             Input::Admin(id, asker, request) => self.asked(id, asker, request),
+            Input::Denied(asker, request) => {
+                if let Some(note) = audit::acts::noted(&request) {
+                    self.ledger.deny(now, note, asker);
+                }
+            }
             Input::Committed(id) if Ledger::owns(id) => {
                 for Next { id, request, .. } in self.ledger.handle_committed(now, id) {
                     self.admin(id, request);

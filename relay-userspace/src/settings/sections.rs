@@ -1,6 +1,7 @@
 //! One function per section of the file: types, ranges and defaults. What takes
 //! two sections to judge is `cross`' business.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::engine::config::{
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
+use crate::engine::privacy::Role;
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) const YEAR: Duration = Duration::from_hours(24 * 366);
@@ -570,7 +572,12 @@ pub(super) fn vault(
     (key_file, anchor)
 }
 
-pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &mut Report<'_>) -> Control {
+pub(super) fn control(
+    mut section: Section<'_>,
+    roles: BTreeMap<Role, Vec<String>>,
+    overrides: &Overrides,
+    report: &mut Report<'_>,
+) -> Control {
     /// `sun_path` of `sockaddr_un` holds 108 bytes with its terminator, and the
     /// socket is made under a name that is four bytes longer.
     const MAX_SOCKET_PATH: usize = 103;
@@ -586,7 +593,7 @@ pub(super) fn control(mut section: Section<'_>, overrides: &Overrides, report: &
         socket: overrides.socket.clone().unwrap_or(socket),
         group: section.get("group").and_then(|item| item.text(report).map(str::to_owned)),
         mode: section.get("mode").and_then(|item| mode(&item, report)).unwrap_or(0o660),
-        unmask_group: section.get("unmask_group").and_then(|item| item.text(report).map(str::to_owned)),
+        roles,
     };
     section.finish(report);
     control
@@ -605,8 +612,8 @@ fn mode(item: &Item<'_>, report: &mut Report<'_>) -> Option<u32> {
         Some(mode) if mode & 0o007 != 0 => report.warn(
             &item.at,
             &item.path,
-            "every user of this host may create bindings and hang up calls",
-            "write \"0660\" and set control.group to the group of your operators",
+            "every user of this host may connect, and [roles] alone says what they may ask for",
+            "write \"0660\" and set control.group to a group of everybody who has a role",
         ),
         Some(_) => {}
     }

@@ -7,6 +7,7 @@ use crate::engine::callback::OnTombstone;
 use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
 use crate::engine::directory::BindingKind;
 use crate::engine::geography::Step;
+use crate::engine::privacy::Role;
 
 /// The least that loads without a warning.
 const MINIMAL: &str = r#"
@@ -90,7 +91,7 @@ fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
     expected.engine.bindings.tenants.clone_from(&spelt_out.engine.bindings.tenants);
     expected.engine.services.clone_from(&spelt_out.engine.services);
     expected.control.group.clone_from(&spelt_out.control.group);
-    expected.control.unmask_group.clone_from(&spelt_out.control.unmask_group);
+    expected.control.roles.clone_from(&spelt_out.control.roles);
     assert_eq!(format!("{spelt_out:?}"), format!("{expected:?}"));
 }
 
@@ -135,6 +136,23 @@ fn header_extensions_are_named_once_and_name_nobody() {
         ("\"urn:a b\"".to_owned(), "not the URI"),
     ] {
         assert!(problems(&listing(&names))[0].contains(problem), "{names}");
+    }
+}
+
+#[test]
+fn roles_have_users_and_groups() {
+    let roles = |text: &str| check(&format!("{MINIMAL}[roles]\n{text}\n")).unwrap().control.roles;
+    let found = roles("noc = [\"mara\", \"@noc\", \"1001\"]\nprivacy = []");
+    assert_eq!(found[&Role::Noc], ["mara", "@noc", "1001"]);
+    assert!(found[&Role::Privacy].is_empty() && !found.contains_key(&Role::Admin));
+    for (text, problem) in [
+        ("noc = [\"\"]", "no user and no group"),
+        ("noc = [\"@\"]", "no user and no group"),
+        ("noc = [\"two words\"]", "no user and no group"),
+        ("noc = \"mara\"", "roles.noc"),
+        ("boss = [\"mara\"]", "unknown key"),
+    ] {
+        assert!(problems(&format!("{MINIMAL}[roles]\n{text}\n"))[0].contains(problem), "{text}");
     }
 }
 

@@ -48,7 +48,7 @@ fn an_operator_that_leaves_makes_room_for_the_next() {
     let mut world = World::in_a_call();
     let session = world.session();
     let mut first = world.another_client();
-    assert_eq!(begin(&mut first, session, true), Response::Capturing, "this user is in the group");
+    assert_eq!(begin(&mut first, session, true), Response::Capturing, "this user is an admin");
     drop(first);
     let limit = std::time::Instant::now() + Duration::from_secs(5);
     let mut second = world.another_client();

@@ -56,11 +56,10 @@ pub(crate) fn noted(request: &AdminRequest) -> Option<Note> {
         AdminRequest::VaultRotate => Some(Note::new(Act::VaultRotate, "keys")),
         AdminRequest::Backup => Some(Note::new(Act::Backup, "store")),
         // Whom, is not said: only a number could.
-        AdminRequest::PrivacyShow { after: None, .. } => Some(Note::new(Act::PrivacyExport, "a person")),
+        AdminRequest::PrivacyShow { .. } => Some(Note::new(Act::PrivacyExport, "a person")),
         AdminRequest::PrivacyErase { .. } => Some(Note::new(Act::PrivacyErase, "a person")),
         AdminRequest::Retain { drop: true } => Some(Note::new(Act::PrivacyRetain, "records")),
-        AdminRequest::PrivacyShow { after: Some(_), .. }
-        | AdminRequest::Retain { drop: false }
+        AdminRequest::Retain { drop: false }
         | AdminRequest::BindCreate(_)
         | AdminRequest::BindList { .. }
         | AdminRequest::BindShow { .. }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::privacy::notary::{SIGNATURE_BYTES, bytes, hex};
-use crate::engine::privacy::{Asker, Digest, Notary};
+use crate::engine::privacy::{Asker, Digest, Notary, Role};
 use crate::engine::time::Timestamp;
 
 /// What tags of entries are for.
@@ -79,6 +79,8 @@ acts! {
     PrivacyErase = "privacy-erase",
     /// What its time was over for was dropped.
     PrivacyRetain = "privacy-retain",
+    /// Somebody asked for something that they may not.
+    Denied = "denied",
     /// Everything before was signed.
     Seal = "seal",
     /// A start found that the log did not end where it should.
@@ -194,7 +196,7 @@ impl Entry {
                 put(&user.to_be_bytes());
                 put(name.as_ref().map_or(b"-", |_| b"+"));
                 put(name.as_deref().unwrap_or_default().as_bytes());
-                put(role.as_str().as_bytes());
+                put(role.map_or("", Role::as_str).as_bytes());
             }
         }
         put(self.act.as_str().as_bytes());

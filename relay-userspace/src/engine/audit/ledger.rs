@@ -18,6 +18,7 @@ use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use crate::engine::event::Event;
 use crate::engine::io::{Change, CommitId, Output, RequestId, Transaction};
 use crate::engine::privacy::{Asker, Notary};
+use crate::engine::quota::Quota;
 use crate::engine::time::{Instant, Now};
 
 /// Commits of the log are numbered from here: calls begin at zero, the guard
@@ -26,6 +27,8 @@ const FIRST_COMMIT: u64 = 1 << 61;
 const LAST_COMMIT: u64 = (1 << 62) - 1;
 /// Entries that are not known to be durable; half of what a start looks at.
 const MAX_WAITING: usize = TAIL / 2;
+/// Refusals that are noted of one user in an hour.
+const MAX_DENIALS: usize = 20;
 /// Entries that one seal covers.
 const SEGMENT: u64 = 256;
 /// How long an entry waits for its seal.
@@ -58,6 +61,8 @@ pub(crate) struct Ledger {
     again: Option<Instant>,
     outputs: VecDeque<Output>,
     next_commit: u64,
+    /// Refusals that are noted of each user.
+    denials: Quota,
     counts: Counts,
 }
 
@@ -65,6 +70,7 @@ pub(crate) struct Ledger {
 struct Counts {
     refused: u64,
     failures: u64,
+    denials_unnoted: u64,
 }
 
 impl Ledger {
@@ -83,6 +89,7 @@ impl Ledger {
             again: None,
             outputs: VecDeque::new(),
             next_commit: FIRST_COMMIT,
+            denials: Quota::new(MAX_DENIALS, Duration::from_hours(1)),
             counts: Counts::default(),
         };
         if let Some(problem) = problem {
@@ -111,6 +118,20 @@ impl Ledger {
         if self.unsealed >= SEGMENT {
             self.seal();
         }
+        self.commit();
+    }
+
+    /// Notes that somebody asked for what they may not; of each user so often an
+    /// hour, so that nobody can fill the log without a role.
+    pub(crate) fn deny(&mut self, now: Now, note: Note, asker: Asker) {
+        self.clock = now;
+        let many = self.waiting.len() >= MAX_WAITING;
+        if many || self.denials.spend(now.wall, asker.user).is_err() {
+            self.counts.denials_unnoted += 1;
+            return;
+        }
+        let on = format!("{} {}", note.act, note.on);
+        self.add(Who::User(asker), Note { act: Act::Denied, on, ..note }, None);
         self.commit();
     }
 
@@ -191,6 +212,7 @@ impl Ledger {
             ("audit.unsealed", self.unsealed),
             ("audit.pending", u64::try_from(self.waiting.len()).unwrap_or(u64::MAX)),
             ("audit.limited", self.counts.refused),
+            ("audit.denials_unnoted", self.counts.denials_unnoted),
             ("audit.commit_failures", self.counts.failures),
         ]
         .map(|(name, count)| (name.to_owned(), count))

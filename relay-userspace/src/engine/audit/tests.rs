@@ -222,6 +222,27 @@ fn a_store_that_fails_refuses_what_waits_and_loses_no_entry() {
 }
 
 #[test]
+fn who_may_not_is_noted_and_cannot_fill_the_log() {
+    let mut world = World::new();
+    let nobody = |user| crate::engine::privacy::Asker { user, name: None, role: None };
+    for attempt in 0..100 {
+        world.ledger.deny(at(attempt), noted(&request(7)).unwrap(), nobody(61));
+        world.drain();
+        world.take();
+    }
+    world.ledger.deny(at(100), noted(&request(8)).unwrap(), nobody(62));
+    world.drain();
+    world.take();
+    assert_eq!(world.stored.len(), 21, "one user has no share in another's");
+    let last = world.stored.values().next_back().unwrap();
+    assert_eq!(
+        (last.act, last.on.as_str()),
+        (Act::Denied, format!("bind-close {}", BindingId::from_bits(8)).as_str())
+    );
+    assert_eq!(world.verify().found, 0);
+}
+
+#[test]
 fn entries_that_wait_have_a_bound() {
     let mut world = World::new();
     for _ in 0..600 {

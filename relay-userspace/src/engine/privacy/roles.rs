@@ -108,8 +108,8 @@ pub struct Asker {
     pub user: u32,
     /// The user's name at that moment, where the system has one.
     pub name: Option<String>,
-    /// The role that lets them ask.
-    pub role: Role,
+    /// The role that lets them ask; none does where they were refused.
+    pub role: Option<Role>,
 }
 
 impl fmt::Display for Asker {

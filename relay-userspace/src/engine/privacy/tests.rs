@@ -25,7 +25,7 @@ pub(crate) fn vault() -> Arc<Vault> {
 
 /// Somebody who may ask for everything.
 pub(crate) fn asker() -> Asker {
-    Asker { user: 1000, name: Some("mara".to_owned()), role: Role::Admin }
+    Asker { user: 1000, name: Some("mara".to_owned()), role: Some(Role::Admin) }
 }
 
 fn number(digits: &str) -> PartyAddress {

@@ -11,7 +11,7 @@ use crate::engine::privacy::{Asker, Digest, Role};
 pub(in crate::store) struct EntryV1 {
     seq: u64,
     at: i64,
-    /// User, name and role; Vizard itself when absent.
+    /// User, name, and role, which is empty for none; Vizard itself when absent.
     who: Option<(u32, Option<String>, String)>,
     act: String,
     on: String,
@@ -30,7 +30,9 @@ impl Stored for Entry {
             at: self.at.unix_microseconds(),
             who: match &self.who {
                 Who::Vizard => None,
-                Who::User(asker) => Some((asker.user, asker.name.clone(), asker.role.as_str().to_owned())),
+                Who::User(asker) => {
+                    Some((asker.user, asker.name.clone(), asker.role.map_or("", Role::as_str).to_owned()))
+                }
             },
             act: self.act.as_str().to_owned(),
             on: self.on.clone(),
@@ -45,8 +47,11 @@ impl Stored for Entry {
         let who = match record.who {
             None => Who::Vizard,
             Some((user, name, role)) => {
-                let role = Role::named(&role).ok_or("it names a role that there is not")?;
-                Who::User(Asker { user, name, role })
+                let known = Role::named(&role);
+                if known.is_none() && !role.is_empty() {
+                    return Err("it names a role that there is not; start a newer Vizard".into());
+                }
+                Who::User(Asker { user, name, role: known })
             }
         };
         let signature = match record.signature.as_slice() {

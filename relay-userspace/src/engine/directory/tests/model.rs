@@ -667,12 +667,12 @@ fn name_of(reply: &AdminReply) -> &'static str {
         | AdminReply::Retention(_) => "counted",
         AdminReply::Erasing(_) => "erased",
         AdminReply::Calls(_)
-        | AdminReply::Noted
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
         | AdminReply::Resolved(_)
         | AdminReply::Drain { .. }
         | AdminReply::Counters(_)
+        | AdminReply::Noted
         | AdminReply::Guard(_) => {
             panic!("not the directory's answer")
         }
