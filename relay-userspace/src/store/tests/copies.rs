@@ -78,6 +78,36 @@ fn a_copy_is_of_one_moment_while_the_store_is_written() {
     assert!(seen.is_sorted() && seen[0] != seen[5], "the store was not written meanwhile: {seen:?}");
 }
 
+/// What is written behind the scan and what is written before it are both in the
+/// copy, or it would be of no moment at all.
+#[test]
+fn what_is_written_while_a_copy_is_made_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(&directory.path().join("a")).unwrap();
+    let filler: Vec<Transaction> = (100..2_500).map(creation).collect();
+    store.commit(&filler).unwrap();
+    let source = store.copy().unwrap();
+    let (mut pieces, mut bytes) = (0, Vec::new());
+    let copied = source.copy(&mut |piece| {
+        bytes.extend_from_slice(piece);
+        pieces += 1;
+        if pieces == 1 {
+            // The scan is past bindings and has not come to calls.
+            let changes = vec![
+                Change::DeleteBinding(BindingId::from_bits(100)),
+                Change::PutBinding(binding(99)),
+                Change::PutCall(Box::new(call(7))),
+            ];
+            store.commit(&[Transaction { changes }]).unwrap();
+        }
+        true
+    });
+    assert!(copied.unwrap().whole && pieces > 2, "{pieces} pieces");
+    let restored = restore(&directory.path().join("b"), &bytes).unwrap().load().unwrap();
+    assert!(restored == store.load().unwrap(), "the copy is not the store");
+    assert!(restored.directory.bindings.iter().any(|found| found.id == BindingId::from_bits(99)));
+}
+
 #[test]
 fn one_copy_is_made_at_a_time_and_one_that_nobody_takes_ends() {
     let directory = tempfile::tempdir().unwrap();

@@ -72,7 +72,16 @@ fn a_record_that_makes_no_sense_is_named_without_its_party() {
 }
 
 pub(super) fn reopen(path: &Path) -> Result<SledStore, StoreError> {
-    once_released(|| open(path), |error| matches!(error, StoreError::InUse { .. }))
+    once_released(|| open(path), is_held)
+}
+
+/// Of the two locks, the store's and sled's, either may be the last to go.
+pub(super) fn is_held(error: &StoreError) -> bool {
+    match error {
+        StoreError::InUse { .. } => true,
+        StoreError::Open { problem, .. } => problem.contains("could not acquire lock"),
+        StoreError::Io { .. } | StoreError::Vault { .. } | StoreError::Record { .. } => false,
+    }
 }
 
 /// Opens what this process has just closed. A process that another test is about

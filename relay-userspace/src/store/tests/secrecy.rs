@@ -124,10 +124,8 @@ fn what_is_left_of_an_ended_epoch_is_opened_by_no_later_key_file() {
     assert_eq!(store.vault().unseal(party.id, &party.sealed), None);
     drop(store);
     assert!(keys.destroy_before(epoch) && !keys.destroy_before(epoch));
-    let reopened = files::once_released(
-        || SledStore::open(directory.path(), &keys, &mut random(3)),
-        |error| matches!(error, StoreError::InUse { .. }),
-    );
+    let reopened =
+        files::once_released(|| SledStore::open(directory.path(), &keys, &mut random(3)), files::is_held);
     assert_eq!(reopened.unwrap().vault().unseal(party.id, &party.sealed), None);
     assert!(matches!(SledStore::fits(directory.path(), &keys), Ok(Some(()))));
     let error = SledStore::fits(directory.path(), &keyring()).unwrap_err().to_string();
