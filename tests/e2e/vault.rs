@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -219,6 +219,47 @@ fn walk(path: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// An erasure is over with a certificate, or did not happen.
+#[test]
+fn an_erasure_that_is_killed_at_a_random_moment_ends_or_did_not_begin() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let mut vizard = world.start();
+    bind(&vizard);
+    let certificates = || {
+        let found = fs::read_dir(world.lab.folder().join("store/certificates"));
+        let names =
+            found.into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("json")).count()
+    };
+    let (mut erased, mut kept) = (0, 0);
+    for round in 0_u64..14 {
+        let (key, person) = (format!("k{round}"), format!("+1212555{:04}", 1000 + round));
+        let agent = format!("+1310555{:04}", 1000 + round);
+        vizard.ask(&["bind", "create", "--key", &key, "--customer", &person, "--agent", &agent]).unwrap();
+        let mut erasing = vizard.command();
+        erasing.args(["privacy", "erase", &person]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut erasing = erasing.spawn().unwrap();
+        thread::sleep(Duration::from_millis(10 + round * 7919 % 61));
+        vizard.kill_and_restart().unwrap();
+        let _cut_short_or_not = erasing.wait().unwrap();
+        rotated(&vizard, &world.lab);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while vizard.ask(&["vault", "status"]).unwrap()["vault"]["erasures"] != 0 {
+            assert!(Instant::now() < deadline, "round {round}: no certificate: {}", vizard.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        match vizard.refused(&["privacy", "export", &person]).unwrap() {
+            (0, _) => kept += 1,
+            (5, _) => erased += 1,
+            (code, said) => panic!("round {round}: {code}: {said}"),
+        }
+        assert_eq!(certificates(), erased, "round {round}");
+        let held = vizard.ask(&["privacy", "export", &agent]).unwrap();
+        assert_eq!(held["bindings"].as_array().unwrap().len(), 1, "round {round}");
+    }
+    assert!(erased > 0, "every erasure was killed before it began, {kept} times");
 }
 
 /// A file system of its own, for as long as it is wanted.
