@@ -224,7 +224,7 @@ fn build(
     let limits = sections::limits(root.section("limits", report), report);
     let store = sections::store(root.section("store", report), overrides, report);
     let (key_file, anchor_file) = sections::vault(root.section("vault", report), &store, overrides, report);
-    let roles = roles::roles(root.section("roles", report), report);
+    let (roles, unmask) = roles::roles(root.section("roles", report), report);
     let control = sections::control(root.section("control", report), roles, overrides, report);
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
@@ -241,6 +241,7 @@ fn build(
         retention,
         geography,
         guard,
+        unmask,
         limits,
     };
     let (engine, datapath) = cross::resolve(drafts, report)?;

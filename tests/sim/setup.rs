@@ -112,6 +112,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
         },
         geography: vizard::engine::geography::Rules::default(),
         guard: vizard::engine::config::Guard::default(),
+        unmask: vizard::engine::config::Unmask::default(),
         limits: Limits::default(),
     })
 }

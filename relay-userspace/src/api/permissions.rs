@@ -68,6 +68,7 @@ const fn of_engine(request: &AdminRequest) -> Needed {
         AdminRequest::Capture { masked, .. } => capture(*masked),
         AdminRequest::Drain { .. } => takes(OPERATORS, "drain the relay"),
         AdminRequest::Counters => takes(EVERYBODY, "see counters"),
+        AdminRequest::Unmask(_) => takes(KEEPERS, "see real numbers"),
         AdminRequest::Vault => takes(KEEPERS, "see the vault's keys"),
         AdminRequest::VaultRotate => takes(KEEPERS, "rotate the vault's keys"),
         AdminRequest::Backup => takes(ADMINS, "copy the store"),
@@ -201,6 +202,7 @@ mod tests {
     use crate::engine::ids::{BindingId, SessionId};
     use crate::engine::number::{ProxyNumber, Typed};
     use crate::engine::time::Timestamp;
+    use crate::engine::unmask::{Subject, UnmaskRequest};
     use crate::store::{AuditQuery, CdrQuery};
 
     /// Every request, and the roles that may ask for it: noc, billing, qa, privacy,
@@ -230,6 +232,7 @@ mod tests {
         let admin = Request::Admin;
         let pool = |request| admin(AdminRequest::Pool(request));
         let guard = |request| admin(AdminRequest::Guard(request));
+        let unmask = |request| admin(AdminRequest::Unmask(request));
         let capture = |unmasked| Request::Capture(CaptureRequest { session, unmasked });
         vec![
             (Request::Status, "nbqpa"),
@@ -261,6 +264,18 @@ mod tests {
             (admin(AdminRequest::CallHangup { session }), "n---a"),
             (admin(AdminRequest::Drain { on: true }), "n---a"),
             (admin(AdminRequest::Counters), "nbqpa"),
+            (unmask(UnmaskRequest::List), "---pa"),
+            (
+                unmask(UnmaskRequest::Show {
+                    of: Subject::Binding(id),
+                    reason: String::new(),
+                    recorded: None,
+                }),
+                "---pa",
+            ),
+            (unmask(UnmaskRequest::Approve { id: 1 }), "---pa"),
+            (unmask(UnmaskRequest::Reject { id: 1 }), "---pa"),
+            (unmask(UnmaskRequest::Fetch { id: 1 }), "---pa"),
             (guard(GuardRequest::List), "n---a"),
             (guard(GuardRequest::Status), "n---a"),
             (guard(put), "n---a"),

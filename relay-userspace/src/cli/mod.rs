@@ -25,6 +25,7 @@ mod resolve;
 mod run;
 mod secret;
 mod status;
+mod unmask;
 mod vault;
 
 #[cfg(test)]
@@ -111,6 +112,7 @@ enum Command {
     /// What is held about a person, and how it is forgotten
     #[command(subcommand)]
     Privacy(privacy::PrivacyCommand),
+    Unmask(unmask::UnmaskArgs),
     /// The keys that real numbers are sealed under
     #[command(subcommand)]
     Vault(vault::VaultCommand),
@@ -155,6 +157,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
         Command::Audit(command) => audit::run(&command, global),
+        Command::Unmask(args) => unmask::run(args, global),
         Command::Backup(args) => backup::backup(&args, global),
         Command::Restore(args) => backup::restore(&args, global),
         Command::Privacy(command) => privacy::run(&command, global),
@@ -168,7 +171,7 @@ fn command() -> clap::Command {
     let codes: Vec<String> =
         Exit::ALL.iter().map(|exit| format!("  {}  {}", exit.code(), exit.meaning())).collect();
     let help = format!(
-        "Exit codes:\n{}\n\n{EXAMPLES}\n\nTimes are RFC 3339 in UTC. Real numbers are shown masked everywhere.",
+        "Exit codes:\n{}\n\n{EXAMPLES}\n\nTimes are RFC 3339 in UTC. Real numbers are shown masked everywhere but by `vizard unmask`.",
         codes.join("\n")
     );
     Cli::command().after_help(help)

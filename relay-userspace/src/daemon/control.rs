@@ -30,6 +30,7 @@ use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::audit::Verifier;
 use crate::engine::privacy::Asker;
 use crate::engine::time::Timestamp;
+use crate::engine::unmask::{Subject, UnmaskRequest};
 use crate::settings::Control;
 use crate::store::{AuditQuery, AuditReader, BackupSource, CdrQuery, CdrReader, Copied, Store, StoreError};
 
@@ -167,7 +168,12 @@ impl Desk {
     /// Answers what may be asked.
     async fn answer(&self, asker: Asker, request: Request) -> Reply {
         match request {
-            Request::Admin(request) => self.door.ask(Ask::Admin(asker, request)).await.into(),
+            Request::Admin(mut request) => {
+                if let AdminRequest::Unmask(wanted) = &mut request {
+                    self.records.complete(wanted).await;
+                }
+                self.door.ask(Ask::Admin(asker, request)).await.into()
+            }
             Request::Status => self.status(asker).await.into(),
             Request::VaultStatus => self.vault_status(asker).await.into(),
             Request::CdrList(query) => self.records.cdrs(query).await.into(),
@@ -262,6 +268,15 @@ async fn backup(desk: &Desk, asker: Asker) -> Reply {
 }
 
 impl Records {
+    /// Fills in the binding of a call that is over: its record names it.
+    async fn complete(&self, wanted: &mut UnmaskRequest) {
+        let UnmaskRequest::Show { of: Subject::Session(session), recorded, .. } = wanted else { return };
+        let query = CdrQuery { session: Some(*session), binding: None, limit: 1 };
+        if let Response::Cdrs(cdrs) = self.cdrs(query).await {
+            *recorded = cdrs.first().and_then(|cdr| cdr.binding);
+        }
+    }
+
     async fn cdrs(&self, query: CdrQuery) -> Response {
         let query = CdrQuery { limit: query.limit.min(RECORDS), ..query };
         let reader = Arc::clone(&self.cdrs);

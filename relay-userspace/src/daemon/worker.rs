@@ -401,6 +401,7 @@ impl Worker {
             | AdminReply::Resolved(_)
             | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
+            | AdminReply::Unmask(_)
             | AdminReply::Noted
             | AdminReply::Vault(_)
             | AdminReply::Rotating { .. }

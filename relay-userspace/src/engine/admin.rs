@@ -1,7 +1,8 @@
 //! What operators and platforms may ask of the engine, and what it answers.
 //!
 //! These types are the local protocol's payload too, so they serialise; they
-//! hold party addresses only as typed by the asker, never in an answer.
+//! hold party addresses only as typed by the asker, and in no answer but those to
+//! [`AdminRequest::Unmask`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::number::{Country, ProxyNumber, Typed};
 use super::policy::Resolution;
 use super::quality::Mos;
 use super::time::Timestamp;
+use super::unmask::{UnmaskReply, UnmaskRequest};
 
 /// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -124,6 +126,8 @@ pub enum AdminRequest {
     Counters,
     /// Something of the guard.
     Guard(GuardRequest),
+    /// Real numbers.
+    Unmask(UnmaskRequest),
 }
 
 /// A binding to create.
@@ -215,6 +219,8 @@ pub enum AdminReply {
     Counters(Vec<(String, u64)>),
     /// To [`AdminRequest::Guard`].
     Guard(GuardReply),
+    /// To [`AdminRequest::Unmask`].
+    Unmask(UnmaskReply),
     /// What was asked cannot be done.
     Refused(Refusal),
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub geography: geography::Rules,
     /// Who may send to the signalling sockets, and how fast.
     pub guard: Guard,
+    /// How real numbers are shown to those who may see them.
+    pub unmask: Unmask,
     /// What bounds memory and load.
     pub limits: Limits,
 }
@@ -386,6 +388,23 @@ impl Default for Guard {
             deny_for: Duration::from_mins(10),
         };
         Self { enabled: true, rate: 50, burst: 100, limit_trunks: false, strangers: Some(strangers) }
+    }
+}
+
+/// How real numbers are shown to those who may see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmask {
+    /// Whether it takes a second person.
+    pub two_person: bool,
+    /// How often one user may ask, in any hour.
+    pub per_hour: usize,
+    /// How long a request waits for the second person.
+    pub approve_within: Duration,
+}
+
+impl Default for Unmask {
+    fn default() -> Self {
+        Self { two_person: false, per_hour: 20, approve_within: Duration::from_hours(1) }
     }
 }
 

@@ -55,6 +55,7 @@ mod quota;
 pub mod sip;
 mod strangers;
 pub mod time;
+pub mod unmask;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use admin::{AdminReply, AdminRequest};
+use admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use audit::{Ledger, Next};
 use b2bua::{Calls, Context};
 use call_record::Snapshot;
@@ -72,12 +73,13 @@ use counters::Counter;
 use directory::Directory;
 use event::Event;
 use guard::Guard;
-use ids::Slot;
+use ids::{BindingId, Slot};
 use io::{Datagram, Input, Output, RekeyStep, RequestId};
 use privacy::{Asker, Vault};
 use sip::message::{Message, ParseLimits, Problem};
 use strangers::Strangers;
 use time::{Instant, Now};
+use unmask::{Step, Subject, UnmaskReply, UnmaskRequest, Unmasked, Unmasking};
 
 /// One shard of the control plane. See the module documentation for how to
 /// drive it.
@@ -87,6 +89,7 @@ pub struct Engine {
     strangers: Strangers,
     guard: Guard,
     ledger: Ledger,
+    unmasking: Unmasking,
     life: Life,
 }
 
@@ -121,6 +124,7 @@ impl Engine {
         let guard = std::mem::take(&mut snapshot.directory.guard);
         let guard = Guard::new(Arc::clone(&config), now, guard);
         let ledger = Ledger::new(Arc::clone(vault.notary()), now, &snapshot.audit);
+        let unmasking = Unmasking::new(config.unmask, now, &snapshot.audit.tail);
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut directory_seed = [0; 32];
         random.fill_bytes(&mut directory_seed);
@@ -131,6 +135,7 @@ impl Engine {
             strangers: Strangers::default(),
             guard,
             ledger,
+            unmasking,
             life: Life::Running,
         };
         engine.calls.restore(&mut engine.context, snapshot.calls);
@@ -151,8 +156,8 @@ impl Engine {
                 }
             }
             Input::Committed(id) if Ledger::owns(id) => {
-                for Next { id, request, .. } in self.ledger.handle_committed(now, id) {
-                    self.admin(id, request);
+                for (seq, next) in self.ledger.handle_committed(now, id) {
+                    self.go_on(seq, next);
                 }
             }
             Input::Committed(id) if Guard::owns(id) => self.guard.handle_committed(now, id),
@@ -212,6 +217,9 @@ impl Engine {
         self.calls.handle_timeout(&mut self.context);
         self.context.directory.handle_timeout(now);
         self.guard.handle_timeout(now);
+        for expired in self.unmasking.handle_timeout(now) {
+            self.ledger.note_own(now, expired);
+        }
         self.ledger.handle_timeout(now);
         self.finish();
     }
@@ -234,6 +242,7 @@ impl Engine {
             context.directory.poll_timeout(),
             self.guard.poll_timeout(),
             self.ledger.poll_timeout(),
+            self.unmasking.poll_timeout(context.now),
         ]
         .into_iter()
         .flatten()
@@ -299,9 +308,61 @@ impl Engine {
 
     /// What changes something or shows what is secret waits for its audit entry.
     fn asked(&mut self, id: RequestId, asker: Asker, request: AdminRequest) {
-        match audit::acts::noted(&request) {
-            Some(note) => self.ledger.note(self.context.now, note, Next { id, asker, request }),
-            None => self.admin(id, request),
+        let now = self.context.now;
+        let note = match &request {
+            AdminRequest::Unmask(wanted) => {
+                let binding = self.binding_of(wanted);
+                self.unmasking.judge(now, &asker, wanted, binding)
+            }
+            other => Ok(audit::acts::noted(other)),
+        };
+        match note {
+            Ok(Some(note)) => self.ledger.note(now, note, Next { id, asker, request }),
+            Ok(None) => self.go_on(0, Next { id, asker, request }),
+            Err(refusal) => self.context.outputs.push_back(Output::Reply(id, AdminReply::Refused(refusal))),
+        }
+    }
+
+    /// Does what its entry, of this number, is durable of.
+    fn go_on(&mut self, seq: u64, next: Next) {
+        let Next { id, asker, request } = next;
+        let wanted = match request {
+            AdminRequest::Unmask(wanted) => wanted,
+            other => return self.admin(id, other),
+        };
+        let binding = self.binding_of(&wanted);
+        let reply = match self.unmasking.proceed(self.context.now, seq, asker, wanted, binding) {
+            Ok(Step::Answer(reply)) => AdminReply::Unmask(reply),
+            Ok(Step::Reveal { of, binding }) => self.reveal(of, binding),
+            Err(refusal) => AdminReply::Refused(refusal),
+        };
+        self.context.outputs.push_back(Output::Reply(id, reply));
+    }
+
+    /// The binding that a request to unmask is about, where there is one that is
+    /// still known.
+    fn binding_of(&self, wanted: &UnmaskRequest) -> Option<BindingId> {
+        let UnmaskRequest::Show { of, recorded, .. } = wanted else { return None };
+        let id = match of {
+            Subject::Binding(id) => Some(*id),
+            Subject::Session(session) => match self.calls.show(*session) {
+                AdminReply::Call(call) => call.binding,
+                _ => *recorded,
+            },
+        };
+        id.filter(|id| self.context.directory.reveal(*id).is_some())
+    }
+
+    fn reveal(&self, of: Subject, binding: BindingId) -> AdminReply {
+        match self.context.directory.reveal(binding) {
+            Some([customer, agent]) => {
+                AdminReply::Unmask(UnmaskReply::Parties(Unmasked { of, binding, customer, agent }))
+            }
+            None => AdminReply::Refused(Refusal {
+                kind: RefusalKind::NotFound,
+                what: format!("{binding} is forgotten, and its parties with it"),
+                remedy: "nobody can tell any more who they were".to_owned(),
+            }),
         }
     }
 
@@ -325,11 +386,13 @@ impl Engine {
                 let mut counts = context.counts(calls.len(), calls.is_draining());
                 counts.extend(self.guard.counters());
                 counts.extend(self.ledger.counters());
+                counts.extend(self.unmasking.counters());
                 AdminReply::Counters(counts)
             }
             AdminRequest::Guard(request) => return self.guard.handle_request(context.now, id, request),
-            // The directory has answered these.
-            AdminRequest::Pool(_)
+            // The directory has answered these, and what is to be unmasked comes another way.
+            AdminRequest::Unmask(_)
+            | AdminRequest::Pool(_)
             | AdminRequest::BindCreate(_)
             | AdminRequest::BindList { .. }
             | AdminRequest::BindShow { .. }

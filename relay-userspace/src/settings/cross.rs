@@ -13,7 +13,7 @@ use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
-    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, Trunk, TrunkId,
+    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, Trunk, TrunkId, Unmask,
 };
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
@@ -31,6 +31,7 @@ pub(super) struct Drafts {
     pub(super) retention: Retention,
     pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
+    pub(super) unmask: Unmask,
     pub(super) limits: LimitsDraft,
 }
 
@@ -49,6 +50,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         retention,
         geography,
         guard,
+        unmask,
         limits,
     } = drafts;
     listens(&sip, report);
@@ -115,6 +117,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         geography,
         guard,
         retention,
+        unmask,
         limits: limits.limits,
     };
     engine.limits = calls_within_capacity(&limits, &engine, report);

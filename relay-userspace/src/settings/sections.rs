@@ -691,7 +691,7 @@ fn duration(
     section.get(key).and_then(|item| item.duration(range, report)).unwrap_or(Duration::from_secs(default))
 }
 
-fn integer(
+pub(super) fn integer(
     section: &mut Section<'_>,
     key: &'static str,
     default: usize,

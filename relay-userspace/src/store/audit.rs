@@ -29,7 +29,7 @@ pub struct AuditQuery {
     pub user: Option<u32>,
     /// Only those of the user with this name.
     pub name: Option<String>,
-    /// Only what was done to this.
+    /// Only what was done to this: one of the words of an entry, or all of them.
     pub on: Option<String>,
     /// Not before this.
     pub since: Option<Timestamp>,
@@ -50,7 +50,7 @@ impl AuditQuery {
         self.act.is_none_or(|act| entry.act == act)
             && (self.user.is_none() || self.user == user)
             && (self.name.is_none() || self.name.as_deref() == name)
-            && self.on.as_ref().is_none_or(|on| entry.on == *on)
+            && self.on.as_ref().is_none_or(|on| entry.on == *on || entry.on.split(' ').any(|word| word == on))
             && self.since.is_none_or(|since| entry.at >= since)
             && self.until.is_none_or(|until| entry.at < until)
     }

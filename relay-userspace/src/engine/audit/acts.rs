@@ -10,6 +10,7 @@ use crate::engine::admin::AdminRequest;
 use crate::engine::directory::PoolRequest;
 use crate::engine::guard::{GuardAction, GuardRequest};
 use crate::engine::number::ProxyNumber;
+use crate::engine::unmask::UnmaskRequest;
 
 /// Digits in a row that no date and few tickets have, and phone numbers do.
 const PHONE_DIGITS: usize = 9;
@@ -50,6 +51,8 @@ pub(crate) fn noted(request: &AdminRequest) -> Option<Note> {
         AdminRequest::Capture { session, masked } => {
             Some(Note::new(if *masked { Act::Capture } else { Act::CaptureUnmasked }, session))
         }
+        // What is noted of one that may be asked is for `unmask` to say.
+        AdminRequest::Unmask(request) => unmask(request),
         AdminRequest::Drain { on } => {
             Some(Note::new(if *on { Act::DrainOn } else { Act::DrainOff }, "calls"))
         }
@@ -91,6 +94,17 @@ fn pool(request: &PoolRequest) -> Option<Note> {
         | PoolRequest::Show { .. }
         | PoolRequest::Stats { .. }
         | PoolRequest::Plan => None,
+    }
+}
+
+fn unmask(request: &UnmaskRequest) -> Option<Note> {
+    let request_no = |act, id: &u64| Some(Note::new(act, format!("request {id}")));
+    match request {
+        UnmaskRequest::Show { of, reason, .. } => Some(Note::new(Act::Unmask, of).because(reason)),
+        UnmaskRequest::Fetch { id } => request_no(Act::Unmask, id),
+        UnmaskRequest::Approve { id } => request_no(Act::UnmaskApprove, id),
+        UnmaskRequest::Reject { id } => request_no(Act::UnmaskReject, id),
+        UnmaskRequest::List => None,
     }
 }
 

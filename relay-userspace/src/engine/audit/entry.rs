@@ -79,6 +79,16 @@ acts! {
     PrivacyErase = "privacy-erase",
     /// What its time was over for was dropped.
     PrivacyRetain = "privacy-retain",
+    /// The numbers of parties were shown.
+    Unmask = "unmask",
+    /// A second person was asked to let them be shown.
+    UnmaskRequest = "unmask-request",
+    /// A second person lets them be shown.
+    UnmaskApprove = "unmask-approve",
+    /// Such a request was ended.
+    UnmaskReject = "unmask-reject",
+    /// Nobody answered such a request in time.
+    UnmaskExpire = "unmask-expire",
     /// Somebody asked for something that they may not.
     Denied = "denied",
     /// Everything before was signed.

@@ -135,12 +135,21 @@ impl Ledger {
         self.commit();
     }
 
-    /// The store has a transaction; what waited for it is to go on.
-    pub(crate) fn handle_committed(&mut self, now: Now, commit: CommitId) -> Vec<Next> {
+    /// Notes what Vizard does of itself.
+    pub(crate) fn note_own(&mut self, now: Now, note: Note) {
+        self.clock = now;
+        self.add(Who::Vizard, note, None);
+        self.commit();
+    }
+
+    /// The store has a transaction; what waited for it, each behind an entry of this
+    /// number, is to go on.
+    pub(crate) fn handle_committed(&mut self, now: Now, commit: CommitId) -> Vec<(u64, Next)> {
         self.clock = now;
         let Some((_, entries)) = self.under_way.take_if(|(id, _)| *id == commit) else { return Vec::new() };
         self.again = None;
-        let durable = self.waiting.drain(..entries).filter_map(|(_, next)| next).collect();
+        let durable =
+            self.waiting.drain(..entries).filter_map(|(entry, next)| Some((entry.seq, next?))).collect();
         self.commit();
         durable
     }

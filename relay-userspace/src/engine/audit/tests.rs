@@ -96,7 +96,7 @@ impl World {
             self.write(&transaction);
             self.anchor = Anchor::at(self.stored.values().next_back().unwrap());
             let next = self.ledger.handle_committed(at(self.now), id);
-            self.done.extend(next.into_iter().map(|next| next.id.0));
+            self.done.extend(next.into_iter().map(|(_, next)| next.id.0));
         }
         self.drain();
     }

@@ -76,6 +76,7 @@ use super::io::{CommitId, Output, RequestId};
 use super::number::{ProxyNumber, Typed};
 use super::privacy::{Erasure, SealedParty, Vault};
 use super::time::{Instant, Now, Timestamp};
+use super::unmask::Revealed;
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
 use erase::Erasing;
 use headroom::Headroom;
@@ -375,9 +376,29 @@ impl Directory {
             | AdminRequest::Drain { .. }
             | AdminRequest::Counters
             | AdminRequest::Resolve { .. }
-            | AdminRequest::Guard(_)) => return Some(other),
+            | AdminRequest::Guard(_)
+            | AdminRequest::Unmask(_)) => return Some(other),
         }
         None
+    }
+
+    /// Both parties of a binding in clear, for somebody who may see them; `None`
+    /// when there is no such binding.
+    pub(super) fn reveal(&self, id: BindingId) -> Option<[Revealed; 2]> {
+        let record = self.bindings.get(self.bindings.find(id)?)?;
+        let (tenant, _) = self.bindings.owner(record.owner);
+        let [customer, agent] = record.sides().map(|side| {
+            let address = self.parties.address(side.party)?;
+            Some(Revealed {
+                party: self.parties.pseudonym(side.party, tenant),
+                proxy: self.numbers.get(side.number).number,
+                address: Typed(match &address {
+                    PartyAddress::Number(number) => format!("+{}", number.reveal()),
+                    PartyAddress::Extension { trunk, user } => format!("{}@{trunk}", user.reveal()),
+                }),
+            })
+        });
+        Some([customer?, agent?])
     }
 
     /// Whether a commit is one of the directory's.

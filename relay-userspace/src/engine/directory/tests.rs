@@ -67,6 +67,7 @@ pub(in crate::engine) fn config() -> Config {
         retention: config::Retention { cdrs: Duration::ZERO, ..config::Retention::default() },
         geography: geography::Rules::default(),
         guard: config::Guard::default(),
+        unmask: config::Unmask::default(),
         limits: Limits::default(),
     }
 }

@@ -123,6 +123,7 @@ pub(super) fn config() -> Config {
         retention: Retention { cdrs: Duration::ZERO, ..Retention::default() },
         geography: geography::Rules::default(),
         guard: Guard::default(),
+        unmask: Unmask::default(),
         limits: Limits::default(),
     }
 }

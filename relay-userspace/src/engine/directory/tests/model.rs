@@ -673,6 +673,7 @@ fn name_of(reply: &AdminReply) -> &'static str {
         | AdminReply::Drain { .. }
         | AdminReply::Counters(_)
         | AdminReply::Noted
+        | AdminReply::Unmask(_)
         | AdminReply::Guard(_) => {
             panic!("not the directory's answer")
         }
