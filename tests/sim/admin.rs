@@ -1,6 +1,7 @@
 //! Operators and platforms: what they ask, and what may be answered.
 
 use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, RefusalKind};
+use vizard::engine::audit::Act;
 use vizard::engine::directory::{BindingState, PartyAddress, PoolFilter, PoolReply, PoolRequest};
 use vizard::engine::ids::{BindingId, SessionId};
 use vizard::engine::io::{Input, RequestId};
@@ -128,6 +129,7 @@ impl World {
             (Request::Bind(index), AdminReply::Bound { binding, .. }) => self.bound(index, binding),
             (Request::Close, AdminReply::Binding(binding)) => {
                 self.visible(binding)?;
+                self.noted(Act::BindClose, &binding.id.to_string())?;
                 match binding.state {
                     BindingState::Entombed { .. } => Ok(()),
                     // With a call in progress it takes no other and ends with
@@ -160,6 +162,9 @@ impl World {
                     None => Ok(()),
                 }
             }
+            (Request::Hangup, AdminReply::HungUp(session)) => {
+                self.noted(Act::CallHangup, &session.to_string())
+            }
             (Request::Calls { at_rest: true }, AdminReply::Calls(calls)) if !calls.is_empty() => {
                 Err(format!("calls are left at rest: {calls:?}"))
             }
@@ -178,7 +183,6 @@ impl World {
             (Request::Calls { .. }, AdminReply::Calls(_))
             | (Request::Counters, AdminReply::Counters(_))
             | (Request::Show, AdminReply::Call(_))
-            | (Request::Hangup, AdminReply::HungUp(_))
             | (Request::Nonsense, AdminReply::Refused(_)) => Ok(()),
             // The store failed, or the engine is still mending what that left behind.
             (Request::Pool, AdminReply::Refused(refusal))
@@ -208,6 +212,15 @@ impl World {
         self.known[index] =
             Some(Known { id: binding.id, customer: binding.customer.proxy, agent: binding.agent.proxy });
         Ok(())
+    }
+
+    /// What was done must be in the audit log.
+    fn noted(&self, act: Act, on: &str) -> Result<(), String> {
+        if self.store.is_noted(act, on) {
+            Ok(())
+        } else {
+            Err(format!("{act} of {on} was done and is not noted"))
+        }
     }
 
     /// What is shown must be durable.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use vizard::engine::audit::{self, Anchor, Entry, Verifier};
+use vizard::engine::audit::{self, Act, Anchor, Entry, Verifier};
 use vizard::engine::call_record::{CallRecord, Snapshot};
 use vizard::engine::cdr::Cdr;
 use vizard::engine::directory::{self, Binding, PairRest, PartyAddress, PoolNumber};
@@ -187,6 +187,11 @@ impl Store {
             whole if whole.found == 0 => Ok(()),
             broken => Err(format!("the audit log is not whole: {:?}", broken.findings)),
         }
+    }
+
+    /// Whether the audit log says that this was done to it.
+    pub(crate) fn is_noted(&self, act: Act, on: &str) -> bool {
+        self.audit.values().any(|entry| entry.act == act && entry.on == on)
     }
 
     fn put_audit(&mut self, entry: &Entry) -> Result<(), String> {

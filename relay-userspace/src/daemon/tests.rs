@@ -1,5 +1,6 @@
 //! A daemon in this process: real sockets on loopback, no disk.
 
+mod audit;
 mod call;
 mod capture;
 mod guard;
