@@ -7,8 +7,11 @@
 //! counters. Every test run takes another flow; bare and relay alternate in
 //! rounds, so that whatever disturbs the machine disturbs both. The kernel
 //! reports whole nanoseconds per packet; their mean over many runs is finer.
-//! Warm caches are measured: a packet that finds its flow cold costs more.
+//! Warm caches are measured: a packet that finds its flow cold costs more. How much
+//! a million flows show, of all addresses that there may be: each makes of its packets
+//! those of another, in random order, so a run visits as many flows as it has packets.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,7 +19,11 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use etherparse::PacketBuilder;
 use harness::report::{Figure, Report};
-use relay_ebpf::abi::{self, Hop, HopSlot, Layout};
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use relay_ebpf::abi::{self, Address, End, FlowCount, Hop, HopSlot, Layout, Port};
+use vizard::datapath::xdp::older::LeftFlow;
 use vizard::datapath::xdp::table::FlowTable;
 use vizard::datapath::xdp::{flow_body, load};
 use vizard::datapath::{DatapathConfig, Mode};
@@ -46,10 +53,11 @@ fn main() -> Result<()> {
     if !harness::is_root() {
         bail!("this benchmark runs programs in the kernel and needs root (CAP_BPF and CAP_NET_ADMIN)");
     }
-    let mut bench = Bench::new()?;
+    let mut bench = Bench::new(&["192.0.2.10", "2001:db8::10"])?;
     let put = bench.fill()?;
+    let mut chain = Chain::new()?;
     let mut bare = Vec::new();
-    let [mut v4, mut v6] = [Vec::new(), Vec::new()];
+    let [mut v4, mut v6, mut random] = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         if !json {
             eprintln!("round {} of {ROUNDS}", round + 1);
@@ -57,11 +65,13 @@ fn main() -> Result<()> {
         bare.push(bench.bare()?);
         v4.push(bench.relay(0)?);
         v6.push(bench.relay(1)?);
+        random.push(chain.relay()?);
     }
     let over = |relay: &[f64]| relay.iter().zip(&bare).map(|(relay, bare)| relay - bare).collect::<Vec<_>>();
     let figures = vec![
         Figure::median("packet.ns_over_bare", "ns", &over(&v4)).with_goal(GOAL_NS),
         Figure::median("packet.ns_over_bare_ipv6", "ns", &over(&v6)).with_goal(GOAL_NS),
+        Figure::median("packet.ns_over_bare_1m", "ns", &over(&random)),
         Figure::median("packet.ns", "ns", &v4),
         Figure::median("packet.ns_ipv6", "ns", &v6),
         Figure::median("packet.bare_ns", "ns", &bare),
@@ -80,11 +90,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    fn new(addresses: &[&str]) -> Result<Self> {
+        let addresses: Result<_, _> = addresses.iter().map(|address| address.parse()).collect();
         let config = DatapathConfig {
             mode: Mode::XdpNative,
             interfaces: Vec::new(),
-            addresses: vec!["192.0.2.10".parse()?, "2001:db8::10".parse()?],
+            addresses: addresses?,
             ports: 0..=u16::MAX,
             guard: None,
             pin: None,
@@ -118,9 +129,8 @@ impl Bench {
 
     /// A flow that makes of its packets what they are.
     fn itself(&self, index: u32, port: u16) -> FlowSpec {
-        let local = std::net::SocketAddr::new(self.config.addresses[index as usize], port);
-        let peer = if index == 0 { "198.51.100.1:4000" } else { "[2001:db8:1::1]:4000" };
-        let peer: std::net::SocketAddr = peer.parse().expect("an address");
+        let local = SocketAddr::new(self.config.addresses[index as usize], port);
+        let peer = peer_of(local.ip());
         FlowSpec {
             owner: FlowOwner { session: SessionId::from_bits(1), leg: LegName::A },
             local,
@@ -136,7 +146,8 @@ impl Bench {
 
     /// Nanoseconds per packet of the bare program.
     fn bare(&mut self) -> Result<f64> {
-        let frame = frame(0, 1)?;
+        let local = self.config.addresses[0];
+        let frame = frame(peer_of(local).ip(), local, 1)?;
         let program = load::bare_program(&mut self.object)?;
         let mut total = 0.0;
         for _ in 0..RUNS {
@@ -151,8 +162,56 @@ impl Bench {
         for _ in 0..RUNS {
             // A stride that visits all flows and no two neighbours in a row.
             self.next = self.next.wrapping_add(7_919) % u16::try_from(FLOWS / 2)? + 1;
-            let frame = frame(index, self.next)?;
+            let local = self.config.addresses[index as usize];
+            let frame = frame(peer_of(local).ip(), local, self.next)?;
             let (action, nanoseconds) = warm(load::program(&mut self.object)?, &frame)?;
+            ensure!(action == XDP_TX, "the relay did not forward: action {action}");
+            total += nanoseconds;
+        }
+        Ok(total / f64::from(RUNS))
+    }
+}
+
+/// A million flows, each of which leads to another.
+struct Chain {
+    bench: Bench,
+    /// Where packets arrive, in the order of the flows.
+    order: Vec<(u32, u16)>,
+    chance: ChaCha8Rng,
+}
+
+impl Chain {
+    fn new() -> Result<Self> {
+        let addresses: Vec<String> = (1..=abi::MAX_ADDRESSES).map(|last| format!("192.0.2.{last}")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let mut bench = Bench::new(&addresses)?;
+        let mut chance = ChaCha8Rng::seed_from_u64(1);
+        let count = u32::try_from(addresses.len())?;
+        let mut order: Vec<(u32, u16)> =
+            (0..count).flat_map(|index| (1..=u16::MAX).map(move |port| (index, port))).collect();
+        order.shuffle(&mut chance);
+        let source = End { address: Address::v4([198, 51, 100, 1]), port: Port::new(4000) };
+        for (here, &(index, port)) in order.iter().enumerate() {
+            let (next, its_port) = order[(here + 1) % order.len()];
+            let mut spec = bench.itself(index, port);
+            spec.send_to = SocketAddr::new(bench.config.addresses[next as usize], its_port);
+            let slot = bench.layout.slot(index, port).context("a media port")?;
+            // As it is once its first packet has come.
+            let flow = flow_body(&spec, 0, slot);
+            let count = FlowCount::default();
+            bench.table.carry(&LeftFlow { slot, flow, generation: 0, source: Some(source), count });
+        }
+        Ok(Self { bench, order, chance })
+    }
+
+    /// Nanoseconds per packet, each to another flow.
+    fn relay(&mut self) -> Result<f64> {
+        let mut total = 0.0;
+        for _ in 0..RUNS {
+            let (index, port) = self.order[self.chance.random_range(0..self.order.len())];
+            let local = self.bench.config.addresses[index as usize];
+            let frame = frame(peer_of(local).ip(), local, port)?;
+            let (action, nanoseconds) = warm(load::program(&mut self.bench.object)?, &frame)?;
             ensure!(action == XDP_TX, "the relay did not forward: action {action}");
             total += nanoseconds;
         }
@@ -176,15 +235,23 @@ fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, f64)> {
     Ok((result.return_value, result.duration.as_secs_f64() * 1e9))
 }
 
+/// Who sends to a media address.
+fn peer_of(local: IpAddr) -> SocketAddr {
+    match local {
+        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::new(198, 51, 100, 1).into(), 4000),
+        IpAddr::V6(_) => SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1).into(), 4000),
+    }
+}
+
 /// An RTP packet of 20 ms of G.711.
-fn frame(index: u32, port: u16) -> Result<Vec<u8>> {
+fn frame(peer: IpAddr, local: IpAddr, port: u16) -> Result<Vec<u8>> {
     let ethernet = PacketBuilder::ethernet2(MAC, MAC);
-    let ip = if index == 0 {
-        ethernet.ipv4([198, 51, 100, 1], [192, 0, 2, 10], u8::MAX)
-    } else {
-        let peer: std::net::Ipv6Addr = "2001:db8:1::1".parse()?;
-        let local: std::net::Ipv6Addr = "2001:db8::10".parse()?;
-        ethernet.ipv6(peer.octets(), local.octets(), u8::MAX)
+    let ip = match (peer, local) {
+        (IpAddr::V4(peer), IpAddr::V4(local)) => ethernet.ipv4(peer.octets(), local.octets(), u8::MAX),
+        (IpAddr::V6(peer), IpAddr::V6(local)) => ethernet.ipv6(peer.octets(), local.octets(), u8::MAX),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            bail!("{peer} and {local} never meet")
+        }
     };
     let mut payload = [0_u8; 172];
     payload[0] = 0x80;
