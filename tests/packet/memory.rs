@@ -35,12 +35,21 @@ fn maps_take_what_is_said_of_them() {
         let object = load::load(&layout, false).expect("the program loads");
         let taken: u64 = object.maps().map(|(_, map)| locked(data(map).fd().as_fd())).sum();
         let said = map_bytes(layout.slots().into(), cpus);
+        // Before Linux 6.4, the kernel says what elements and keys take, and not all of that.
+        let whole = kernel_since(6, 4);
         assert!(
-            taken <= said + SLACK && said <= taken + RULES + SLACK,
+            taken <= said + SLACK && (!whole || said <= taken + RULES + SLACK),
             "{} slots: {taken} bytes taken, {said} said",
             layout.slots()
         );
     }
+}
+
+fn kernel_since(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().expect("a version");
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 fn locked(map: BorrowedFd<'_>) -> u64 {
