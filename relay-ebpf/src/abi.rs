@@ -60,7 +60,7 @@ pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
 
 /// Grows with every change to a layout, a map or the meaning of a field; part
 /// of the names of pinned maps.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Media addresses at most.
 pub const MAX_ADDRESSES: usize = 16;

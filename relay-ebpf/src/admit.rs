@@ -31,7 +31,7 @@ pub(crate) fn verdict<N: Network>(
         Err(verdict) => return refused(slot, verdict),
     };
     let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
-    let leaving = if apart { maps::flow(slot + 1) } else { Some(live) };
+    let leaving = if apart { maps::flow(maps::beside(slot)) } else { Some(live) };
     let Some(leaving) = leaving else { return refused(slot, Verdict::FlowChanging) };
     let exit = exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {

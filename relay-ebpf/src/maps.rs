@@ -112,8 +112,14 @@ pub(crate) fn place() -> Option<&'static mut Place> {
 #[inline(always)]
 pub(crate) fn slot(address: &Address, family: Family, port: Port) -> Result<u32, Verdict> {
     let base = LAYOUT.base_of(address, family).ok_or(Verdict::NotOurAddress)?;
-    let offset = LAYOUT.offset_of_port(port).ok_or(Verdict::NotOurPort)?;
-    Ok(base + offset)
+    let place = LAYOUT.place_of_port(port).ok_or(Verdict::NotOurPort)?;
+    Ok(base + place)
+}
+
+/// The slot of the port after that of `slot`.
+#[inline(always)]
+pub(crate) fn beside(slot: u32) -> u32 {
+    LAYOUT.beside(slot)
 }
 
 /// The flow of a slot.

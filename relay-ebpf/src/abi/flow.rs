@@ -136,7 +136,7 @@ impl Flow {
         flow
     }
 
-    /// Sends RTCP by the exit of the flow in the next slot.
+    /// Sends RTCP by the exit of the flow of the next port.
     #[must_use]
     pub const fn rtcp_apart(mut self) -> Self {
         self.flags |= FLAG_RTCP_APART;
@@ -207,7 +207,7 @@ impl Flow {
         self.flags & FLAG_TAPPED != 0
     }
 
-    /// Whether RTCP leaves by the exit of the flow in the next slot.
+    /// Whether RTCP leaves by the exit of the flow of the next port.
     #[inline(always)]
     #[must_use]
     pub const fn sends_rtcp_apart(&self) -> bool {

@@ -1,4 +1,7 @@
 //! Where media arrives, and which slot an address and port have.
+//!
+//! Each address has its even ports first and then its odd ones: RTP, which is
+//! nearly all there is, fills whole pages of a map, and RTCP keeps apart.
 
 use super::{ABI_VERSION, Address, Family, MAX_ADDRESSES, Port};
 
@@ -76,12 +79,21 @@ impl Layout {
         None
     }
 
-    /// How far a port is from the first media port, if it is one of them.
+    /// Where a port stands among those of an address, if it is a media port; for the
+    /// program.
     #[inline(always)]
     #[must_use]
-    pub fn offset_of_port(&self, port: Port) -> Option<u32> {
+    pub fn place_of_port(&self, port: Port) -> Option<u32> {
+        let ports = volatile(&self.ports);
         let offset = u32::from(port.number()).wrapping_sub(volatile(&self.first_port));
-        if offset < volatile(&self.ports) { Some(offset) } else { None }
+        if offset < ports { Some(place(offset, ports)) } else { None }
+    }
+
+    /// The slot of the port after that of `slot`, which is even; for the program.
+    #[inline(always)]
+    #[must_use]
+    pub fn beside(&self, slot: u32) -> u32 {
+        slot + evens(volatile(&self.ports))
     }
 
     #[inline(always)]
@@ -109,8 +121,24 @@ impl Layout {
     #[must_use]
     pub const fn slot(&self, index: u32, port: u16) -> Option<u32> {
         let offset = (port as u32).wrapping_sub(self.first_port);
-        if index < self.addresses && offset < self.ports { Some(index * self.ports + offset) } else { None }
+        if index < self.addresses && offset < self.ports {
+            Some(index * self.ports + place(offset, self.ports))
+        } else {
+            None
+        }
     }
+}
+
+/// Where the port that is `offset` after the first one, an even number, stands.
+#[inline(always)]
+const fn place(offset: u32, ports: u32) -> u32 {
+    (offset >> 1) + (offset & 1) * evens(ports)
+}
+
+/// How many of the ports stand first.
+#[inline(always)]
+const fn evens(ports: u32) -> u32 {
+    ports.div_ceil(2)
 }
 
 /// Reads what may differ from what the compiler saw.

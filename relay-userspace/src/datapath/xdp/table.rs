@@ -140,7 +140,8 @@ impl FlowTable {
         let (written, newest) = newest(place);
         // A process that died in here may have written a body without naming it.
         let sequence = match state(place).load(Ordering::Relaxed) {
-            0 => written,
+            // A new flow takes the even body, which is in the line of the state.
+            0 => written | 1,
             live => live,
         };
         let epoch = match self.epoch(slot) {
@@ -187,7 +188,7 @@ impl FlowTable {
             // SAFETY: a slot within the mapping.
             unsafe { write_volatile(addr_of_mut!((*place).learned), cell) };
         }
-        publish(place, &left.flow, following(sequence), epoch);
+        publish(place, &left.flow, following(sequence | 1), epoch);
     }
 
     /// Adds to a flow's count what grew `since` while the program was switched. To the
