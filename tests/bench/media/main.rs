@@ -22,6 +22,7 @@
 mod latency;
 mod nat;
 mod relay;
+mod restarts;
 mod rtpengine;
 mod search;
 mod stage;
@@ -44,9 +45,17 @@ const QUICK_ROUNDS: usize = 3;
 /// Flows beside one flow; the most is every even port above 1024, nearly.
 const MANY: u16 = 1_000;
 const MOST: u16 = 32_000;
+/// Packets per second while something is changed that must lose none: about half of
+/// what one core relays.
+const LOAD: f64 = 1e6;
 
 fn main() -> ExitCode {
-    match Options::parse().and_then(|options| run(&options)) {
+    let mut arguments = std::env::args().skip(1);
+    let done = match arguments.next() {
+        Some(first) if first == restarts::KEEP => restarts::keep(&arguments.next().unwrap_or_default()),
+        Some(_) | None => Options::parse().and_then(|options| run(&options)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench media: {error:#}");
@@ -106,9 +115,11 @@ fn run(options: &Options) -> Result<()> {
         latencies.push(latency::Added::measure(&mut stage)?);
     }
     let updates = updates::measure(&mut stage, MOST)?;
+    let restarts = restarts::measure(&mut stage)?;
     let mut figures = rates(&found);
     figures.extend(latency::figures(&latencies));
     figures.extend(updates.figures());
+    figures.extend(restarts.figures());
     Report::new("media", figures).print(options.json);
     Ok(())
 }
