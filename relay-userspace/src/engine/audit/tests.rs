@@ -340,6 +340,10 @@ enum Tampering {
     Rewind {
         many: usize,
     },
+    /// The same within: what follows stays as it is.
+    Splice {
+        at: usize,
+    },
 }
 
 fn tampering() -> impl Strategy<Value = Tampering> {
@@ -350,8 +354,9 @@ fn tampering() -> impl Strategy<Value = Tampering> {
         (1..20_usize).prop_map(|many| Tampering::Cut { many }),
         (at.clone(), at.clone()).prop_map(|(one, other)| Tampering::Swap { one, other }),
         (at.clone(), at.clone()).prop_map(|(from, to)| Tampering::Copy { from, to }),
-        (at, any::<bool>()).prop_map(|(at, rechain)| Tampering::Forge { at, rechain }),
+        (at.clone(), any::<bool>()).prop_map(|(at, rechain)| Tampering::Forge { at, rechain }),
         (1..20_usize).prop_map(|many| Tampering::Rewind { many }),
+        at.prop_map(|at| Tampering::Splice { at }),
     ]
 }
 
@@ -368,6 +373,23 @@ fn edit(entry: &mut Entry, field: usize) {
         7 => entry.proof.signature = entry.proof.signature.is_none().then_some([7; 64]),
         _ => entry.seq += 1,
     }
+}
+
+/// Another past, which went on from the first so many entries: written by this very
+/// vault, as in a store that was restored and worked on.
+fn another_past(log: &BTreeMap<u64, Entry>, kept: usize) -> BTreeMap<u64, Entry> {
+    let mut world = World::new();
+    world.stored = log.clone();
+    world.stored.split_off(&(u64::try_from(kept).unwrap() + 1));
+    world.anchor = world.stored.values().next_back().map(Anchor::at).unwrap_or_default();
+    world.now = 7;
+    let snapshot = world.snapshot();
+    world.restart(&snapshot);
+    for _ in kept..log.len() {
+        world.ask();
+        world.take();
+    }
+    world.stored
 }
 
 fn tamper(log: &BTreeMap<u64, Entry>, tampering: &Tampering) -> BTreeMap<u64, Entry> {
@@ -405,21 +427,11 @@ fn tamper(log: &BTreeMap<u64, Entry>, tampering: &Tampering) -> BTreeMap<u64, En
                 last += 1;
             }
         }
-        Tampering::Rewind { many } => {
-            // Another past, written by this very vault from the same point on.
-            let kept = count.saturating_sub(many);
-            log.split_off(&(u64::try_from(kept).unwrap() + 1));
-            let mut world = World::new();
-            world.stored = log;
-            world.anchor = world.stored.values().next_back().map(Anchor::at).unwrap_or_default();
-            world.now = 7;
-            let snapshot = world.snapshot();
-            world.restart(&snapshot);
-            for _ in kept..count {
-                world.ask();
-                world.take();
-            }
-            log = world.stored;
+        Tampering::Rewind { many } => log = another_past(&log, count.saturating_sub(many)),
+        Tampering::Splice { at } => {
+            let at = at % count;
+            let other = another_past(&log, at);
+            log.insert(key(at), other[&key(at)].clone());
         }
     }
     log
