@@ -152,7 +152,9 @@ impl Parties {
     /// The record of a party that the store may not have.
     pub(super) fn unstored(&self, party: PartyIx) -> Option<SealedParty> {
         let slot = &self.slots[party.index()];
-        (!slot.stored).then(|| slot.party.clone())
+        // Under the newest epoch in any case: one that is being sealed anew would else
+        // come back under the old one behind it.
+        (!slot.stored).then(|| self.vault.reseal(&slot.party).unwrap_or_else(|| slot.party.clone()))
     }
 
     /// Notes that the store has a party.
