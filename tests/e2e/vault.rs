@@ -12,7 +12,9 @@ use harness::process::output;
 use harness::sipp::Role;
 use harness::vizard::{Vizard, gives_up, key_file};
 
-use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, binary, bind, callee_at, caller_at, other, world};
+use crate::world::{
+    AGENT, Bound, CUSTOMER, MediaPath, Plan, World, binary, bind, callee_at, caller_at, other, world,
+};
 
 /// Parties enough that sealing them takes several turns.
 const BINDINGS: usize = 280;
@@ -95,16 +97,21 @@ fn keys_rotate_under_a_call_and_through_kill_9_at_random_moments() {
     }
 }
 
+/// A call that the customer begins and that ends well.
+fn call(world: &World, bound: &Bound) {
+    world.call(
+        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
+        callee_at(other(Place::Customer), Role::Callee),
+    );
+}
+
 /// The whole drill: back up, lose everything, restore, go on.
 #[test]
 fn a_backup_and_its_keys_bring_everything_back_and_neither_does_alone() {
     let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
     let mut vizard = world.start();
     let bound = bind(&vizard);
-    world.call(
-        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
-        callee_at(other(Place::Customer), Role::Callee),
-    );
+    call(&world, &bound);
     let records = vizard.records(2).unwrap();
     let (folder, keys) = (world.lab.folder(), key_file(&world.lab));
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
@@ -158,10 +165,7 @@ fn an_erased_person_cannot_be_read_from_any_copy_of_the_store() {
     let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
     let mut vizard = world.start();
     let bound = bind(&vizard);
-    world.call(
-        caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
-        callee_at(other(Place::Customer), Role::Callee),
-    );
+    call(&world, &bound);
     vizard.records(2).unwrap();
     let held = vizard.ask(&["privacy", "export", CUSTOMER]).unwrap();
     assert_eq!(held["bindings"][0]["id"], bound.id.as_str());
