@@ -49,7 +49,7 @@ pub(super) struct ListArgs {
 pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, Failure> {
     let CdrCommand::List(args) = command;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let query = CdrQuery { session: args.session, binding: args.binding, limit };
+    let query = CdrQuery { session: args.session, binding: args.binding, after: None, limit };
     listed(&Daemon::connect(global)?.cdrs(query)?, args.wide)
 }
 

@@ -17,11 +17,12 @@ use super::{secret, vault};
 use crate::api::local::{Request, Response};
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView, PersonView, RestView};
 use crate::engine::cdr::Cdr;
+use crate::engine::ids::BindingId;
 use crate::engine::number::Typed;
-use crate::store::CdrQuery;
+use crate::store::{CdrPlace, CdrQuery};
 
-/// Records of one binding in one answer.
-const RECORDS: usize = 10_000;
+/// Records in one answer.
+const RECORDS: usize = 1_000;
 /// How long a certificate may take once the keys are destroyed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -92,12 +93,26 @@ fn export(person: &Typed, global: &GlobalArgs) -> Result<Report, Failure> {
     };
     let mut sessions: BTreeMap<String, Vec<Cdr>> = BTreeMap::new();
     for binding in &bindings {
-        let query = CdrQuery { binding: Some(binding.id), limit: RECORDS, ..CdrQuery::default() };
-        for cdr in daemon.cdrs(query)? {
+        for cdr in records(&mut daemon, binding.id)? {
             sessions.entry(cdr.session.to_string()).or_default().push(cdr);
         }
     }
     exported(&address, &bindings, &rests, sessions)
+}
+
+/// All records of a binding, newest first.
+fn records(daemon: &mut Daemon, binding: BindingId) -> Result<Vec<Cdr>, Failure> {
+    let mut cdrs = Vec::new();
+    loop {
+        let after = cdrs.last().map(CdrPlace::from);
+        let query = CdrQuery { binding: Some(binding), after, limit: RECORDS, ..CdrQuery::default() };
+        let page = daemon.cdrs(query)?;
+        let is_last = page.len() < RECORDS;
+        cdrs.extend(page);
+        if is_last {
+            return Ok(cdrs);
+        }
+    }
 }
 
 fn exported(

@@ -271,7 +271,7 @@ impl Records {
     /// Fills in the binding of a call that is over: its record names it.
     async fn complete(&self, wanted: &mut UnmaskRequest) {
         let UnmaskRequest::Show { of: Subject::Session(session), recorded, .. } = wanted else { return };
-        let query = CdrQuery { session: Some(*session), binding: None, limit: 1 };
+        let query = CdrQuery { session: Some(*session), limit: 1, ..CdrQuery::default() };
         if let Response::Cdrs(cdrs) = self.cdrs(query).await {
             *recorded = cdrs.first().and_then(|cdr| cdr.binding);
         }

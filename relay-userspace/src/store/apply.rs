@@ -11,7 +11,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::record::{self, Holder, Stored, WrappedBytes};
-use super::{CdrQuery, CommitOutcome, StoreError};
+use super::{CdrPlace, CdrQuery, CommitOutcome, StoreError};
 use super::{audit, keys};
 use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
@@ -350,32 +350,36 @@ pub(super) fn cdrs_before(table: &dyn Table, before: Timestamp) -> Result<usize,
 /// Call detail records that match, newest first.
 pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
     let mut found = Vec::new();
+    if query.limit == 0 {
+        return Ok(found);
+    }
     let mut keep = |cdr: Cdr| {
         if query.binding.is_none_or(|binding| cdr.binding == Some(binding)) {
             found.push(cdr);
         }
         found.len() < query.limit
     };
-    if query.limit == 0 {
-        return Ok(found);
-    }
+    let after = query.after.map(|place| keys::cdr(place.end, place.session, place.leg));
     match (query.session, query.binding) {
         (Some(session), _) => {
             for row in table.scan_back(&keys::session_prefix(session)) {
                 keep(at(table, &row?.1)?);
             }
+            let beyond = |cdr: &Cdr| query.after.is_none_or(|after| CdrPlace::from(cdr) < after);
+            found.retain(beyond);
             found.sort_by_key(|cdr| std::cmp::Reverse((cdr.end, cdr.leg)));
             found.truncate(query.limit);
         }
         (None, Some(binding)) => {
-            for row in table.scan_back(&keys::binding_prefix(binding)) {
+            let after = after.map(|cdr| keys::binding_cdr(binding, &cdr));
+            for row in before(table, &keys::binding_prefix(binding), after) {
                 if !keep(at(table, &keys::of_binding_entry(&row?.0))?) {
                     break;
                 }
             }
         }
         (None, None) => {
-            for row in table.scan_back(keys::CDRS) {
+            for row in before(table, keys::CDRS, after) {
                 let (key, bytes) = row?;
                 if !keep(read("cdrs", &key, &bytes)?) {
                     break;
@@ -384,6 +388,18 @@ pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, Stor
         }
     }
     Ok(found)
+}
+
+/// All keys that begin so and come before another one, where there is one, last first.
+fn before<'a>(
+    table: &'a dyn Table,
+    prefix: &[u8],
+    below: Option<Vec<u8>>,
+) -> Box<dyn Iterator<Item = Row> + 'a> {
+    match below {
+        Some(below) => table.range_back(prefix.to_vec(), below),
+        None => table.scan_back(prefix),
+    }
 }
 
 fn at(table: &dyn Table, key: &[u8]) -> Result<Cdr, StoreError> {

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 use crate::engine::call_record::Snapshot;
 use crate::engine::cdr::Cdr;
-use crate::engine::ids::{BindingId, SessionId};
+use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Vault, VaultError};
 use crate::engine::time::Timestamp;
@@ -97,8 +97,28 @@ pub struct CdrQuery {
     pub session: Option<SessionId>,
     /// Only this binding's.
     pub binding: Option<BindingId>,
+    /// Only those that come after this one, newest first: the last of a page asks
+    /// for the next.
+    pub after: Option<CdrPlace>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// Where a call detail record stands among all: they are in the order of their ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CdrPlace {
+    /// When its leg ended.
+    pub end: Timestamp,
+    /// Its call.
+    pub session: SessionId,
+    /// Its leg.
+    pub leg: LegName,
+}
+
+impl From<&Cdr> for CdrPlace {
+    fn from(cdr: &Cdr) -> Self {
+        Self { end: cdr.end, session: cdr.session, leg: cdr.leg }
+    }
 }
 
 /// Why the store could not do its work.

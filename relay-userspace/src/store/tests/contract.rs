@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::call_record::CallRecord;
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
-use crate::store::{CdrQuery, CommitOutcome, MemoryStore, Store};
+use crate::store::{CdrPlace, CdrQuery, CommitOutcome, MemoryStore, Store};
 
 /// Runs a test on every kind of store.
 fn on_each(test: impl Fn(&mut dyn Store)) {
@@ -147,17 +147,41 @@ fn records_are_read_newest_first_by_call_and_by_binding() {
         let newest = query(store, &CdrQuery { limit: 7, ..CdrQuery::default() });
         assert_eq!(newest, all[..7]);
         let session = Some(SessionId::from_bits(5));
-        let legs = query(store, &CdrQuery { session, binding: None, limit: 9 });
+        let legs = query(store, &CdrQuery { session, limit: 9, ..CdrQuery::default() });
         assert_eq!(legs.iter().map(|cdr| cdr.leg).collect::<Vec<_>>(), [LegName::B, LegName::A]);
         let binding = Some(BindingId::from_bits(2));
-        let of_binding = query(store, &CdrQuery { session: None, binding, limit: 1_000 });
+        let of_binding = query(store, &CdrQuery { binding, limit: 1_000, ..CdrQuery::default() });
         let expected: Vec<_> = all.iter().filter(|cdr| cdr.binding == binding).cloned().collect();
         assert_eq!(of_binding, expected);
-        assert_eq!(query(store, &CdrQuery { session, binding, limit: 1_000 }).len(), 2);
+        assert_eq!(query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() }).len(), 2);
         let other = Some(BindingId::from_bits(1));
-        assert_eq!(query(store, &CdrQuery { session, binding: other, limit: 1_000 }), []);
-        assert_eq!(query(store, &CdrQuery { session, binding, limit: 0 }), []);
+        assert_eq!(query(store, &CdrQuery { session, binding: other, limit: 1_000, ..CdrQuery::default() }), []);
+        assert_eq!(query(store, &CdrQuery { session, binding, limit: 0, ..CdrQuery::default() }), []);
+        for (session, binding) in [(None, None), (None, binding), (session, None)] {
+            let whole = query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() });
+            assert_eq!(pages(store, session, binding, 1), whole);
+            assert_eq!(pages(store, session, binding, 7), whole);
+        }
     });
+}
+
+/// Everything that matches, read in pages.
+fn pages(
+    store: &dyn Store,
+    session: Option<SessionId>,
+    binding: Option<BindingId>,
+    limit: usize,
+) -> Vec<Cdr> {
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map(CdrPlace::from);
+        let page = query(store, &CdrQuery { session, binding, after, limit });
+        let is_last = page.len() < limit;
+        all.extend(page);
+        if is_last {
+            return all;
+        }
+    }
 }
 
 #[test]
@@ -170,7 +194,7 @@ fn a_record_that_is_written_again_counts_once() {
         store.commit(&group).unwrap();
         let all = query(store, &CdrQuery { limit: 9, ..CdrQuery::default() });
         assert_eq!(all, std::slice::from_ref(&again));
-        let of = |binding| query(store, &CdrQuery { session: None, binding, limit: 9 });
+        let of = |binding| query(store, &CdrQuery { binding, limit: 9, ..CdrQuery::default() });
         assert_eq!(of(first.binding), []);
         assert_eq!(of(again.binding), std::slice::from_ref(&again));
     });
