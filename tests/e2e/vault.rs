@@ -180,6 +180,9 @@ fn an_erased_person_cannot_be_read_from_any_copy_of_the_store() {
     let certificate = fs::read_to_string(erased["certificate"].as_str().unwrap()).unwrap();
     assert!(certificate.contains(&bound.id), "{certificate}");
     assert_eq!(crate::secrecy::traces("certificate", certificate.as_bytes()), Vec::<String>::new());
+    let noted = vizard.ask(&["audit", "list", "--act", "privacy-erase"]).unwrap();
+    let pseudonym = noted["entries"][0]["on"].as_str().unwrap();
+    assert!(pseudonym.starts_with("party_") && certificate.contains(pseudonym), "{pseudonym}: {certificate}");
     let (code, said) = vizard.refused(&["privacy", "export", CUSTOMER]).unwrap();
     assert!(code == 5 && said.contains("nothing is held"), "{code}: {said}");
     let shown = vizard.ask(&["bind", "show", &bound.id]).unwrap();

@@ -65,6 +65,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use audit::acts::Note;
 use audit::{Ledger, Next};
 use b2bua::{Calls, Context};
 use call_record::Snapshot;
@@ -151,7 +152,7 @@ impl Engine {
             Input::Received(datagram) => self.received(&datagram),
             Input::Admin(id, asker, request) => self.asked(id, asker, request),
             Input::Denied(asker, request) => {
-                if let Some(note) = audit::acts::noted(&request) {
+                if let Some(note) = self.noted(&request) {
                     self.ledger.deny(now, note, asker);
                 }
             }
@@ -314,13 +315,17 @@ impl Engine {
                 let binding = self.binding_of(wanted);
                 self.unmasking.judge(now, &asker, wanted, binding)
             }
-            other => Ok(audit::acts::noted(other)),
+            other => Ok(self.noted(other)),
         };
         match note {
             Ok(Some(note)) => self.ledger.note(now, note, Next { id, asker, request }),
             Ok(None) => self.go_on(0, Next { id, asker, request }),
             Err(refusal) => self.context.outputs.push_back(Output::Reply(id, AdminReply::Refused(refusal))),
         }
+    }
+
+    fn noted(&self, request: &AdminRequest) -> Option<Note> {
+        audit::acts::noted(request, |person| self.context.directory.pseudonyms(person))
     }
 
     /// Does what its entry, of this number, is durable of.

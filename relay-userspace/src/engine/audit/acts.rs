@@ -9,13 +9,16 @@ use super::entry::Act;
 use crate::engine::admin::AdminRequest;
 use crate::engine::directory::PoolRequest;
 use crate::engine::guard::{GuardAction, GuardRequest};
-use crate::engine::number::ProxyNumber;
+use crate::engine::ids::PartyId;
+use crate::engine::number::Typed;
 use crate::engine::unmask::UnmaskRequest;
 
 /// Digits in a row that no date and few tickets have, and phone numbers do.
 const PHONE_DIGITS: usize = 9;
 /// The same with the separators that phone numbers are written with.
 const SPREAD_DIGITS: usize = 10;
+/// What is said of a request about no number.
+const NO_NUMBER: &str = "no number";
 /// Characters of a reason that is noted.
 const MAX_REASON: usize = 200;
 
@@ -39,8 +42,9 @@ impl Note {
 }
 
 /// The note of a request that changes something or shows what is secret; none of
-/// one that only looks, or is a platform's daily work.
-pub(crate) fn noted(request: &AdminRequest) -> Option<Note> {
+/// one that only looks, or is a platform's daily work. Whom it is about is said by
+/// the `pseudonyms` that tenants know them by.
+pub(crate) fn noted(request: &AdminRequest, pseudonyms: impl FnOnce(&Typed) -> Vec<PartyId>) -> Option<Note> {
     match request {
         AdminRequest::Pool(request) => pool(request),
         AdminRequest::Guard(request) => guard(request),
@@ -58,9 +62,12 @@ pub(crate) fn noted(request: &AdminRequest) -> Option<Note> {
         }
         AdminRequest::VaultRotate => Some(Note::new(Act::VaultRotate, "keys")),
         AdminRequest::Backup => Some(Note::new(Act::Backup, "store")),
-        // Whom, is not said: only a number could.
-        AdminRequest::PrivacyShow { .. } => Some(Note::new(Act::PrivacyExport, "a person")),
-        AdminRequest::PrivacyErase { .. } => Some(Note::new(Act::PrivacyErase, "a person")),
+        AdminRequest::PrivacyShow { person, .. } => {
+            Some(Note::new(Act::PrivacyExport, these(pseudonyms(person).into_iter(), "nobody known")))
+        }
+        AdminRequest::PrivacyErase { person } => {
+            Some(Note::new(Act::PrivacyErase, these(pseudonyms(person).into_iter(), "nobody known")))
+        }
         AdminRequest::Retain { drop: true } => Some(Note::new(Act::PrivacyRetain, "records")),
         AdminRequest::Retain { drop: false }
         | AdminRequest::BindCreate(_)
@@ -77,11 +84,11 @@ pub(crate) fn noted(request: &AdminRequest) -> Option<Note> {
 fn pool(request: &PoolRequest) -> Option<Note> {
     match request {
         PoolRequest::Add { numbers } => {
-            Some(Note::new(Act::PoolAdd, these(numbers.iter().map(|number| number.number))))
+            Some(Note::new(Act::PoolAdd, these(numbers.iter().map(|number| number.number), NO_NUMBER)))
         }
-        PoolRequest::Remove { numbers } => Some(Note::new(Act::PoolRemove, these(numbers.iter().copied()))),
+        PoolRequest::Remove { numbers } => Some(Note::new(Act::PoolRemove, these(numbers.iter(), NO_NUMBER))),
         PoolRequest::SetState { numbers, to } => {
-            let numbers = these(numbers.iter().copied());
+            let numbers = these(numbers.iter(), NO_NUMBER);
             Some(Note::new(Act::PoolSetState, format!("{}: {numbers}", to.as_str())))
         }
         PoolRequest::ImportEnd { import, keep: true } => {
@@ -123,9 +130,9 @@ fn guard(request: &GuardRequest) -> Option<Note> {
 }
 
 /// `+14155550100`, or `+14155550100 and 11 more`.
-fn these(mut numbers: impl Iterator<Item = ProxyNumber>) -> String {
-    match (numbers.next(), numbers.count()) {
-        (None, _) => "no number".to_owned(),
+fn these(mut all: impl Iterator<Item = impl Display>, none: &str) -> String {
+    match (all.next(), all.count()) {
+        (None, _) => none.to_owned(),
         (Some(first), 0) => first.to_string(),
         (Some(first), more) => format!("{first} and {more} more"),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::acts::{Note, holds_number, noted, plain};
+use super::acts::{self, Note, holds_number, plain};
 use super::entry::Proof;
 use super::*;
 use crate::engine::admin::{AdminReply, AdminRequest, RefusalKind};
@@ -15,6 +15,11 @@ use crate::engine::io::{Change, CommitId, Output, RequestId, Transaction};
 use crate::engine::privacy::tests::{asker, random, vault};
 use crate::engine::privacy::{Digest, Keyring, Vault};
 use crate::engine::time::{Instant, Now, Timestamp};
+
+/// Of a request that is about nobody.
+fn noted(request: &AdminRequest) -> Option<Note> {
+    acts::noted(request, |_| Vec::new())
+}
 
 fn at(seconds: u64) -> Now {
     let wall = Timestamp::from_unix_microseconds(1_000_000 * i64::try_from(seconds).unwrap());

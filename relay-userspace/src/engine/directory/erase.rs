@@ -30,7 +30,7 @@ use super::{Directory, PartyAddress, SealedParty, parse, refusal};
 use crate::engine::admin::{
     AdminReply, BindingView, ErasureView, PersonView, Refusal, RefusalKind, RestView,
 };
-use crate::engine::ids::{BindingId, ErasureId};
+use crate::engine::ids::{BindingId, ErasureId, PartyId};
 use crate::engine::io::{Output, RekeyStep, RequestId};
 use crate::engine::number::Typed;
 use crate::engine::privacy::{Epoch, Erasure};
@@ -233,26 +233,35 @@ impl Directory {
     }
 
     fn write_erasure(&mut self, party: PartyIx) {
-        let mut tombstones = Vec::new();
-        let mut pseudonyms = BTreeMap::new();
-        for record in self.bindings_with(party).filter_map(|ix| self.bindings.get(ix)) {
-            if let Entombed { until, .. } = record.state {
-                tombstones.push((record.id, until));
-            }
-            let (tenant, _) = self.bindings.owner(record.owner);
-            pseudonyms.insert(tenant.to_owned(), self.parties.pseudonym(party, tenant));
-        }
+        let records = self.bindings_with(party).filter_map(|ix| self.bindings.get(ix));
+        let tombstones = records.filter_map(|record| match record.state {
+            Entombed { until, .. } => Some((record.id, until)),
+            Live { .. } => None,
+        });
+        let tombstones = tombstones.collect();
         let Some(erasing) = &self.erasing else { return };
         let erasure = Erasure {
             id: ErasureId::random(&mut self.random),
             epoch: self.parties.vault().newest(),
             asked: self.clock.wall,
-            pseudonyms: pseudonyms.into_iter().collect(),
+            pseudonyms: self.pseudonyms_of(party).into_iter().collect(),
             ended: erasing.ended.clone(),
             tombstones,
         };
         let record = self.parties.erased(party);
         self.propose(Proposal::Erase { party, record, erasure: Box::new(erasure) });
+    }
+
+    /// What tenants know a person by, in their order; nothing of somebody unknown.
+    pub(in crate::engine) fn pseudonyms(&self, person: &Typed) -> Vec<PartyId> {
+        let known = self.person(person).map(|party| self.pseudonyms_of(party)).unwrap_or_default();
+        known.into_values().collect()
+    }
+
+    fn pseudonyms_of(&self, party: PartyIx) -> BTreeMap<String, PartyId> {
+        let records = self.bindings_with(party).filter_map(|ix| self.bindings.get(ix));
+        let tenants = records.map(|record| self.bindings.owner(record.owner).0);
+        tenants.map(|tenant| (tenant.to_owned(), self.parties.pseudonym(party, tenant))).collect()
     }
 
     /// The store has forgotten the address.

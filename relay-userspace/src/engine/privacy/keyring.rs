@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::notary::Notary;
+
 /// Bytes of every key.
 pub const KEY_BYTES: usize = 32;
 const HEADER: &str = "vizard-keys 1";
@@ -98,6 +100,12 @@ impl Keyring {
     #[must_use]
     pub fn newest(&self) -> Epoch {
         self.epochs.last_key_value().map_or(Epoch(0), |(&epoch, _)| epoch)
+    }
+
+    /// What proves the audit log that is written under these keys.
+    #[must_use]
+    pub fn notary(&self) -> Notary {
+        Notary::of(&self.index)
     }
 
     /// Every epoch, oldest first.

@@ -233,7 +233,7 @@ impl Vault {
         let vault = Self {
             index: mac(&keyring.index, "vizard index"),
             pseudonyms: mac(&keyring.index, "vizard pseudonyms"),
-            notary: Arc::new(Notary::of(&keyring.index)),
+            notary: Arc::new(keyring.notary()),
             keys,
             newest,
         };
