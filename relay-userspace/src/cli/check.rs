@@ -9,7 +9,7 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::output::{Block, Failure, Report, length};
-use crate::daemon::key_file::{self, Inspection};
+use crate::daemon::inspect::{Inspection, inspect};
 use crate::datapath::{Mode, memory};
 use crate::engine::config::Config;
 use crate::engine::directory::BindingKind;
@@ -123,7 +123,8 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
 
 /// They may be on another machine, so what is wrong with them is no error here.
 fn keys(settings: &Settings) -> String {
-    match key_file::inspect(&settings.key_file, &settings.store) {
+    match inspect(&settings.key_file, &settings.anchor_file, &settings.store) {
+        Ok(Inspection { anchor: Err(problem), .. }) => format!("warning: {problem}"),
         Ok(Inspection { newest, .. }) => format!("{}, epoch {newest}", settings.key_file.display()),
         Err(problem) => format!("warning: {problem:#}"),
     }

@@ -16,7 +16,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::keeper::KeySource;
-use crate::engine::privacy::{Epoch, Keyring, KeyringError};
+use crate::engine::privacy::{Keyring, KeyringError};
 use crate::store::SledStore;
 
 /// Holds the content of a key file, where no file should.
@@ -30,27 +30,8 @@ pub fn obtain(path: &Path, store: &Path) -> Result<Keyring, KeyFileError> {
     obtain_by(path, store, user())
 }
 
-/// What `vizard doctor` says of the keys.
-pub struct Inspection {
-    /// The epoch that seals what is new.
-    pub newest: Epoch,
-    /// Whether they open the store; `None` when there is none yet.
-    pub opens: Option<()>,
-}
-
-/// Looks at the keys as the daemon will. Root looks as the file's owner.
-pub fn inspect(path: &Path, store: &Path) -> anyhow::Result<Inspection> {
-    let owner = fs::metadata(path).ok().filter(|_| user() == 0).map(|facts| facts.uid());
-    let keyring = obtain_by(path, store, owner.unwrap_or_else(user))?;
-    let opens = SledStore::fits(store, &keyring)?;
-    Ok(Inspection { newest: keyring.newest(), opens })
-}
-
-fn user() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-fn obtain_by(path: &Path, store: &Path, user: u32) -> Result<Keyring, KeyFileError> {
+/// The same, as this user may read it.
+pub(super) fn obtain_by(path: &Path, store: &Path, user: u32) -> Result<Keyring, KeyFileError> {
     match env::var(KEYS_VARIABLE) {
         Ok(text) if !text.trim().is_empty() => {
             let text = Zeroizing::new(text);
@@ -62,6 +43,10 @@ fn obtain_by(path: &Path, store: &Path, user: u32) -> Result<Keyring, KeyFileErr
         },
         Err(env::VarError::NotUnicode(_)) => Err(KeyFileError::Variable(KeyringError::NotKeys)),
     }
+}
+
+pub(super) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// The keys of this user's file.
@@ -341,24 +326,6 @@ mod tests {
             let error = read(&keys, user()).unwrap_err();
             assert!(matches!(error, KeyFileError::Owner { owner: 4711, .. }), "{error}");
         }
-    }
-
-    #[test]
-    fn an_inspection_tells_whether_keys_open_a_store() {
-        let (_directory, keys, store) = paths();
-        assert!(inspect(&keys, &store).is_err());
-        create(&keys, &store, &keyring()).unwrap();
-        assert_eq!(inspect(&keys, &store).unwrap().opens, None);
-        let mut random = crate::engine::privacy::tests::random(3);
-        drop(SledStore::open(&store, &keyring(), &mut random).unwrap());
-        assert_eq!(inspect(&keys, &store).unwrap().opens, Some(()));
-        fs::remove_file(&keys).unwrap();
-        let lost = inspect(&keys, &store).err().unwrap().to_string();
-        assert!(lost.contains("from its backup"), "{lost}");
-        fs::write(&keys, Keyring::generate(&mut random).to_text().as_bytes()).unwrap();
-        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
-        let wrong = inspect(&keys, &store).err().unwrap().to_string();
-        assert!(wrong.contains("does not belong to this store"), "{wrong}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod capture;
 mod certificate;
 mod clock;
 mod control;
+pub mod inspect;
 mod journal;
 mod keeper;
 pub mod key_file;

@@ -7,10 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
-use crate::daemon::key_file::Inspection;
+use crate::daemon::inspect::Inspection;
 use crate::datapath::memory::mebibytes;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
+
+const KEYS: &str = "vault keys";
 
 /// How good or bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -105,22 +107,37 @@ pub(super) fn all(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     findings
 }
 
-/// The keys that real numbers are sealed under; the texts say how to mend what
-/// is wrong with them.
-pub(super) fn keys(path: &Path, inspected: &Result<Inspection, String>) -> Finding {
-    let check = "vault keys";
-    match inspected {
-        Ok(Inspection { newest, opens: Some(()) }) => {
-            Finding::ok(check, format!("epoch {newest} of {} opens the store", path.display()))
+/// The keys that real numbers are sealed under.
+pub(super) fn keys(path: &Path, found: &Inspection) -> Finding {
+    let (newest, path) = (found.newest, path.display());
+    let store = if found.opens.is_some() { " opens the store" } else { "; there is no store yet" };
+    Finding::ok(KEYS, format!("epoch {newest} of {path}{store}"))
+}
+
+/// There are none; the text says how to mend that.
+pub(super) fn no_keys(problem: String) -> Finding {
+    Finding::new(Verdict::Fail, KEYS, problem, "run doctor as the user that runs Vizard, and do what it says")
+}
+
+/// Where the audit log ends, as told beside the keys.
+pub(super) fn anchor(path: &Path, found: &Inspection) -> Finding {
+    let (check, path) = ("audit anchor", path.display());
+    match &found.anchor {
+        Ok(Some(last)) => Finding::ok(check, format!("{path} says that the log ends with entry {last}")),
+        Ok(None) if found.opens.is_none() => {
+            Finding::ok(check, format!("there is no {path} yet, as there is no store"))
         }
-        Ok(Inspection { newest, opens: None }) => {
-            Finding::ok(check, format!("epoch {newest} of {}; there is no store yet", path.display()))
-        }
+        Ok(None) => Finding::new(
+            Verdict::Warn,
+            check,
+            format!("there is no {path}: nothing would tell whether the log was cut off at its end"),
+            "bring it back from a copy, or start Vizard, which makes a new one and notes that in the log",
+        ),
         Err(problem) => Finding::new(
             Verdict::Fail,
             check,
-            problem,
-            "run doctor as the user that runs Vizard, and do what it says",
+            problem.clone(),
+            "bring it back from a copy, or name another file in vault.anchor_file; then look at `vizard audit verify`",
         ),
     }
 }

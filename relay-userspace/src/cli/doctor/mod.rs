@@ -19,7 +19,7 @@ use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report};
-use crate::daemon::key_file;
+use crate::daemon::inspect::inspect;
 use crate::datapath::{Mode, memory};
 use crate::settings::{self, DEFAULT_FILE, Overrides, Settings};
 
@@ -46,15 +46,18 @@ pub(super) struct DoctorArgs {
 pub(super) fn run(args: &DoctorArgs, global: &GlobalArgs) -> Result<Report, Failure> {
     let (configuration, settings) = configuration(global);
     let wanted = wanted(settings.as_ref());
-    let keys = settings.as_ref().map(|settings| {
-        let inspected = key_file::inspect(&settings.key_file, &settings.store);
-        checks::keys(&settings.key_file, &inspected.map_err(|error| format!("{error:#}")))
+    let secrets = settings.as_ref().map_or_else(Vec::new, |settings| {
+        let Settings { key_file, anchor_file, store, .. } = settings;
+        match inspect(key_file, anchor_file, store) {
+            Ok(found) => vec![checks::keys(key_file, &found), checks::anchor(anchor_file, &found)],
+            Err(problem) => vec![checks::no_keys(format!("{problem:#}"))],
+        }
     });
     let configured = settings.map(|settings| settings.datapath.interfaces).unwrap_or_default();
     let interfaces = if args.interface.is_empty() { &configured } else { &args.interface };
     let facts = probe::gather(&wanted, interfaces);
     let mut findings = vec![configuration];
-    findings.extend(keys);
+    findings.extend(secrets);
     if let Ok(status) = Daemon::connect(global).and_then(|mut daemon| daemon.status()) {
         findings.push(checks::running(&status.datapath, wanted.mode));
     }

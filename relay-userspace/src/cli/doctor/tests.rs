@@ -7,7 +7,7 @@ use super::checks::{self, Finding, Verdict};
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use super::{probe, report};
 use crate::cli::exit::Exit;
-use crate::daemon::key_file::Inspection;
+use crate::daemon::inspect::Inspection;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
 use crate::engine::privacy::Epoch;
@@ -262,8 +262,13 @@ fn a_slower_path_than_there_could_be_is_a_warning() {
 #[test]
 fn keys_that_do_not_fit_fail() {
     let path = std::path::Path::new("/x/vault.keys");
-    let good = Inspection { newest: Epoch(3), opens: Some(()) };
-    assert_eq!(checks::keys(path, &Ok(good)).verdict, Verdict::Ok);
-    let bad = checks::keys(path, &Err("it does not belong to this store".into()));
+    let found = |opens, anchor| Inspection { newest: Epoch(3), opens, anchor };
+    assert_eq!(checks::keys(path, &found(Some(()), Ok(None))).verdict, Verdict::Ok);
+    let bad = checks::no_keys("it does not belong to this store".into());
     assert_eq!((bad.verdict, bad.found.as_str()), (Verdict::Fail, "it does not belong to this store"));
+    let anchor = |opens, anchor| checks::anchor(path, &found(opens, anchor)).verdict;
+    assert_eq!(anchor(None, Ok(None)), Verdict::Ok, "nothing has been noted yet");
+    assert_eq!(anchor(Some(()), Ok(None)), Verdict::Warn);
+    assert_eq!(anchor(Some(()), Ok(Some(12))), Verdict::Ok);
+    assert_eq!(anchor(Some(()), Err("it is another log's".into())), Verdict::Fail);
 }

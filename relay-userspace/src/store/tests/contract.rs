@@ -153,9 +153,15 @@ fn records_are_read_newest_first_by_call_and_by_binding() {
         let of_binding = query(store, &CdrQuery { binding, limit: 1_000, ..CdrQuery::default() });
         let expected: Vec<_> = all.iter().filter(|cdr| cdr.binding == binding).cloned().collect();
         assert_eq!(of_binding, expected);
-        assert_eq!(query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() }).len(), 2);
+        assert_eq!(
+            query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() }).len(),
+            2
+        );
         let other = Some(BindingId::from_bits(1));
-        assert_eq!(query(store, &CdrQuery { session, binding: other, limit: 1_000, ..CdrQuery::default() }), []);
+        assert_eq!(
+            query(store, &CdrQuery { session, binding: other, limit: 1_000, ..CdrQuery::default() }),
+            []
+        );
         assert_eq!(query(store, &CdrQuery { session, binding, limit: 0, ..CdrQuery::default() }), []);
         for (session, binding) in [(None, None), (None, binding), (session, None)] {
             let whole = query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() });
