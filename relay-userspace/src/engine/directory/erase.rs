@@ -79,6 +79,8 @@ impl Directory {
         });
         match begun {
             Ok(party) => {
+                // While it goes on nothing else is kept in its place, here or in the store.
+                self.parties.retain(party);
                 self.erasing = Some(Erasing { request: id, party, ended: Vec::new(), stage: Stage::Keys });
                 self.outputs.push_back(Output::Rekey(RekeyStep::Wanted));
             }
@@ -168,7 +170,7 @@ impl Directory {
     /// The keeper could not make a new epoch.
     pub(in crate::engine) fn epoch_refused(&mut self, now: Now, problem: Refusal) {
         self.clock = now;
-        let erasing = self.erasing.take().map(|erasing| erasing.request);
+        let erasing = self.end_erasing().map(|erasing| erasing.request);
         if let Some(request) = erasing.or_else(|| self.rotation.take()) {
             self.refuse_request(request, problem);
         }
@@ -224,8 +226,14 @@ impl Directory {
         }
     }
 
+    fn end_erasing(&mut self) -> Option<Erasing> {
+        let erasing = self.erasing.take()?;
+        self.parties.release(erasing.party);
+        Some(erasing)
+    }
+
     fn abandon_erasure(&mut self, refusal: Refusal) {
-        if let Some(erasing) = self.erasing.take() {
+        if let Some(erasing) = self.end_erasing() {
             self.refuse_request(erasing.request, refusal);
             // The new epoch is there, so everybody moves to it all the same.
             self.start_walk();
@@ -267,7 +275,7 @@ impl Directory {
     /// The store has forgotten the address.
     pub(super) fn erased(&mut self, party: PartyIx, record: SealedParty, erasure: Erasure) {
         self.parties.take_erased(party, record);
-        let Some(erasing) = self.erasing.take() else { return };
+        let Some(erasing) = self.end_erasing() else { return };
         let view = ErasureView {
             id: erasure.id,
             epoch: erasure.epoch.0,
