@@ -110,13 +110,26 @@ impl Headroom {
     /// A party has one binding more. Says where it is.
     pub(super) fn take(&mut self, now: Timestamp, party: PartyIx, leg: LegName, home: impl FnOnce() -> Home) {
         let held = match self.held.get(&party) {
-            Some(&held) => held,
+            Some(&held) if self.at[held.home.index()].home != Home::NOWHERE => held,
+            Some(&held) => self.bring_home(now, party, held, home()),
             None => Held { home: self.intern(home()), sides: [0; 2] },
         };
         let mut more = held;
         more.sides[side(leg)] += 1;
         self.at[held.home.index()].bindings += 1;
         self.replace(now, party, held, more);
+    }
+
+    /// An erased party, which was nowhere, is known again.
+    fn bring_home(&mut self, now: Timestamp, party: PartyIx, held: Held, home: Home) -> Held {
+        let nobody = |home| Held { home, sides: [0; 2] };
+        let back = Held { home: self.intern(home), ..held };
+        for (held, other) in [(held, nobody(held.home)), (nobody(back.home), back)] {
+            let at = &mut self.at[held.home.index()];
+            at.bindings = at.bindings + u64::from(other.all()) - u64::from(held.all());
+            self.replace(now, party, held, other);
+        }
+        back
     }
 
     /// A party has one binding less.
