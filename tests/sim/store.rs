@@ -161,6 +161,7 @@ impl Store {
         self.acknowledged = self.bindings.keys().copied().collect();
         Ok(Snapshot {
             directory: directory::Snapshot {
+                agents: Vec::new(),
                 numbers: self.numbers.values().cloned().collect(),
                 parties: self.parties.values().cloned().collect(),
                 bindings: self.bindings.values().cloned().collect(),
@@ -264,6 +265,8 @@ impl Store {
                 | Change::DeleteCall(_)
                 | Change::PutCdr(_)
                 | Change::PutGuard(_)
+                | Change::PutAgent(_)
+                | Change::DeleteAgent(_)
                 | Change::DeleteGuard(_)
                 | Change::BeginEpoch(_)
                 | Change::EndEpochs(_)
@@ -319,8 +322,11 @@ impl Store {
                 Change::PutErasure(_) | Change::DeleteErasure(_) => {
                     return Err("nobody asked to be erased".into());
                 }
-                Change::PutGuard(_) | Change::DeleteGuard(_) => {
-                    return Err("no operator has decided about a network".into());
+                Change::PutGuard(_)
+                | Change::DeleteGuard(_)
+                | Change::PutAgent(_)
+                | Change::DeleteAgent(_) => {
+                    return Err("nobody has asked for a rule or an agent number".into());
                 }
             }
         }

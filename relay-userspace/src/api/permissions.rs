@@ -11,7 +11,7 @@ use super::accounts::{group_id, user_id, user_name};
 use super::local::{CaptureRequest, Request};
 use super::server::Peer;
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
-use crate::engine::directory::PoolRequest;
+use crate::engine::directory::{AgentRequest, PoolRequest};
 use crate::engine::guard::GuardRequest;
 use crate::engine::privacy::{Asker, Role, Roles};
 
@@ -53,6 +53,7 @@ const fn of_engine(request: &AdminRequest) -> Needed {
     match request {
         AdminRequest::Pool(request) => pool(request),
         AdminRequest::Guard(request) => guard(request),
+        AdminRequest::Agent(request) => agent(request),
         AdminRequest::BindCreate(_) => takes(OPERATORS, "create bindings"),
         AdminRequest::BindList { .. } | AdminRequest::BindShow { .. } => {
             takes(Roles::of(&[Role::Noc, Role::Qa, Role::Privacy, Role::Admin]), "see bindings")
@@ -94,6 +95,15 @@ const fn pool(request: &PoolRequest) -> Needed {
         | PoolRequest::ImportBegin { .. }
         | PoolRequest::ImportLines { .. }
         | PoolRequest::ImportEnd { .. } => takes(ADMINS, "add numbers to the pool or remove them"),
+    }
+}
+
+const fn agent(request: &AgentRequest) -> Needed {
+    match request {
+        AgentRequest::List { .. } => {
+            takes(Roles::of(&[Role::Noc, Role::Qa, Role::Privacy, Role::Admin]), "see agents' numbers")
+        }
+        AgentRequest::Open(_) | AgentRequest::Close { .. } => takes(OPERATORS, "change agents' numbers"),
     }
 }
 

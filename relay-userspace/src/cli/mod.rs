@@ -5,6 +5,7 @@
 //! end. Commands on a running Vizard talk to the daemon over its local socket and
 //! never open the store; `check` and `doctor` work without a daemon.
 
+mod agent;
 mod audit;
 mod backup;
 mod bind;
@@ -97,6 +98,9 @@ enum Command {
     /// Bindings: who talks to whom through which numbers
     #[command(subcommand)]
     Bind(bind::BindCommand),
+    /// Agent numbers: stable public numbers that anybody may call
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     Resolve(resolve::ResolveArgs),
     Calls(calls::CallsArgs),
     Capture(capture::CaptureArgs),
@@ -151,6 +155,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Status(args) => status::run(&args, global),
         Command::Pool(command) => pool::run(command, global),
         Command::Bind(command) => bind::run(command, global),
+        Command::Agent(command) => agent::run(command, global),
         Command::Resolve(args) => resolve::run(&args, global),
         Command::Calls(args) => calls::run(&args, global),
         Command::Capture(args) => capture::run(&args, global),

@@ -115,6 +115,8 @@ fn last_entry(transaction: &Transaction) -> Option<&Entry> {
         Change::PutAudit(entry) => Some(&**entry),
         Change::PutNumbers(_)
         | Change::DeleteNumber(_)
+        | Change::PutAgent(_)
+        | Change::DeleteAgent(_)
         | Change::PutBinding(_)
         | Change::DeleteBinding(_)
         | Change::PutParty(_)

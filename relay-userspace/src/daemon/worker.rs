@@ -394,6 +394,7 @@ impl Worker {
             AdminReply::Calls(calls) => calls.as_mut_slice(),
             AdminReply::Guard(reply) => return self.measure_guard(reply),
             AdminReply::Pool(_)
+            | AdminReply::Agent(_)
             | AdminReply::Bound { .. }
             | AdminReply::Bindings(_)
             | AdminReply::Binding(_)

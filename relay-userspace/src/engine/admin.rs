@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::config::Encryption;
+use super::directory::agents::{AgentReply, AgentRequest};
 use super::directory::model::{BindingKind, BindingState};
 use super::directory::pool::{PoolReply, PoolRequest};
 use super::encoding::Encoding;
@@ -29,6 +30,8 @@ use super::unmask::{UnmaskReply, UnmaskRequest};
 pub enum AdminRequest {
     /// Something of the pool.
     Pool(PoolRequest),
+    /// Something of agent numbers.
+    Agent(AgentRequest),
     /// Create a binding, or reuse the live one with the same key.
     BindCreate(NewBinding),
     /// Bindings in the order of their ids.
@@ -172,6 +175,8 @@ pub struct NumberWish {
 pub enum AdminReply {
     /// To [`AdminRequest::Pool`].
     Pool(PoolReply),
+    /// To [`AdminRequest::Agent`].
+    Agent(AgentReply),
     /// To [`AdminRequest::BindCreate`].
     Bound {
         /// The binding.

@@ -426,6 +426,10 @@ pub struct Limits {
     pub headers: usize,
     /// Commits that wait for the store.
     pub pending_commits: usize,
+    /// Callers of one agent number that have a binding of their own.
+    pub callers_per_agent: usize,
+    /// Agent numbers at which one caller has a binding of its own.
+    pub agents_per_caller: usize,
 }
 
 impl Default for Limits {
@@ -438,6 +442,8 @@ impl Default for Limits {
             message_bytes: 16 * 1024,
             headers: 128,
             pending_commits: 50_000,
+            callers_per_agent: 1_000,
+            agents_per_caller: 20,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::admin::{AdminReply, AdminRequest, Refusal};
 use super::audit::Entry;
 use super::call_record::CallRecord;
 use super::cdr::Cdr;
-use super::directory::model::{Binding, PairClaim, PairRest, PoolNumber};
+use super::directory::model::{AgentNumber, Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
 use super::flow::{FlowSpec, FlowStats, MediaPath};
 use super::guard::{GuardEntry, Rule};
@@ -166,6 +166,10 @@ pub enum Change {
     PutBinding(Binding),
     /// Forget a binding.
     DeleteBinding(BindingId),
+    /// Make a number an agent's.
+    PutAgent(AgentNumber),
+    /// A number is an agent's no more.
+    DeleteAgent(ProxyNumber),
     /// Add a party, or replace its sealed address.
     PutParty(SealedParty),
     /// Forget a party that nothing refers to.

@@ -398,6 +398,7 @@ impl Engine {
             // The directory has answered these, and what is to be unmasked comes another way.
             AdminRequest::Unmask(_)
             | AdminRequest::Pool(_)
+            | AdminRequest::Agent(_)
             | AdminRequest::BindCreate(_)
             | AdminRequest::BindList { .. }
             | AdminRequest::BindShow { .. }
@@ -422,7 +423,10 @@ impl Engine {
             if let Output::Rekey(RekeyStep::Began(_)) = output {
                 self.calls.write_all_again(context);
             }
-            context.outputs.push_back(output);
+            match output {
+                Output::Reply(id, _) if Calls::asked(id) => self.calls.answered(context, id),
+                output => context.outputs.push_back(output),
+            }
         }
         while let Some(output) = self.guard.poll_output() {
             context.outputs.push_back(output);

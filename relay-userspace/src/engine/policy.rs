@@ -23,7 +23,7 @@ pub(super) use resolve::resolve;
 pub use resolve::{Resolution, Step, Verdict};
 
 use super::cdr::Cause;
-use super::config::{Config, Trunk, TrunkId};
+use super::config::{Config, Encryption, Trunk, TrunkId};
 use super::dialling;
 use super::directory::{Directory, Extension, Lookup, PartyAddress};
 use super::ids::{BindingId, LegName};
@@ -54,6 +54,9 @@ pub enum Decision {
     },
     /// Call the other party and join both.
     Bridge(Bridge),
+    /// The caller of an agent number has no binding there: give it one, and decide
+    /// again; if none can be made, join both so.
+    Meet(Bridge),
     /// Call a service in place of a party.
     Divert(Diverted),
     /// Answer with a failure.
@@ -63,10 +66,19 @@ pub enum Decision {
 /// How two parties are joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
-    /// The binding; [`Directory::hold`] it while the call lasts.
-    pub binding: BindingId,
+    /// The binding; [`Directory::hold`] it while the call lasts. None where an agent
+    /// number is shared.
+    pub binding: Option<BindingId>,
+    /// Who owns it.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// Whether the parties may encrypt; as configured when absent.
+    pub encryption: Option<Encryption>,
     /// Which party calls.
     pub caller: LegName,
+    /// Where it is.
+    pub caller_address: PartyAddress,
     /// The number that it dialled.
     pub caller_dialled: ProxyNumber,
     /// The other party.
@@ -114,9 +126,16 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
     };
     let readings = readings(trunk, identity);
     match find(directory, &proxy, &readings) {
-        Lookup::Live(found) => late::bridge(config, proxy, found),
-        Lookup::Entombed(found) => late::ended(config, directory, proxy, found),
-        Lookup::Unknown => late::unknown(config, directory, proxy, &readings),
+        Lookup::Live(found) => late::bridge(config, directory, proxy, found),
+        found @ (Lookup::Entombed(_) | Lookup::Unknown) => {
+            let caller = readings.iter().flatten().next();
+            let agent = caller.and_then(|caller| Some((caller, directory.agent_at(&proxy, caller)?)));
+            match (agent, found) {
+                (Some((caller, agent)), _) => late::meet(config, caller.clone(), agent),
+                (None, Lookup::Entombed(found)) => late::ended(config, directory, proxy, found),
+                (None, _) => late::unknown(config, directory, proxy, &readings),
+            }
+        }
     }
 }
 

@@ -531,6 +531,8 @@ pub(super) fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limit
         message_bytes: limit("message_bytes", default.message_bytes, 1_300..=65_507),
         headers: limit("headers", default.headers, 24..=1_024),
         pending_commits: limit("pending_commits", default.pending_commits, 16..=10_000_000),
+        callers_per_agent: limit("callers_per_agent", default.callers_per_agent, 0..=10_000_000),
+        agents_per_caller: limit("agents_per_caller", default.agents_per_caller, 0..=1_000_000),
     };
     section.finish(report);
     LimitsDraft { limits, calls }

@@ -91,15 +91,15 @@ impl Terms {
     }
 }
 
-/// A session is one conversation; a case, a customer and an agent last until
-/// somebody says that they are over.
+/// A session is one conversation; a case and a customer last until somebody says
+/// that they are over; a caller of an agent is remembered for a while.
 fn built_in(kind: BindingKind) -> Life {
     let (time_to_live, callback_window) = match kind {
         BindingKind::Session => (Duration::from_hours(1), Duration::from_mins(30)),
         BindingKind::Case | BindingKind::Customer => {
             (Duration::from_hours(365 * 24), Duration::from_hours(72))
         }
-        BindingKind::Agent => (Duration::from_hours(3650 * 24), Duration::from_hours(72)),
+        BindingKind::Agent => (Duration::from_hours(30 * 24), Duration::from_hours(72)),
     };
     Life { time_to_live, callback_window, on_tombstone: OnTombstone::default() }
 }

@@ -117,6 +117,10 @@ impl Step<'_> {
                     self.directory.put("bindings", keys::binding(binding.id), binding)?;
                 }
                 Change::DeleteBinding(id) => self.directory.delete(keys::binding(*id)),
+                Change::PutAgent(agent) => {
+                    self.directory.put("agents", keys::agent(&agent.number), agent)?;
+                }
+                Change::DeleteAgent(number) => self.directory.delete(keys::agent(number)),
                 Change::PutParty(party) => {
                     self.directory.put("parties", keys::party(party.id), &party.sealed)?;
                 }
@@ -233,6 +237,8 @@ pub(super) fn vault_after(vault: &Arc<Vault>, group: &[Transaction]) -> Option<A
         Change::EndEpochs(before) => Some(Arc::new(after.as_ref().unwrap_or(vault).without_before(*before))),
         Change::PutNumbers(_)
         | Change::DeleteNumber(_)
+        | Change::PutAgent(_)
+        | Change::DeleteAgent(_)
         | Change::PutBinding(_)
         | Change::DeleteBinding(_)
         | Change::PutParty(_)
@@ -282,6 +288,7 @@ pub(super) fn snapshot(
             numbers: read_all(directory, "numbers", keys::NUMBERS)?,
             parties: parties(vault, directory)?,
             bindings: read_all(directory, "bindings", keys::BINDINGS)?,
+            agents: read_all(directory, "agents", keys::AGENTS)?,
             rests: read_all(directory, "rests", keys::RESTS)?,
             erasures: read_all(directory, "erasures", keys::ERASURES)?,
             guard: read_all(directory, "guard", keys::GUARD)?,

@@ -18,6 +18,8 @@ pub(super) const FORMAT: &[u8] = b"!format";
 pub(super) const NUMBERS: &[u8] = b"n";
 /// Bindings.
 pub(super) const BINDINGS: &[u8] = b"b";
+/// Numbers of agents.
+pub(super) const AGENTS: &[u8] = b"m";
 /// Freed pairs.
 pub(super) const RESTS: &[u8] = b"r";
 /// What operators have decided about networks.
@@ -65,6 +67,11 @@ pub(super) fn number(number: &ProxyNumber) -> Vec<u8> {
 /// Of a binding.
 pub(super) fn binding(id: BindingId) -> Vec<u8> {
     [BINDINGS, &id.to_bits().to_be_bytes()].concat()
+}
+
+/// Of an agent's number.
+pub(super) fn agent(number: &ProxyNumber) -> Vec<u8> {
+    [AGENTS, number.digits().as_bytes()].concat()
 }
 
 /// Of a party.
@@ -149,7 +156,7 @@ pub(super) fn shown(key: &[u8]) -> String {
     let id = rest.get(..16).and_then(|bytes| bytes.try_into().ok()).map(u128::from_be_bytes);
     match (kind, id) {
         (b"a", _) => of_audit(key).map_or_else(|| rest.escape_ascii().to_string(), |seq| seq.to_string()),
-        (b"n", _) => format!("+{}", String::from_utf8_lossy(rest)),
+        (b"n" | b"m", _) => format!("+{}", String::from_utf8_lossy(rest)),
         (b"p" | b"r", _) => {
             let proxy = rest.split(|&byte| byte == 0).next().unwrap_or_default();
             format!("+{}", String::from_utf8_lossy(proxy))

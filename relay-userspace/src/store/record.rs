@@ -17,7 +17,7 @@ pub(super) use vault::WrappedBytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::engine::config::Encryption;
-use crate::engine::directory::{Binding, BindingKind, BindingState, PairRest, Party};
+use crate::engine::directory::{AgentNumber, Binding, BindingKind, BindingState, PairRest, Party};
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
 use crate::engine::number::ProxyNumber;
@@ -172,6 +172,42 @@ impl From<StateV1> for BindingState {
             StateV1::Live { expires } => Self::Live { expires: time(expires) },
             StateV1::Entombed { since, until } => Self::Entombed { since: time(since), until: time(until) },
         }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct AgentV1 {
+    number: String,
+    tenant: String,
+    project: String,
+    key: String,
+    agent: u128,
+    created: i64,
+}
+
+impl Stored for AgentNumber {
+    type Shape = AgentV1;
+
+    fn to_shape(&self) -> AgentV1 {
+        AgentV1 {
+            number: self.number.to_string(),
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            key: self.key.clone(),
+            agent: self.agent.to_bits(),
+            created: self.created.unix_microseconds(),
+        }
+    }
+
+    fn from_shape(record: AgentV1) -> Result<Self, String> {
+        Ok(Self {
+            number: proxy(&record.number)?,
+            tenant: record.tenant,
+            project: record.project,
+            key: record.key,
+            agent: VaultId::from_bits(record.agent),
+            created: time(record.created),
+        })
     }
 }
 

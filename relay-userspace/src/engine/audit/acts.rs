@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::entry::Act;
 use crate::engine::admin::AdminRequest;
-use crate::engine::directory::PoolRequest;
+use crate::engine::directory::{AgentRequest, PoolRequest};
 use crate::engine::guard::{GuardAction, GuardRequest};
 use crate::engine::ids::PartyId;
 use crate::engine::number::Typed;
@@ -48,6 +48,8 @@ pub(crate) fn noted(request: &AdminRequest, pseudonyms: impl FnOnce(&Typed) -> V
     match request {
         AdminRequest::Pool(request) => pool(request),
         AdminRequest::Guard(request) => guard(request),
+        AdminRequest::Agent(AgentRequest::Open(agent)) => Some(Note::new(Act::AgentOpen, plain(&agent.key))),
+        AdminRequest::Agent(AgentRequest::Close { number }) => Some(Note::new(Act::AgentClose, number)),
         AdminRequest::BindExtend { id, .. } => Some(Note::new(Act::BindExtend, id)),
         AdminRequest::BindReopen { id, .. } => Some(Note::new(Act::BindReopen, id)),
         AdminRequest::BindClose { id } => Some(Note::new(Act::BindClose, id)),
@@ -70,6 +72,7 @@ pub(crate) fn noted(request: &AdminRequest, pseudonyms: impl FnOnce(&Typed) -> V
         }
         AdminRequest::Retain { drop: true } => Some(Note::new(Act::PrivacyRetain, "records")),
         AdminRequest::Retain { drop: false }
+        | AdminRequest::Agent(AgentRequest::List { .. })
         | AdminRequest::BindCreate(_)
         | AdminRequest::BindList { .. }
         | AdminRequest::BindShow { .. }

@@ -49,6 +49,10 @@ acts! {
     BindReopen = "bind-reopen",
     /// A binding was ended.
     BindClose = "bind-close",
+    /// An agent got a number.
+    AgentOpen = "agent-open",
+    /// An agent's number was taken back.
+    AgentClose = "agent-close",
     /// A call was hung up.
     CallHangup = "call-hangup",
     /// New calls are refused from then on.

@@ -50,6 +50,8 @@ pub(in crate::engine) struct Context {
     pub(super) departed: Departed,
     /// What carries media; unknown until the daemon says so.
     pub(in crate::engine) media_path: Option<MediaPath>,
+    /// Requests of ours to the directory so far.
+    pub(super) requests: u64,
 }
 
 /// From what a message or the datapath names to the call that it belongs to.
@@ -141,6 +143,7 @@ impl Context {
             index: Index::default(),
             departed: Departed::default(),
             media_path: None,
+            requests: 0,
             config,
         }
     }

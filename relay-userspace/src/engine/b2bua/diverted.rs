@@ -85,6 +85,7 @@ pub(super) fn plan(
             fields: fields(session, diverted, binding.as_ref()),
             whole_body: false,
         },
+        newcomer: None,
     })
 }
 

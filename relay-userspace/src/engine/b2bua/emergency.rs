@@ -60,6 +60,7 @@ pub(super) fn plan(
         caller: party(arrival.trunk, number, Uri::sip_at(None, context.listen(from)?.advertised)),
         callee,
         invitation: invitation(invite, to.target)?,
+        newcomer: None,
     })
 }
 

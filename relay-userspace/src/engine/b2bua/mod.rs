@@ -7,7 +7,7 @@
 //! description), so that a leg can only show what the binding says.
 //!
 //! - [`setup`]: the first INVITE, with [`plan`] (who sees what), [`refusal`],
-//!   [`diverted`] and [`emergency`];
+//!   [`diverted`], [`emergency`] and [`waiting`];
 //! - [`answer`]: the responses to our INVITEs;
 //! - [`in_dialog`]: what far ends ask inside their dialogs;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
@@ -38,6 +38,7 @@ mod restore;
 mod setup;
 mod timers;
 mod views;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -50,15 +51,16 @@ pub(in crate::engine) use context::Context;
 use context::Purpose;
 use exchange::Arrival;
 use in_dialog::ACCEPT;
-use setup::Admission;
+use setup::{Admission, Invited};
 use timers::Timer;
+use waiting::Waiting;
 
 use super::cdr::Cause;
 use super::counters::Counter;
 use super::event::Event;
 use super::flow::{FlowStats, MediaPath};
 use super::ids::{LegName, SessionId, Slot};
-use super::io::{Change, CommitId, Datagram, Output, Transaction};
+use super::io::{Change, CommitId, Datagram, Output, RequestId, Transaction};
 use super::sip::message::Message;
 use super::sip::method::Method;
 use super::sip::name::Name;
@@ -68,7 +70,10 @@ use super::time::Instant;
 /// All calls of one shard.
 #[derive(Default)]
 pub(in crate::engine) struct Calls {
-    calls: BTreeMap<SessionId, Call>,
+    /// By session.
+    all: BTreeMap<SessionId, Call>,
+    /// INVITEs that wait for the directory, by what it was asked under.
+    waiting: BTreeMap<RequestId, Waiting>,
     taking: Taking,
 }
 
@@ -86,7 +91,7 @@ enum Taking {
 impl Calls {
     /// Calls that something is still to be done for.
     pub(in crate::engine) fn len(&self) -> usize {
-        self.calls.len()
+        self.all.len() + self.waiting.len()
     }
 
     /// Does what the transactions tell.
@@ -123,14 +128,14 @@ impl Calls {
     /// Has every call journaled as it is: what the store has of it is sealed under
     /// an old key.
     pub(in crate::engine) fn write_all_again(&self, context: &mut Context) {
-        for call in self.calls.values() {
+        for call in self.all.values() {
             call.changed(context);
         }
     }
 
     /// What carries the flows of calls from before a restart.
     pub(in crate::engine) fn carried_by(&mut self, path: MediaPath) {
-        for call in self.calls.values_mut() {
+        for call in self.all.values_mut() {
             call.path = call.path.and(Some(path));
         }
     }
@@ -211,7 +216,7 @@ impl Calls {
         let mut calls = Vec::with_capacity(changed.len());
         let mut changes = Vec::with_capacity(changed.len());
         for id in changed {
-            if let Some(call) = self.calls.get_mut(&id).filter(|call| !call.recorded) {
+            if let Some(call) = self.all.get_mut(&id).filter(|call| !call.recorded) {
                 call.journaled = true;
                 changes.push(Change::PutCall(Box::new(call.record())));
                 calls.push(id);
@@ -228,7 +233,8 @@ impl Calls {
     /// Ends all calls and takes no more.
     pub(in crate::engine) fn close(&mut self, context: &mut Context) {
         self.taking = Taking::None;
-        let all: Vec<SessionId> = self.calls.keys().copied().collect();
+        self.give_up_all(context);
+        let all: Vec<SessionId> = self.all.keys().copied().collect();
         for id in all {
             self.hang_up(context, id, Ending::by_platform(Cause::Shutdown, 503));
         }
@@ -250,14 +256,16 @@ impl Calls {
             TransactionEvent::Ack { message, remote, .. } => {
                 let trunk = context.config.trunk_of_source(remote.ip());
                 if let Some((id, leg)) = leg_of_request(context, &message)
-                    && self.calls.get(&id).is_some_and(|call| Some(call.legs[leg].trunk) == trunk)
+                    && self.all.get(&id).is_some_and(|call| Some(call.legs[leg].trunk) == trunk)
                 {
                     self.with(context, id, |call, context| call.acknowledged(context, leg, &message, remote));
                 }
             }
             TransactionEvent::Cancel { invite } => {
-                if let Some(&id) = context.index.invites.get(&invite) {
-                    self.with(context, id, Call::invite_cancelled);
+                if let Some(&id) = context.index.invites.get(&invite)
+                    && !self.with(context, id, Call::invite_cancelled)
+                {
+                    self.cancelled(context, id);
                 }
             }
             TransactionEvent::Response { key, message, remote } => {
@@ -283,7 +291,7 @@ impl Calls {
         let in_dialog = arrival.request.to().is_ok_and(|to| to.tag().is_some());
         if in_dialog {
             match leg_of_request(context, &arrival.request) {
-                Some((id, leg)) if self.calls.contains_key(&id) => {
+                Some((id, leg)) if self.all.contains_key(&id) => {
                     self.with(context, id, |call, context| call.requested(context, leg, arrival));
                 }
                 Some(_) | None => context.answer(&arrival, 481, None, &[]),
@@ -298,10 +306,10 @@ impl Calls {
             }
             Method::Invite => {
                 let admission = self.admission(context);
-                if let Some(call) = setup::invited(context, arrival, admission) {
-                    let id = call.id;
-                    self.calls.insert(id, call);
-                    self.reap(context, id);
+                match setup::invited(context, arrival, admission) {
+                    Invited::Begun(call) => self.begin(context, *call),
+                    Invited::Waits(request, waiting) => self.wait(context, request, *waiting),
+                    Invited::Refused => {}
                 }
             }
             Method::Options => context.answer(&arrival, 200, Some(&tag), &[(Name::Accept, ACCEPT)]),
@@ -319,6 +327,12 @@ impl Calls {
                 context.answer(&arrival, in_dialog::not_done(&method), Some(&tag), &[]);
             }
         }
+    }
+
+    fn begin(&mut self, context: &mut Context, call: Call) {
+        let id = call.id;
+        self.all.insert(id, call);
+        self.reap(context, id);
     }
 
     fn responded(&mut self, context: &mut Context, key: ClientKey, message: &Message, source: SocketAddr) {
@@ -358,7 +372,7 @@ impl Calls {
 
     fn admission(&self, context: &Context) -> Admission {
         let limits = &context.config.limits;
-        let is_full = self.calls.len() >= limits.calls || context.records.open() >= limits.pending_commits;
+        let is_full = self.len() >= limits.calls || context.records.open() >= limits.pending_commits;
         match self.taking {
             Taking::None => Admission::Closed,
             Taking::Emergencies => Admission::Draining,
@@ -375,15 +389,15 @@ impl Calls {
         id: SessionId,
         action: impl FnOnce(&mut Call, &mut Context),
     ) -> bool {
-        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let Some(call) = self.all.get_mut(&id) else { return false };
         action(call, context);
         self.reap(context, id);
         true
     }
 
     fn reap(&mut self, context: &mut Context, id: SessionId) {
-        if self.calls.get(&id).is_some_and(Call::is_over)
-            && let Some(call) = self.calls.remove(&id)
+        if self.all.get(&id).is_some_and(Call::is_over)
+            && let Some(call) = self.all.remove(&id)
         {
             context.timers.forget(id);
             context.index.tags.remove(&call.legs.a.tag);

@@ -28,6 +28,9 @@ pub(super) struct Plan {
     pub(super) caller: Party,
     pub(super) callee: Party,
     pub(super) invitation: Invitation,
+    /// A caller who may get a binding of its own first, and the agent number that it
+    /// calls.
+    pub(super) newcomer: Option<(ProxyNumber, PartyAddress)>,
 }
 
 /// One leg's far end.
@@ -62,12 +65,11 @@ pub(super) struct Invitation {
 }
 
 impl Plan {
-    /// Of a call between the two parties of a binding. `None` when a trunk is
+    /// Of a call between two parties. `None` when a trunk is
     /// not what the configuration says.
     pub(super) fn masked(context: &Context, arrival: &Arrival, bridge: &Bridge) -> Option<Self> {
-        let binding = context.directory.binding(bridge.binding)?;
-        let encryption = context.encryption(Some(&binding));
-        let caller_address = &context.directory.address_of(bridge.binding, bridge.caller)?;
+        let configured = context.config.media.permissions.encryption;
+        let caller_address = &bridge.caller_address;
         let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(bridge.callee_trunk)?);
         let shown = here(context, to, &bridge.callee_sees)?;
         let user = match &bridge.callee {
@@ -80,13 +82,13 @@ impl Plan {
         let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| Some(hidden(party, ends, known, ours));
         Some(Self {
             facts: Facts {
-                binding: Some(bridge.binding),
-                tenant: binding.tenant,
-                project: binding.project,
+                binding: bridge.binding,
+                tenant: bridge.tenant.clone(),
+                project: bridge.project.clone(),
                 caller: bridge.caller,
                 emergency: false,
                 diversion: None,
-                encryption,
+                encryption: bridge.encryption.unwrap_or(configured),
             },
             caller: Party {
                 trunk: arrival.trunk,
@@ -112,6 +114,7 @@ impl Plan {
                 display: None,
                 whole_body: false,
             },
+            newcomer: None,
         })
     }
 

@@ -73,7 +73,7 @@ impl Calls {
                     call.end(context, ending);
                 }
             }
-            self.calls.insert(id, call);
+            self.all.insert(id, call);
             self.reap(context, id);
         }
         context.counters.add_many(Counter::Restored, restored);
@@ -265,8 +265,8 @@ impl Call {
             return Ok(());
         }
         let Some(binding) = binding else {
-            // Who called a service was not kept, so what to hide is unknown.
-            let cause = self.facts.diversion.map_or(Cause::BindingEnded, |_| Cause::Shutdown);
+            // Who called without one was not kept, so what to hide is unknown.
+            let cause = self.facts.binding.map_or(Cause::Shutdown, |_| Cause::BindingEnded);
             return Err(Ending::by_platform(cause, 503));
         };
         for name in legs {

@@ -15,11 +15,13 @@ use super::leg::{Leg, LegState};
 use super::plan::{Invitation, Plan};
 use super::refusal::{Refusal, refuse};
 use super::timers::Timer;
+use super::waiting::Waiting;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::cdr::Cause;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::ids::{LegName, SessionId};
+use crate::engine::io::RequestId;
 use crate::engine::media::{MediaSession, Side, Word};
 use crate::engine::policy::{self, Decision, Incoming};
 use crate::engine::sip::dialog::{Dialog, Initiator};
@@ -45,15 +47,50 @@ pub(super) enum Admission {
     Closed,
 }
 
-/// Takes an INVITE outside any dialog. `None` when it was refused.
-pub(super) fn invited(context: &mut Context, arrival: Arrival, admission: Admission) -> Option<Call> {
+/// What became of an INVITE.
+pub(super) enum Invited {
+    /// The other party is being called.
+    Begun(Box<Call>),
+    /// It waits for the answer to this request.
+    Waits(RequestId, Box<Waiting>),
+    /// It was refused.
+    Refused,
+}
+
+/// What is to be done with an INVITE.
+struct Judged {
+    plan: Plan,
+    dialog: Dialog,
+    offer: Option<Description>,
+}
+
+/// Takes an INVITE outside any dialog.
+pub(super) fn invited(context: &mut Context, arrival: Arrival, admission: Admission) -> Invited {
     context.answer(&arrival, 100, None, &[]);
-    let id = SessionId::random(&mut context.random);
-    let tag = context.token();
-    match judge(context, id, &tag, &arrival, admission) {
-        Ok((plan, dialog, offer)) => open(context, id, tag, arrival, plan, dialog, offer),
+    let session = SessionId::random(&mut context.random);
+    let waiting = Waiting { session, tag: context.token(), arrival };
+    let judged = match judge(context, &waiting, admission) {
+        Ok(judged) => judged,
         Err(refusal) => {
-            refuse(context, id, &tag, &arrival, refusal);
+            refuse(context, session, &waiting.tag, &waiting.arrival, refusal);
+            return Invited::Refused;
+        }
+    };
+    if let Some((number, caller)) = &judged.plan.newcomer {
+        let (now, request) = (context.now, context.next_request());
+        if context.directory.meet(now, request, number, caller) {
+            return Invited::Waits(request, Box::new(waiting));
+        }
+    }
+    open(context, waiting, judged).map_or(Invited::Refused, |call| Invited::Begun(Box::new(call)))
+}
+
+/// Goes on with an INVITE that waited. `None` when it was refused.
+pub(super) fn resumed(context: &mut Context, waiting: Waiting, admission: Admission) -> Option<Call> {
+    match judge(context, &waiting, admission) {
+        Ok(judged) => open(context, waiting, judged),
+        Err(refusal) => {
+            refuse(context, waiting.session, &waiting.tag, &waiting.arrival, refusal);
             None
         }
     }
@@ -61,14 +98,9 @@ pub(super) fn invited(context: &mut Context, arrival: Arrival, admission: Admiss
 
 /// Everything that can be wrong with an INVITE, in the order of RFC 3261
 /// section 8.2, then what to do with it.
-fn judge(
-    context: &mut Context,
-    id: SessionId,
-    tag: &str,
-    arrival: &Arrival,
-    admission: Admission,
-) -> Result<(Plan, Dialog, Option<Description>), Refusal> {
-    let invite = &arrival.request;
+fn judge(context: &mut Context, waiting: &Waiting, admission: Admission) -> Result<Judged, Refusal> {
+    let Waiting { session: id, tag, arrival } = waiting;
+    let (id, invite) = (*id, &arrival.request);
     let dialog =
         Dialog::uas(invite, tag, 1).map_err(|error| Refusal::new(error.status(), Cause::ProtocolError))?;
     let required: Vec<&str> = invite.list(Name::Require).collect();
@@ -92,7 +124,7 @@ fn judge(
         Admission::Draining | Admission::Full | Admission::Open => {}
     }
     match in_dialog::offer(context, id, arrival, &plan.facts.rules(context)) {
-        Ok(offer) => Ok((plan, dialog, offer)),
+        Ok(offer) => Ok(Judged { plan, dialog, offer }),
         Err(415) => Err(plan.refusal(415, Cause::NotAcceptable).with(Name::Accept, ACCEPT.to_owned())),
         Err(status) => Err(plan.refusal(status, Cause::NotAcceptable)),
     }
@@ -117,6 +149,11 @@ fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Pla
         Decision::Bridge(bridge) => {
             Plan::masked(context, arrival, &bridge).ok_or(Refusal::new(404, Cause::NoRoute))
         }
+        Decision::Meet(bridge) => {
+            let newcomer = Some((bridge.caller_dialled, bridge.caller_address.clone()));
+            let plan = Plan::masked(context, arrival, &bridge).ok_or(Refusal::new(404, Cause::NoRoute))?;
+            Ok(Plan { newcomer, ..plan })
+        }
         Decision::Divert(diverted) => {
             context.count(Counter::Diverted);
             context.event(Event::CallDiverted { session: id, diversion: diverted.diversion });
@@ -127,16 +164,9 @@ fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Pla
 }
 
 /// Makes the call and invites the callee.
-fn open(
-    context: &mut Context,
-    id: SessionId,
-    tag: String,
-    arrival: Arrival,
-    plan: Plan,
-    dialog: Dialog,
-    offer: Option<Description>,
-) -> Option<Call> {
-    let Plan { facts, caller, callee, invitation } = plan;
+fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call> {
+    let Waiting { session: id, tag, arrival } = waiting;
+    let Judged { plan: Plan { facts, caller, callee, invitation, newcomer: _ }, dialog, offer } = judged;
     let name = facts.caller;
     let initiator = Initiator {
         call_id: context.token(),

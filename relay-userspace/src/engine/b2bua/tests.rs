@@ -1,3 +1,4 @@
+mod agents;
 mod changes;
 mod diverted;
 mod emergency;

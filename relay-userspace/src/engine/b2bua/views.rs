@@ -10,12 +10,12 @@ use crate::engine::ids::SessionId;
 impl Calls {
     /// Every call, in the order of session ids.
     pub(in crate::engine) fn list(&self) -> AdminReply {
-        AdminReply::Calls(self.calls.values().map(view).collect())
+        AdminReply::Calls(self.all.values().map(view).collect())
     }
 
     /// One call.
     pub(in crate::engine) fn show(&self, id: SessionId) -> AdminReply {
-        match self.calls.get(&id) {
+        match self.all.get(&id) {
             Some(call) => AdminReply::Call(view(call)),
             None => no_such_call(id),
         }

@@ -12,6 +12,7 @@ use crate::engine::admin::{
 use crate::engine::config::Encryption;
 use crate::engine::event::Event;
 use crate::engine::io::{Output, RequestId};
+use crate::engine::number::Typed;
 
 /// Rows of one answer, whatever was asked for.
 pub(super) const MAX_ROWS: usize = 1_000;
@@ -109,7 +110,7 @@ impl Directory {
         parse::name("project", &wanted.project)?;
         parse::name("key", &wanted.key)?;
         let [customer, agent] = self.parties_of(wanted)?;
-        parse::key_hides_parties(&wanted.key, [&customer, &agent])?;
+        parse::key_hides_parties(&wanted.key, &[&customer, &agent])?;
         [&customer, &agent].into_iter().try_for_each(|party| self.admits_party(party))?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
@@ -147,8 +148,8 @@ impl Directory {
     }
 
     fn parties_of(&self, wanted: &NewBinding) -> Result<[PartyAddress; 2], Refusal> {
-        let customer = parse::party("customer", &wanted.customer, &self.config)?;
-        let agent = parse::party("agent", &wanted.agent, &self.config)?;
+        let customer = self.party_of("customer", &wanted.customer)?;
+        let agent = self.party_of("agent", &wanted.agent)?;
         if customer == agent {
             return Err(refusal(
                 RefusalKind::Invalid,
@@ -156,16 +157,20 @@ impl Directory {
                 "give two different addresses",
             ));
         }
-        for (who, party) in [("customer", &customer), ("agent", &agent)] {
-            if self.is_pool_number(party) {
-                return Err(refusal(
-                    RefusalKind::Invalid,
-                    format!("the {who}'s number is one of the pool's own"),
-                    "give the number where the party itself is reached",
-                ));
-            }
-        }
         Ok([customer, agent])
+    }
+
+    /// The address of somebody who may be a party.
+    pub(super) fn party_of(&self, who: &str, typed: &Typed) -> Result<PartyAddress, Refusal> {
+        let party = parse::party(who, typed, &self.config)?;
+        if self.is_pool_number(&party) {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                format!("the {who}'s number is one of the pool's own"),
+                "give the number where the party itself is reached",
+            ));
+        }
+        Ok(party)
     }
 
     fn is_pool_number(&self, party: &PartyAddress) -> bool {
@@ -177,7 +182,7 @@ impl Directory {
         }
     }
 
-    fn admits_binding(&mut self) -> Result<(), Refusal> {
+    pub(super) fn admits_binding(&mut self) -> Result<(), Refusal> {
         let limit = self.config.limits.bindings;
         if self.bindings.len() < limit {
             return Ok(());

@@ -104,6 +104,14 @@ impl Directory {
     }
 
     fn admits_erasure(&self, party: PartyIx) -> Result<(), Refusal> {
+        if let Some(number) = self.agents.of(party) {
+            let number = self.numbers.get(number).number;
+            return Err(refusal(
+                RefusalKind::Conflict,
+                format!("this person is the agent of {number}, which anybody may call"),
+                format!("take the number back with `vizard agent close {number}`, and ask again"),
+            ));
+        }
         if self.in_call(party) {
             return Err(refusal(
                 RefusalKind::Conflict,

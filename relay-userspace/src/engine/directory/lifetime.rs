@@ -10,7 +10,7 @@ use super::model::BindingState::{Entombed, Live};
 use super::parties::PartyIx;
 use super::proposal::Proposal;
 use super::rests::Rest;
-use super::{Binding, BindingState, Directory, PairRest, Party, Snapshot};
+use super::{AgentNumber, Binding, BindingState, Directory, PairRest, Party, Snapshot};
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
 use crate::engine::io::Output;
@@ -34,7 +34,8 @@ impl Directory {
             }
             self.numbers.put(number);
         }
-        let parties = self.restore_parties(snapshot.parties, &snapshot.bindings, &snapshot.rests);
+        let parties =
+            self.restore_parties(snapshot.parties, &snapshot.bindings, &snapshot.agents, &snapshot.rests);
         let mut bindings = snapshot.bindings;
         bindings.sort_by_key(|binding| (binding.created, binding.id));
         for binding in bindings {
@@ -45,6 +46,10 @@ impl Directory {
             } else {
                 self.counts.dropped_at_start += 1;
             }
+        }
+        for agent in snapshot.agents {
+            let restored = parties.get(&agent.agent).is_some_and(|&party| self.agent_restore(&agent, party));
+            self.counts.dropped_at_start += u64::from(!restored);
         }
         for rest in snapshot.rests {
             if let Some(&party) = parties.get(&rest.party) {
@@ -63,10 +68,13 @@ impl Directory {
         &mut self,
         parties: Vec<SealedParty>,
         bindings: &[Binding],
+        agents: &[AgentNumber],
         rests: &[PairRest],
     ) -> BTreeMap<VaultId, PartyIx> {
         let bound = bindings.iter().flat_map(|binding| [binding.customer.id, binding.agent.id]);
-        let named: BTreeSet<VaultId> = bound.chain(rests.iter().map(|rest| rest.party)).collect();
+        let agents = agents.iter().map(|agent| agent.agent);
+        let named: BTreeSet<VaultId> =
+            bound.chain(agents).chain(rests.iter().map(|rest| rest.party)).collect();
         let mut known = BTreeMap::new();
         for party in parties {
             let id = party.id;

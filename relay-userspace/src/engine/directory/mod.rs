@@ -31,6 +31,7 @@
 //! the cool-off, in which neither number is given to that party again, and are
 //! preferred for the party for a while after it.
 
+pub mod agents;
 mod allocate;
 mod binding_requests;
 mod bindings;
@@ -62,9 +63,10 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+pub use agents::{Agent, AgentReply, AgentRequest, AgentView, NewAgent};
 pub use model::{
-    Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits, PairClaim,
-    PairRest, Party, PartyAddress, PoolNumber, Snapshot,
+    AgentNumber, Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits,
+    PairClaim, PairRest, Party, PartyAddress, PoolNumber, Snapshot,
 };
 pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
 
@@ -77,6 +79,7 @@ use super::number::{ProxyNumber, Typed};
 use super::privacy::{Erasure, SealedParty, Vault};
 use super::time::{Instant, Now, Timestamp};
 use super::unmask::Revealed;
+use agents::Agents;
 use bindings::{BindingIx, Bindings, Record, Side, Stage};
 use erase::Erasing;
 use headroom::Headroom;
@@ -105,6 +108,7 @@ pub struct Directory {
     /// When each settled binding's state ends; not those with a change or a
     /// call under way.
     due: BTreeSet<(Timestamp, BindingIx)>,
+    agents: Agents,
     rests: Rests,
     headroom: Headroom,
     rekey: Rekey,
@@ -143,6 +147,7 @@ struct Counts {
     forgotten: u64,
     exhausted: u64,
     limited: u64,
+    shared: u64,
     conflicts: u64,
     commit_failures: u64,
     dropped_at_start: u64,
@@ -208,6 +213,7 @@ impl Directory {
             bindings: Bindings::default(),
             pairs: BTreeMap::new(),
             due: BTreeSet::new(),
+            agents: Agents::default(),
             rests: Rests::default(),
             headroom: Headroom::default(),
             rekey: Rekey::default(),
@@ -350,6 +356,7 @@ impl Directory {
         self.clock = now;
         match request {
             AdminRequest::Pool(request) => self.handle_pool(id, request),
+            AdminRequest::Agent(request) => self.handle_agents(id, request),
             AdminRequest::BindCreate(wanted) => self.bind_create(id, wanted),
             AdminRequest::BindList { key, entombed, after, limit } => {
                 let rows = self.bind_list(key.as_deref(), entombed, after, limit);
@@ -467,6 +474,7 @@ impl Directory {
         [
             ("directory.bindings", size(self.bindings.len())),
             ("directory.numbers", size(self.numbers.len())),
+            ("directory.agents", size(self.agents.len())),
             ("directory.places_low", low),
             ("directory.places_exhausted", exhausted),
             ("directory.resting_pairs", size(self.rests.len())),
@@ -477,6 +485,7 @@ impl Directory {
             ("directory.forgotten", self.counts.forgotten),
             ("directory.exhausted", self.counts.exhausted),
             ("directory.limited", self.counts.limited),
+            ("directory.agents_shared", self.counts.shared),
             ("directory.conflicts", self.counts.conflicts),
             ("directory.commit_failures", self.counts.commit_failures),
             ("vault.epoch", u64::from(self.parties.vault().newest().0)),

@@ -242,6 +242,23 @@ pub struct Binding {
     pub encryption: Option<Encryption>,
 }
 
+/// A stable public number of an agent, that anybody may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentNumber {
+    /// The number.
+    pub number: ProxyNumber,
+    /// Who owns it.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: String,
+    /// The agent's id.
+    pub key: String,
+    /// Who its callers reach.
+    pub agent: VaultId,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
 /// What sort of conversation a binding is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -253,7 +270,7 @@ pub enum BindingKind {
     Case,
     /// A long-lived customer profile.
     Customer,
-    /// A stable number of an agent.
+    /// A caller of an agent.
     Agent,
 }
 
@@ -324,6 +341,8 @@ pub struct Snapshot {
     pub parties: Vec<SealedParty>,
     /// Live bindings and tombstones.
     pub bindings: Vec<Binding>,
+    /// Numbers of agents.
+    pub agents: Vec<AgentNumber>,
     /// Pairs in cool-off, and what parties are accustomed to.
     pub rests: Vec<PairRest>,
     /// Erasures whose certificate is to be written.

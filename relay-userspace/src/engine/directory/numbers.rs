@@ -107,6 +107,8 @@ struct Slot {
     load: Load,
     rank: Rank,
     standing: Standing,
+    /// It is an agent's, and not given away.
+    dedicated: bool,
 }
 
 /// Whether a number belongs to the pool.
@@ -190,6 +192,11 @@ impl Numbers {
         self.enter(ix);
     }
 
+    /// Sets a number apart for an agent, or puts it back among the others.
+    pub(super) fn set_dedicated(&mut self, ix: NumberIx, dedicated: bool) {
+        self.update(ix, |slot| slot.dedicated = dedicated);
+    }
+
     /// All numbers after one, in their order.
     pub(super) fn after(&self, after: Option<ProxyNumber>) -> impl Iterator<Item = NumberIx> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -268,6 +275,7 @@ impl Numbers {
             load: Load::default(),
             rank: Rank::default(),
             standing: Standing::Gone,
+            dedicated: false,
         });
         ix
     }
@@ -324,6 +332,7 @@ impl Slot {
     /// Whether new bindings may have it.
     fn is_offered(&self, cap: u32) -> bool {
         self.standing == Standing::Present
+            && !self.dedicated
             && self.number.traits.state == NumberState::Active
             && (cap == 0 || self.load.bindings() < cap)
     }

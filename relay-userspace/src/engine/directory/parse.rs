@@ -63,7 +63,7 @@ pub(super) fn wish(wish: &NumberWish) -> Result<(), Refusal> {
 }
 
 /// A key is shown, so it must not be a party's number in disguise.
-pub(super) fn key_hides_parties(key: &str, parties: [&PartyAddress; 2]) -> Result<(), Refusal> {
+pub(super) fn key_hides_parties(key: &str, parties: &[&PartyAddress]) -> Result<(), Refusal> {
     let digits: String = key.chars().filter(char::is_ascii_digit).collect();
     let tells = |party: &PartyAddress| match party {
         PartyAddress::Number(number) => {
@@ -73,7 +73,7 @@ pub(super) fn key_hides_parties(key: &str, parties: [&PartyAddress; 2]) -> Resul
         }
         PartyAddress::Extension { .. } => false,
     };
-    if parties.into_iter().any(tells) {
+    if parties.iter().copied().any(tells) {
         return Err(refusal(
             RefusalKind::Invalid,
             "the key contains a party's real number, and keys are shown in lists, records and logs",

@@ -225,7 +225,7 @@ impl Directory {
     }
 
     /// A number that may be changed now.
-    fn changeable(&self, number: &ProxyNumber) -> Result<NumberIx, Refusal> {
+    pub(super) fn changeable(&self, number: &ProxyNumber) -> Result<NumberIx, Refusal> {
         let ix = self.known_number(number)?;
         if self.is_changing(number) {
             return Err(being_changed(number));
@@ -238,7 +238,15 @@ impl Directory {
         self.admits_commit()?;
         let numbers: BTreeSet<ProxyNumber> = numbers.into_iter().collect();
         for number in &numbers {
-            let load = self.numbers.load(self.changeable(number)?);
+            let ix = self.changeable(number)?;
+            if self.agents.holds(ix) {
+                return Err(refusal(
+                    RefusalKind::Conflict,
+                    format!("{number} is the number of an agent"),
+                    "take it back with `vizard agent close` first",
+                ));
+            }
+            let load = self.numbers.load(ix);
             if load.bindings() > 0 {
                 return Err(refusal(
                     RefusalKind::Conflict,

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agents::AgentReply;
 use super::bindings::{BindingIx, Change, Record};
+use super::numbers::NumberIx;
 use super::parties::{PartyIx, Resealed};
 use super::pool::PoolReply;
 use super::rests::Rest;
@@ -38,6 +40,14 @@ pub(super) enum Proposal {
     Restore { binding: BindingIx },
     /// A tombstone goes, and its pairs rest from `since`.
     Forget { binding: BindingIx, since: Timestamp },
+    /// A number becomes an agent's.
+    OpenAgent { request: RequestId, number: NumberIx },
+    /// That failed: make sure that the store has none of it.
+    WithdrawAgent { number: NumberIx },
+    /// A number is an agent's no more.
+    CloseAgent { request: RequestId, number: NumberIx },
+    /// That failed: make sure that the store has what is visible.
+    RestoreAgent { number: NumberIx },
     /// Old rests go.
     DropRests { rests: Vec<Rest> },
     /// Parties go that nothing refers to any more.
@@ -155,6 +165,14 @@ impl Directory {
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
             }),
+            Proposal::OpenAgent { number, .. } | Proposal::RestoreAgent { number } => {
+                let (record, party) = self.agent_record(*number).unzip();
+                let party = party.and_then(|party| self.parties.unstored(party)).map(Stored::PutParty);
+                party.into_iter().chain(record.map(Stored::PutAgent)).collect()
+            }
+            Proposal::WithdrawAgent { number } | Proposal::CloseAgent { number, .. } => {
+                vec![Stored::DeleteAgent(self.numbers.get(*number).number)]
+            }
             Proposal::DropRests { rests } => rests
                 .iter()
                 .map(|rest| {
@@ -228,6 +246,14 @@ impl Directory {
                 self.forget(binding, since);
                 self.wake(binding);
             }
+            Proposal::OpenAgent { request, number } => self.agent_settle(number, Some(request)),
+            Proposal::RestoreAgent { number } => self.agent_settle(number, None),
+            Proposal::WithdrawAgent { number } => self.agent_discard(number),
+            Proposal::CloseAgent { request, number } => {
+                self.agent_discard(number);
+                let number = self.numbers.get(number).number;
+                self.reply_agent(request, AgentReply::Closed { number });
+            }
             Proposal::DropRests { rests } => {
                 for rest in rests {
                     if self.rests.remove(&rest) {
@@ -276,12 +302,22 @@ impl Directory {
                 self.refuse_request(request, conflict());
                 self.wake(binding);
             }
+            Proposal::OpenAgent { request, number } => {
+                self.agent_discard(number);
+                self.refuse_request(request, conflict());
+            }
+            Proposal::CloseAgent { request, number } => {
+                self.agent_settle(number, None);
+                self.refuse_request(request, conflict());
+            }
             // These claim nothing, so they are true whoever else writes.
             proposal @ (Proposal::Turn { asked: None, .. }
             | Proposal::RestoreNumbers { .. }
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
+            | Proposal::WithdrawAgent { .. }
+            | Proposal::RestoreAgent { .. }
             | Proposal::DropRests { .. }
             | Proposal::ForgetParties { .. }
             | Proposal::BeginEpoch { .. }
@@ -327,11 +363,21 @@ impl Directory {
                 self.refuse_request(request, unavailable());
                 Proposal::Restore { binding }
             }
+            Proposal::OpenAgent { request, number } => {
+                self.refuse_request(request, unavailable());
+                Proposal::WithdrawAgent { number }
+            }
+            Proposal::CloseAgent { request, number } => {
+                self.refuse_request(request, unavailable());
+                Proposal::RestoreAgent { number }
+            }
             proposal @ (Proposal::Turn { asked: None, .. }
             | Proposal::RestoreNumbers { .. }
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
+            | Proposal::WithdrawAgent { .. }
+            | Proposal::RestoreAgent { .. }
             | Proposal::DropRests { .. }
             | Proposal::ForgetParties { .. }
             | Proposal::BeginEpoch { .. }
@@ -396,6 +442,10 @@ impl Proposal {
         match self {
             Self::ChangeNumbers { .. }
             | Self::RestoreNumbers { .. }
+            | Self::OpenAgent { .. }
+            | Self::WithdrawAgent { .. }
+            | Self::CloseAgent { .. }
+            | Self::RestoreAgent { .. }
             | Self::DropRests { .. }
             | Self::ForgetParties { .. }
             | Self::BeginEpoch { .. }

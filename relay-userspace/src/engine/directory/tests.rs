@@ -1,5 +1,6 @@
 //! The directory against examples, and against a reference model.
 
+mod agents;
 mod erasure;
 mod model;
 mod places;

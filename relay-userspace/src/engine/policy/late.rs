@@ -11,7 +11,7 @@ use super::{Bridge, Decision, Rejection, route};
 use crate::engine::callback::{Diversion, OnTombstone, Reason, Service};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Config;
-use crate::engine::directory::{Directory, Match, PartyAddress};
+use crate::engine::directory::{Agent, Directory, Match, PartyAddress};
 use crate::engine::ids::{BindingId, LegName};
 use crate::engine::number::ProxyNumber;
 
@@ -110,7 +110,7 @@ pub(super) fn only_binding<'a>(
 pub(super) fn ended(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
     let (binding, caller) = (found.binding, found.caller);
     match on_tombstone(config, directory, &found) {
-        Late::Connect => bridge(config, proxy, found),
+        Late::Connect => bridge(config, directory, proxy, found),
         Late::Divert(diversion) => Decision::Divert(Diverted {
             diversion,
             proxy,
@@ -152,19 +152,45 @@ pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumb
 }
 
 /// A call that connects, live or late.
-pub(super) fn bridge(config: &Config, proxy: ProxyNumber, found: Match) -> Decision {
-    match route(config, &found.callee) {
-        Some(callee_trunk) => Decision::Bridge(Bridge {
-            binding: found.binding,
-            caller: found.caller,
+pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
+    let Match { binding: id, caller, callee, callee_sees } = found;
+    let whole = directory.binding(id).zip(directory.address_of(id, caller));
+    match whole.zip(route(config, &callee)) {
+        Some(((binding, caller_address), callee_trunk)) => Decision::Bridge(Bridge {
+            binding: Some(id),
+            tenant: binding.tenant,
+            project: binding.project,
+            encryption: binding.encryption,
+            caller,
+            caller_address,
             caller_dialled: proxy,
-            callee: found.callee,
+            callee,
             callee_trunk,
-            callee_sees: found.callee_sees,
+            callee_sees,
         }),
         // Not 503, which would make the peer stop sending us other calls
         // (RFC 3261 section 21.5.4).
-        None => reject(404, Cause::NoRoute, proxy, Some((found.binding, found.caller))),
+        None => reject(404, Cause::NoRoute, proxy, Some((id, caller))),
+    }
+}
+
+/// A call to an agent number by somebody who has no binding there yet.
+pub(super) fn meet(config: &Config, caller: PartyAddress, agent: Agent) -> Decision {
+    let Agent { number, tenant, project, key: _, address } = agent;
+    match route(config, &address) {
+        Some(callee_trunk) => Decision::Meet(Bridge {
+            binding: None,
+            tenant,
+            project,
+            encryption: None,
+            caller: LegName::A,
+            caller_address: caller,
+            caller_dialled: number,
+            callee: address,
+            callee_trunk,
+            callee_sees: number,
+        }),
+        None => reject(404, Cause::NoRoute, number, None),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::admin::{BindingView, Refusal};
 use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::config::Config;
 use crate::engine::directory::{
-    BindingState, Directory, Lookup, Match, NumberState, PairFacts, PartyAddress,
+    Agent, BindingState, Directory, Lookup, Match, NumberState, PairFacts, PartyAddress,
 };
 use crate::engine::ids::LegName;
 use crate::engine::number::{ProxyNumber, Typed};
@@ -98,6 +98,10 @@ pub(in crate::engine) fn resolve(
             steps.say("no binding, live or ended, has this pair".to_owned());
         }
         steps.freed(&facts);
+        if let Some(agent) = directory.agent_at(dialled, &caller) {
+            let verdict = steps.meet(config, &agent);
+            return Ok(steps.end(verdict, None));
+        }
         let verdict = steps.without_binding(config, directory, dialled, &caller);
         return Ok(steps.end(verdict, None));
     };
@@ -121,7 +125,10 @@ pub(in crate::engine) fn resolve(
                 BindingState::Live { expires } => (Some(expires), None),
             };
             steps.until("the binding has ended, and its numbers stay reserved", since, until);
-            steps.on_tombstone(config, directory, &found)
+            match directory.agent_at(dialled, &caller) {
+                Some(agent) => steps.meet(config, &agent),
+                None => steps.on_tombstone(config, directory, &found),
+            }
         }
         Lookup::Unknown => {
             let disabled =
@@ -155,6 +162,22 @@ impl Steps {
         };
         let (sees, trunk) = (found.callee_sees, &trunk.name);
         self.say(format!("the call goes to {callee} over trunk {trunk}, where {sees} is shown"));
+        Verdict::Connects
+    }
+
+    /// A call to an agent number.
+    fn meet(&mut self, config: &Config, agent: &Agent) -> Verdict {
+        self.say(format!("{} is the agent number of {}, which anybody may call", agent.number, agent.key));
+        let callee = agent.address.masked();
+        let Some(trunk) = route(config, &agent.address).and_then(|id| config.trunk(id)) else {
+            self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
+            return Verdict::NoRoute;
+        };
+        self.say(format!(
+            "the caller gets a binding of its own, and the call goes to {callee} over trunk {}; at a cap, \
+             without a binding, and the agent sees {}",
+            trunk.name, agent.number
+        ));
         Verdict::Connects
     }
 

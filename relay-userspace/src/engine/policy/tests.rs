@@ -27,7 +27,7 @@ fn call<'a>(dialled: &'a str, from: &'a str) -> Incoming<'a> {
 fn status(decision: &Decision) -> u16 {
     match decision {
         Decision::Reject(rejection) => rejection.status,
-        Decision::Bridge(_) => 200,
+        Decision::Bridge(_) | Decision::Meet(_) => 200,
         Decision::Divert(diverted) => match diverted.diversion.to {
             Service::Ivr => 300,
             Service::Announcement => 301,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::call_record::CallRecord;
+use crate::engine::directory::AgentNumber;
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
 use crate::store::{CdrPlace, CdrQuery, CommitOutcome, MemoryStore, Store};
@@ -34,12 +35,21 @@ fn what_was_written_is_read_back_the_same() {
             since: time(4),
             until: Some(time(9)),
         };
+        let line = AgentNumber {
+            number: number(1).number,
+            tenant: "acme".into(),
+            project: "main".into(),
+            key: "a".into(),
+            agent: agent(77).id,
+            created: time(6),
+        };
         let rest = PairRest { proxy: number(1).number, party: CUSTOMER, since: time(-3) };
         let changes = vec![
             Change::PutNumbers([number(1)].into()),
             Change::PutParty(party(CUSTOMER, &customer())),
             Change::PutParty(agent(77)),
             Change::PutBinding(binding.clone()),
+            Change::PutAgent(line.clone()),
             Change::PutRest(rest),
             Change::PutCdr(cdr(1, LegName::A, 10)),
             Change::PutGuard(denied.clone()),
@@ -49,6 +59,7 @@ fn what_was_written_is_read_back_the_same() {
         assert_eq!(snapshot.directory.numbers, [number(1)]);
         assert_eq!(snapshot.directory.parties, [agent(77), party(CUSTOMER, &customer())]);
         assert_eq!(snapshot.directory.bindings, std::slice::from_ref(&binding));
+        assert_eq!(snapshot.directory.agents, std::slice::from_ref(&line));
         assert_eq!(snapshot.directory.rests, std::slice::from_ref(&rest));
         assert_eq!(snapshot.directory.guard, std::slice::from_ref(&denied));
         assert_eq!(query(store, &CdrQuery { limit: 9, ..CdrQuery::default() }), [cdr(1, LegName::A, 10)]);
@@ -58,6 +69,7 @@ fn what_was_written_is_read_back_the_same() {
             Change::DeleteParty(binding.customer.id),
             Change::DeleteParty(binding.agent.id),
             Change::DeleteRest(rest),
+            Change::DeleteAgent(line.number),
             Change::DeleteGuard(denied.net),
         ];
         commit(store, Transaction { changes });

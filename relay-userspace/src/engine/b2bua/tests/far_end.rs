@@ -122,8 +122,12 @@ impl FarEnd {
 
     /// Cancels the last INVITE.
     pub(super) fn cancel(&self, world: &mut World) {
-        let text = with_body(&self.head("CANCEL", self.cseq - 1, &self.invite_branch, ""), "");
-        world.send(carrier(self.leg), &text);
+        world.send(carrier(self.leg), &self.cancelling());
+    }
+
+    /// The CANCEL of the last INVITE.
+    pub(super) fn cancelling(&self) -> String {
+        with_body(&self.head("CANCEL", self.cseq - 1, &self.invite_branch, ""), "")
     }
 
     /// Takes over tag and target from a response that makes the dialog.

@@ -186,6 +186,8 @@ pub(super) struct World {
     pub(super) drained: bool,
     /// How many commits the store will fail.
     pub(super) failing_commits: usize,
+    /// What a store that is slow with bindings has not answered.
+    held: Option<Vec<(CommitId, Vec<Change>)>>,
     /// Whether the datapath refuses flows.
     pub(super) refuses_flows: bool,
     /// Far ends that send no media; the others do all the time.
@@ -220,6 +222,7 @@ impl World {
             stun: Vec::new(),
             drained: false,
             failing_commits: 0,
+            held: None,
             refuses_flows: false,
             silent: Vec::new(),
             masked: true,
@@ -295,6 +298,12 @@ impl World {
                         self.engine.handle_input(self.now, Input::CommitFailed(id, "disk full".to_owned()));
                         continue;
                     }
+                    let is_binding = |change: &Change| matches!(change, Change::PutBinding(_));
+                    let binds = transaction.changes.iter().any(is_binding);
+                    if let Some(held) = self.held.as_mut().filter(|_| binds) {
+                        held.push((id, transaction.changes));
+                        continue;
+                    }
                     self.commit(id, transaction.changes);
                 }
                 Output::PutFlow(flow) if self.refuses_flows => {
@@ -348,11 +357,38 @@ impl World {
                 Change::PutCall(call) => drop(self.calls.insert(call.session, *call)),
                 Change::DeleteCall(session) => drop(self.calls.remove(&session)),
                 Change::PutCdr(cdr) => self.keep(cdr),
-                Change::PutBinding(_) | Change::PutAudit(_) => {}
+                Change::PutBinding(_)
+                | Change::DeleteBinding(_)
+                | Change::PutNumbers(_)
+                | Change::PutAgent(_)
+                | Change::PutParty(_)
+                | Change::ClaimPair(_)
+                | Change::ReleasePair(_)
+                | Change::PutAudit(_) => {}
                 other => panic!("a call commits {other:?}"),
             }
         }
         self.engine.handle_input(self.now, Input::Committed(id));
+    }
+
+    /// From now on the store is slow with bindings.
+    pub(super) fn hold_bindings(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// The store has what it was slow with.
+    pub(super) fn commit_held(&mut self) {
+        for (id, changes) in self.held.take().unwrap_or_default() {
+            self.commit(id, changes);
+        }
+        self.drain();
+    }
+
+    /// The store failed with it.
+    pub(super) fn fail_held(&mut self) {
+        for (id, _) in self.held.take().unwrap_or_default() {
+            self.input(Input::CommitFailed(id, "disk full".to_owned()));
+        }
     }
 
     fn keep(&mut self, cdr: Cdr) {

@@ -40,6 +40,7 @@ struct Rows {
     parties: BTreeMap<VaultId, SealedParty>,
     addresses: BTreeMap<VaultId, PartyAddress>,
     bindings: BTreeMap<BindingId, Binding>,
+    agents: BTreeMap<ProxyNumber, AgentNumber>,
     pairs: BTreeMap<StoredPair, BindingId>,
     rests: BTreeMap<StoredPair, Timestamp>,
     erased: BTreeSet<VaultId>,
@@ -55,6 +56,7 @@ impl Rows {
             parties: BTreeMap::new(),
             addresses: BTreeMap::new(),
             bindings: BTreeMap::new(),
+            agents: BTreeMap::new(),
             pairs: BTreeMap::new(),
             rests: BTreeMap::new(),
             erased: BTreeSet::new(),
@@ -89,6 +91,8 @@ impl Rows {
                     self.addresses.remove(&id);
                     self.erased.remove(&id);
                 }
+                Stored::PutAgent(agent) => drop(self.agents.insert(agent.number, agent)),
+                Stored::DeleteAgent(number) => drop(self.agents.remove(&number)),
                 Stored::PutBinding(binding) => drop(self.bindings.insert(binding.id, binding)),
                 Stored::DeleteBinding(id) => drop(self.bindings.remove(&id)),
                 Stored::ClaimPair(claim) => {
@@ -132,6 +136,7 @@ impl Rows {
             numbers: self.numbers.values().cloned().collect(),
             parties: self.parties.values().cloned().collect(),
             bindings: self.bindings.values().cloned().collect(),
+            agents: self.agents.values().cloned().collect(),
             rests: self.rests.iter().map(rest).collect(),
             erasures: self.erasures.values().cloned().collect(),
             guard: Vec::new(),
@@ -147,7 +152,7 @@ impl Rows {
     fn check_parties(&self) {
         let bound = self.bindings.values().flat_map(|binding| [binding.customer.id, binding.agent.id]);
         let named = bound.chain(self.pairs.keys().chain(self.rests.keys()).map(|pair| pair.1));
-        let named: BTreeSet<VaultId> = named.collect();
+        let named: BTreeSet<VaultId> = named.chain(self.agents.values().map(|agent| agent.agent)).collect();
         let addresses: BTreeSet<&PartyAddress> = named.iter().map(|id| self.address(*id)).collect();
         assert_eq!(addresses.len(), named.len(), "an address has two parties");
     }
@@ -317,6 +322,9 @@ impl Simulation {
             if let Stored::ClaimPair(claim) = change {
                 let pair = (claim.proxy, claim.party);
                 let since = self.acknowledged.rests.get(&pair);
+                // What rests since an agent has the number was the agent's own.
+                let opened = self.acknowledged.agents.get(&pair.0).map(|agent| agent.created);
+                let since = since.filter(|&&since| opened.is_none_or(|opened| since <= opened));
                 let cooling =
                     since.is_some_and(|&since| self.now.wall < since + self.config.bindings.cool_off);
                 assert!(!cooling, "{pair:?} was given in its cool-off");
@@ -328,14 +336,15 @@ impl Simulation {
 
     fn step(&mut self) {
         match self.pick(100) {
-            0..35 => self.create(),
+            0..32 => self.create(),
+            32..33 => self.agents(),
             35..45 => self.close(),
             45..65 => self.store_works(false),
             65..80 => self.wait(),
             80..87 => self.call(),
             87..92 => self.hang_up(),
             92..93 => self.look_around(),
-            93..96 => self.change_pool(),
+            33..35 | 93..96 => self.change_pool(),
             96..97 => self.change_keys(),
             97..98 => self.store_works(true),
             _ => self.crash(),
@@ -414,6 +423,48 @@ impl Simulation {
         self.ask(AdminRequest::Pool(PoolRequest::ImportLines { import, lines }));
         let keep = self.pick(4) > 0;
         self.ask(AdminRequest::Pool(PoolRequest::ImportEnd { import, keep }));
+    }
+
+    /// Agents get numbers and lose them, and are called.
+    fn agents(&mut self) {
+        let of_agents: Vec<ProxyNumber> = self.acknowledged.agents.keys().copied().collect();
+        let some = (!of_agents.is_empty()).then(|| of_agents[self.random.random_range(0..of_agents.len())]);
+        match (self.pick(6), some) {
+            (0, Some(number)) => self.ask(AdminRequest::Agent(AgentRequest::Close { number })),
+            (1.., Some(number)) => {
+                for _ in 0..3 {
+                    self.ring(number);
+                }
+            }
+            (_, None) => {
+                let wanted = NewAgent {
+                    tenant: "acme".into(),
+                    project: "main".into(),
+                    key: format!("a{}", self.pick(2)),
+                    agent: Typed(PARTIES[self.pick(6)].into()),
+                    number: None,
+                    numbers: NumberWish::default(),
+                };
+                self.ask(AdminRequest::Agent(AgentRequest::Open(wanted)));
+            }
+        }
+    }
+
+    fn ring(&mut self, number: ProxyNumber) {
+        let caller = self.pairs[self.random.random_range(0..self.pairs.len())].1.clone();
+        let is_live = matches!(self.directory.lookup(&number, &caller), Lookup::Live(_));
+        if is_live || self.directory.agent_at(&number, &caller).is_none() {
+            return;
+        }
+        self.next += 1;
+        let request = RequestId(self.next);
+        self.asked.insert(request);
+        let met = self.directory.meet(self.now, request, &number, &caller);
+        if !met {
+            self.asked.remove(&request);
+        }
+        *self.answers.entry(if met { "met" } else { "shared" }).or_default() += 1;
+        self.drain();
     }
 
     fn look_around(&mut self) {
@@ -575,6 +626,8 @@ impl Simulation {
                 self.acknowledged.bindings.values().filter(entombed).map(|binding| uses(&binding)).sum();
             assert_eq!(number.entombed, counted);
         }
+        let shown = self.directory.agent_list(None, 0).into_iter().map(|agent| agent.number);
+        assert!(shown.eq(self.acknowledged.agents.keys().copied()), "the agents' numbers");
         self.check_headroom();
         let numbers: Vec<_> = self.acknowledged.numbers.values().collect();
         let shown = self.directory.pool_list(&PoolFilter::default(), None, 0).rows;
@@ -618,6 +671,10 @@ impl Simulation {
         for _ in 0..10_000 {
             self.look();
             self.store_works(true);
+            for number in self.acknowledged.agents.keys().copied().collect::<Vec<_>>() {
+                self.ask(AdminRequest::Agent(AgentRequest::Close { number }));
+                self.store_works(true);
+            }
             let Some((due, _)) = self.directory.poll_timeout() else {
                 if self.looks.is_none() {
                     break;
@@ -639,6 +696,7 @@ impl Simulation {
         assert!(self.directory.parties.is_empty() && self.directory.headroom.is_empty());
         let rows = &self.written;
         assert!(rows.bindings.is_empty() && rows.pairs.is_empty() && rows.rests.is_empty());
+        assert!(rows.agents.is_empty());
         assert!(rows.parties.is_empty(), "{} parties are left", rows.parties.len());
         self.answers
     }
@@ -660,7 +718,10 @@ fn name_of(reply: &AdminReply) -> &'static str {
         AdminReply::Pool(PoolReply::Removed(_)) => "removed",
         AdminReply::Pool(PoolReply::StateSet { .. }) => "set",
         AdminReply::Pool(PoolReply::Imported(_)) => "imported",
-        AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => "shown",
+        AdminReply::Agent(AgentReply::Opened { .. }) => "opened",
+        AdminReply::Agent(_) | AdminReply::Pool(_) | AdminReply::Bindings(_) | AdminReply::Binding(_) => {
+            "shown"
+        }
         AdminReply::Vault(_)
         | AdminReply::Rotating { .. }
         | AdminReply::Person(_)
@@ -702,7 +763,8 @@ fn random_histories_keep_the_directory_true_to_its_model() {
     // The histories reach everything that they are meant to reach.
     let asked_often =
         ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"];
-    let asked_at_times = ["removed", "set", "imported", "rotated", "erased", "certified"];
+    let asked_at_times =
+        ["removed", "set", "imported", "rotated", "erased", "certified", "opened", "met", "shared"];
     let least = asked_often.map(|name| (name, 100)).into_iter().chain(asked_at_times.map(|name| (name, 10)));
     for (name, least) in least {
         assert!(
