@@ -166,6 +166,9 @@ impl Bench {
                 time_to_live: None,
                 numbers: NumberWish::default(),
                 encryption: None,
+                one_number: false,
+                usage: vizard::engine::directory::UsageWish::default(),
+                tags: Vec::new(),
             };
             self.ask(u64::from(n) + 1, AdminRequest::BindCreate(binding))?;
             if self.queued.len() >= IN_FLIGHT as usize {

@@ -2,7 +2,9 @@
 
 use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, RefusalKind};
 use vizard::engine::audit::Act;
-use vizard::engine::directory::{BindingState, PartyAddress, PoolFilter, PoolReply, PoolRequest};
+use vizard::engine::directory::{
+    BindFilter, BindingState, PartyAddress, PoolFilter, PoolReply, PoolRequest, Shown,
+};
 use vizard::engine::ids::{BindingId, SessionId};
 use vizard::engine::io::{Input, RequestId};
 use vizard::engine::number::{ProxyNumber, Typed};
@@ -140,14 +142,14 @@ impl World {
             }
             (Request::Bindings(after), AdminReply::Bindings(page)) => {
                 let mut last = after;
-                for binding in page {
+                for binding in &page.bindings {
                     self.visible(binding)?;
                     if last.is_some_and(|last| last >= binding.id) {
                         return Err("bindings out of order".into());
                     }
                     last = Some(binding.id);
                 }
-                if page.len() < PAGE {
+                if page.next.is_none() {
                     return Ok(());
                 }
                 self.ask(Request::Bindings(last), bindings_after(last))
@@ -277,7 +279,8 @@ impl World {
 }
 
 fn bindings_after(after: Option<BindingId>) -> AdminRequest {
-    AdminRequest::BindList { key: None, entombed: true, after, limit: PAGE }
+    let filter = BindFilter { state: Shown::All, ..BindFilter::default() };
+    AdminRequest::BindList { filter, after, limit: PAGE }
 }
 
 fn numbers_after(after: Option<ProxyNumber>) -> AdminRequest {

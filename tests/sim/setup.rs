@@ -70,6 +70,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
                 format: if scenario.plain_format { NumberFormat::Plain } else { NumberFormat::E164 },
                 media_source: MediaSource::Signalled,
                 ice: Ice::Off,
+                shared: Vec::new(),
             }
         })
         .to_vec();
@@ -99,6 +100,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
                 time_to_live: DEFAULT_LIFE,
                 callback_window: CALLBACK_WINDOW,
                 on_tombstone: vizard::engine::callback::OnTombstone::default(),
+                usage: vizard::engine::directory::Usage::default(),
             },
             kinds: [None; 4],
             tenants: std::collections::BTreeMap::new(),
@@ -146,6 +148,9 @@ pub(crate) fn bind_create(scenario: &Scenario, plan: &BindingPlan) -> AdminReque
         time_to_live: plan.time_to_live,
         numbers: NumberWish::default(),
         encryption: None,
+        one_number: false,
+        usage: vizard::engine::directory::UsageWish::default(),
+        tags: Vec::new(),
     })
 }
 

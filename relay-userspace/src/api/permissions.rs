@@ -60,6 +60,7 @@ const fn of_engine(request: &AdminRequest) -> Needed {
         }
         AdminRequest::BindExtend { .. }
         | AdminRequest::BindReopen { .. }
+        | AdminRequest::BindHandover { .. }
         | AdminRequest::BindClose { .. } => takes(OPERATORS, "change bindings"),
         AdminRequest::Resolve { .. } => {
             takes(Roles::of(&[Role::Noc, Role::Privacy, Role::Admin]), "look a caller up")
@@ -207,7 +208,7 @@ impl Caller {
 mod tests {
     use super::*;
     use crate::engine::admin::{NewBinding, NumberWish};
-    use crate::engine::directory::{BindingKind, NumberState, PoolFilter};
+    use crate::engine::directory::{BindFilter, BindingKind, NumberState, PoolFilter, UsageWish};
     use crate::engine::guard::GuardAction;
     use crate::engine::ids::{BindingId, SessionId};
     use crate::engine::number::{ProxyNumber, Typed};
@@ -231,6 +232,9 @@ mod tests {
             time_to_live: None,
             numbers: NumberWish::default(),
             encryption: None,
+            one_number: false,
+            usage: UsageWish::default(),
+            tags: Vec::new(),
         };
         let put = GuardRequest::Put {
             net,
@@ -263,7 +267,7 @@ mod tests {
             (admin(AdminRequest::Capture { session, masked: true }), "n-q-a"),
             (admin(AdminRequest::Capture { session, masked: false }), "---pa"),
             (admin(AdminRequest::BindCreate(binding)), "n---a"),
-            (admin(AdminRequest::BindList { key: None, entombed: false, after: None, limit: 1 }), "n-qpa"),
+            (admin(AdminRequest::BindList { filter: BindFilter::default(), after: None, limit: 1 }), "n-qpa"),
             (admin(AdminRequest::BindShow { id }), "n-qpa"),
             (admin(AdminRequest::BindExtend { id, time_to_live: None }), "n---a"),
             (admin(AdminRequest::BindReopen { id, time_to_live: None }), "n---a"),

@@ -111,6 +111,9 @@ fn a_request_with_numbers_survives_the_wire_and_never_prints() {
         time_to_live: Some(Duration::from_millis(1500)),
         numbers: NumberWish { country: Some("US".parse().unwrap()), ..NumberWish::default() },
         encryption: None,
+        one_number: false,
+        usage: crate::engine::directory::UsageWish::default(),
+        tags: Vec::new(),
     };
     let call = Call { id: 7, request: Request::Admin(AdminRequest::BindCreate(binding)) };
     assert!(!format!("{call:?}").contains("2125551200"));

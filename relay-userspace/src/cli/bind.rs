@@ -1,5 +1,8 @@
 //! `vizard bind`: who talks to whom through which numbers.
 
+pub(super) mod list;
+mod usage;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,17 +15,16 @@ use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState};
-use crate::engine::ids::BindingId;
+use crate::engine::ids::{BindingId, LegName};
 use crate::engine::number::{Country, Typed};
 use crate::settings;
-
-/// Rows that one request asks for.
-const PAGE: usize = 1_000;
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
   vizard bind create --key order-81 --customer +13105550142 --agent +16465550107
   vizard bind create --key case-7 --kind case --ttl 7d --customer +13105550142 --agent 1001@pbx
+  vizard bind create --key order-82 --tag vip --max-call 30m --idle 2h --direction to-agent --customer +13105550142 --agent 1001@pbx
+  vizard bind create --key order-83 --one-number --customer +13105550142 --agent +16465550107
   vizard bind create --key web-3 --media end-to-end --customer 2001@webrtc --agent 1001@pbx
   printf '%s\\n' +13105550142 +16465550107 | vizard bind create --key order-81 --customer - --agent -
   CUSTOMER=+13105550142 vizard bind create --key order-81 --customer env:CUSTOMER --agent 1001@pbx
@@ -35,16 +37,10 @@ A live binding with the same key and the same parties is extended and shown; wit
 other parties it is a conflict (exit code 6). Without a free number the exit
 code is 7.";
 
-const LIST_EXAMPLES: &str = "\
-Examples:
-  vizard bind list
-  vizard bind list --key order-81
-  vizard bind list --entombed --json | jq '.bindings[].id'";
-
 #[derive(Debug, Subcommand)]
 pub(super) enum BindCommand {
     Create(CreateArgs),
-    List(ListArgs),
+    List(list::ListArgs),
     /// Show one binding
     #[command(after_help = "Examples:\n  vizard bind show bind_01h455vb4pex5vsknk084sn02q")]
     Show(OneArgs),
@@ -52,6 +48,7 @@ pub(super) enum BindCommand {
     /// Bring a binding back whose numbers are still reserved
     #[command(after_help = "Examples:\n  vizard bind reopen bind_01h455vb4pex5vsknk084sn02q --ttl 2h")]
     Reopen(ProlongArgs),
+    Handover(HandoverArgs),
     /// End a binding; late callbacks stay reserved for its callback window
     #[command(after_help = "Examples:\n  vizard bind close bind_01h455vb4pex5vsknk084sn02q\n\n\
         Calls in progress go on.")]
@@ -98,21 +95,14 @@ pub(super) struct CreateArgs {
     /// Whether they may encrypt their media [default: that of its kind]
     #[arg(long, value_enum, value_name = "POLICY")]
     media: Option<MediaArg>,
-}
-
-/// List bindings
-#[derive(Debug, Args)]
-#[command(after_help = LIST_EXAMPLES)]
-pub(super) struct ListArgs {
-    /// Only those with this key
+    /// The same number for both parties; the pool has to be larger for it
     #[arg(long)]
-    key: Option<String>,
-    /// Ended ones too, while late callbacks are expected
-    #[arg(long)]
-    entombed: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
-    limit: usize,
+    one_number: bool,
+    /// A word of your own to find it by; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    usage: usage::UsageArgs,
 }
 
 /// Let a live binding live longer; it never ends earlier for it
@@ -125,6 +115,31 @@ pub(super) struct ProlongArgs {
     /// How long from now on, such as 30m, 24h or 7d [default: that of its kind]
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
+}
+
+/// Give one side of a live binding to another party; the other side sees no change
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  vizard bind handover bind_01h455vb4pex5vsknk084sn02q --party agent --to 1002@pbx\n\n\
+    The new party keeps the number if it has it with nobody else, and gets another one\n\
+    otherwise. Late calls of the one before connect nobody."
+)]
+pub(super) struct HandoverArgs {
+    /// The binding's id, as `vizard bind list` shows it
+    #[arg(value_name = "ID")]
+    id: BindingId,
+    /// Whose side
+    #[arg(long, value_enum)]
+    party: SideArg,
+    /// Who takes it: a number, extension@trunk, '-', fd:N or env:NAME
+    #[arg(long, value_name = "ADDRESS")]
+    to: Typed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SideArg {
+    Customer,
+    Agent,
 }
 
 #[derive(Debug, Args)]
@@ -181,7 +196,7 @@ pub(super) fn run(command: BindCommand, global: &GlobalArgs) -> Result<Report, F
             let binding = new_binding(args)?;
             created(Daemon::connect(global)?.admin(AdminRequest::BindCreate(binding))?)
         }
-        BindCommand::List(args) => listed(&rows(&mut Daemon::connect(global)?, &args)?),
+        BindCommand::List(args) => list::listed(&list::rows(&mut Daemon::connect(global)?, &args)?),
         BindCommand::Show(args) => {
             shown(Daemon::connect(global)?.admin(AdminRequest::BindShow { id: args.id })?)
         }
@@ -192,6 +207,14 @@ pub(super) fn run(command: BindCommand, global: &GlobalArgs) -> Result<Report, F
         BindCommand::Reopen(ProlongArgs { id, ttl }) => {
             let request = AdminRequest::BindReopen { id, time_to_live: ttl };
             shown(Daemon::connect(global)?.admin(request)?)
+        }
+        BindCommand::Handover(HandoverArgs { id, party, to }) => {
+            let leg = match party {
+                SideArg::Customer => LegName::A,
+                SideArg::Agent => LegName::B,
+            };
+            let to = secret::read("to", &to, &mut std::io::stdin().lock())?;
+            shown(Daemon::connect(global)?.admin(AdminRequest::BindHandover { id, leg, to })?)
         }
         BindCommand::Close(args) => {
             shown(Daemon::connect(global)?.admin(AdminRequest::BindClose { id: args.id })?)
@@ -222,6 +245,9 @@ fn new_binding(args: CreateArgs) -> Result<NewBinding, Failure> {
             strict: args.strict,
         },
         encryption: args.media.map(Encryption::from),
+        one_number: args.one_number,
+        usage: args.usage.into(),
+        tags: args.tags,
     })
 }
 
@@ -237,58 +263,9 @@ pub(super) fn created(reply: AdminReply) -> Result<Report, Failure> {
     Report::new(vec![Block::Fields(fields), Block::Text(next)], document)
 }
 
-fn rows(daemon: &mut Daemon, args: &ListArgs) -> Result<Vec<BindingView>, Failure> {
-    let mut rows: Vec<BindingView> = Vec::new();
-    while rows.len() < args.limit {
-        let limit = PAGE.min(args.limit - rows.len());
-        let after = rows.last().map(|binding| binding.id);
-        let (key, entombed) = (args.key.clone(), args.entombed);
-        let reply = daemon.admin(AdminRequest::BindList { key, entombed, after, limit })?;
-        let AdminReply::Bindings(page) = reply else { return Err(unexpected()) };
-        let last = page.len() < limit;
-        rows.extend(page);
-        if last {
-            break;
-        }
-    }
-    Ok(rows)
-}
-
-pub(super) fn listed(rows: &[BindingView]) -> Result<Report, Failure> {
-    let table = Block::Table {
-        header: vec![
-            "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "MEDIA", "STATE", "UNTIL",
-            "CALLS",
-        ],
-        rows: rows.iter().map(row).collect(),
-        empty: "no binding; create one with `vizard bind create`".to_owned(),
-    };
-    Report::new(vec![table], json!({ "bindings": rows }))
-}
-
 fn shown(reply: AdminReply) -> Result<Report, Failure> {
     let AdminReply::Binding(binding) = reply else { return Err(unexpected()) };
     Report::new(vec![Block::Fields(fields(&binding))], json!({ "binding": binding }))
-}
-
-fn row(binding: &BindingView) -> Vec<String> {
-    let (state, until) = match binding.state {
-        BindingState::Live { expires } => ("live", expires),
-        BindingState::Entombed { until, .. } => ("entombed", until),
-    };
-    vec![
-        binding.id.to_string(),
-        binding.kind.as_str().to_owned(),
-        binding.key.clone(),
-        binding.customer.address.clone(),
-        binding.customer.proxy.to_string(),
-        binding.agent.address.clone(),
-        binding.agent.proxy.to_string(),
-        media(binding).to_owned(),
-        state.to_owned(),
-        time_short(until),
-        binding.calls.to_string(),
-    ]
 }
 
 fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
@@ -306,6 +283,8 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
         ("customer", format!("{} dials and sees {}", binding.customer.address, binding.customer.proxy)),
         ("agent", format!("{} dials and sees {}", binding.agent.address, binding.agent.proxy)),
         ("media", media(binding).to_owned()),
+        ("usage", usage::shown(&binding.usage)),
+        ("tags", if binding.tags.is_empty() { "none".to_owned() } else { binding.tags.join(", ") }),
         ("created", time_short(binding.created)),
         ("state", state),
         ("calls", format!("{} in progress", binding.calls)),

@@ -78,6 +78,9 @@ struct GlobalArgs {
     /// One JSON document instead of text, errors included
     #[arg(long, global = true)]
     json: bool,
+    /// Tables as comma-separated values
+    #[arg(long, global = true, conflicts_with = "json")]
+    csv: bool,
     /// Tables without their header line
     #[arg(long, global = true)]
     no_header: bool,
@@ -135,12 +138,13 @@ fn dispatch(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
     let parsed = command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m));
     match parsed {
         Ok(cli) => {
-            let style = Style { json: cli.global.json, no_header: cli.global.no_header };
+            let GlobalArgs { json, csv, no_header, .. } = cli.global;
+            let style = Style { json, csv, no_header };
             output::finish(execute(cli), style, out, err)
         }
         Err(error) => {
             // What was not parsed may still have asked for JSON.
-            let style = Style { json: arguments.iter().any(|a| a == "--json"), no_header: false };
+            let style = Style { json: arguments.iter().any(|a| a == "--json"), ..Style::default() };
             unparsed(&error, style, out, err)
         }
     }

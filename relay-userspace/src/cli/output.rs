@@ -100,6 +100,8 @@ impl From<ClientError> for Failure {
 pub(super) struct Style {
     /// One JSON document instead of text.
     pub(super) json: bool,
+    /// Tables as comma-separated values, and nothing else.
+    pub(super) csv: bool,
     /// Tables without their first line.
     pub(super) no_header: bool,
 }
@@ -131,6 +133,9 @@ fn render(report: &Report, style: Style) -> String {
     if style.json {
         return pretty(&report.json);
     }
+    if style.csv {
+        return report.blocks.iter().map(|block| render_csv(block, style)).collect();
+    }
     let parts: Vec<String> = report.blocks.iter().map(|block| render_block(block, style)).collect();
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -154,6 +159,29 @@ fn render_block(block: &Block, style: Style) -> String {
         }
         Block::Table { header, rows, .. } => render_table(header, rows, style),
     }
+}
+
+/// Tables and fields as RFC 4180 has them; prose is left out.
+fn render_csv(block: &Block, style: Style) -> String {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    // Memory takes every byte, so nothing here can fail.
+    match block {
+        Block::Text(_) => {}
+        Block::Fields(fields) => {
+            for (name, value) in fields {
+                let _ = csv.write_record([name, value.as_str()]);
+            }
+        }
+        Block::Table { header, rows, .. } => {
+            if !style.no_header {
+                let _ = csv.write_record(header);
+            }
+            for row in rows {
+                let _ = csv.write_record(row);
+            }
+        }
+    }
+    String::from_utf8(csv.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
 fn render_table(header: &[&str], rows: &[Vec<String>], style: Style) -> String {

@@ -13,6 +13,7 @@ use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
 use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest};
+use crate::engine::directory::{BindFilter, Shown};
 use crate::engine::ids::SessionId;
 use crate::engine::number::{ProxyNumber, Typed};
 use crate::engine::policy::{Resolution, Step, Verdict};
@@ -72,11 +73,12 @@ fn nobody() -> Failure {
 }
 
 fn by_case(key: &str, global: &GlobalArgs) -> Result<Report, Failure> {
-    let request = AdminRequest::BindList { key: Some(key.to_owned()), entombed: true, after: None, limit: 0 };
-    let AdminReply::Bindings(bindings) = Daemon::connect(global)?.admin(request)? else {
+    let filter = BindFilter { key: Some(key.to_owned()), state: Shown::All, ..BindFilter::default() };
+    let request = AdminRequest::BindList { filter, after: None, limit: 0 };
+    let AdminReply::Bindings(page) = Daemon::connect(global)?.admin(request)? else {
         return Err(unexpected());
     };
-    super::bind::listed(&bindings)
+    super::bind::list::listed(&page.bindings)
 }
 
 pub(super) fn resolved(resolution: &Resolution) -> Result<Report, Failure> {
@@ -84,6 +86,7 @@ pub(super) fn resolved(resolution: &Resolution) -> Result<Report, Failure> {
         Verdict::Connects => "The call connects.",
         Verdict::Ivr => "The call goes to the callback IVR.",
         Verdict::Announcement => "The call goes to the announcement.",
+        Verdict::NotAllowed => "The call is refused: the binding does not allow it.",
         Verdict::NoRoute => "The call is refused: there is no route.",
         Verdict::Ended => "The call is refused: its binding has ended.",
         Verdict::NoBinding => "The call is refused: nobody is behind this number for this caller.",

@@ -13,6 +13,7 @@ use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView};
 use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
+use crate::engine::directory;
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTraits, PoolNumber, PoolRow};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
@@ -62,6 +63,12 @@ fn binding() -> BindingView {
         created: at(0),
         state: BindingState::Live { expires: at(86_400) },
         encryption: Some(Encryption::EndToEnd),
+        usage: directory::Usage {
+            max_calls: Some(2),
+            idle: Some(std::time::Duration::from_hours(3)),
+            ..directory::Usage::default()
+        },
+        tags: vec!["vip".to_owned()],
         calls: 1,
     }
 }
@@ -357,6 +364,8 @@ tenant    default / default
 customer  +131•••••42 dials and sees +12125550123
 agent     1•••@pbx dials and sees +12125550124
 media     end-to-end
+usage     2 calls at a time, ends when idle for 3h
+tags      vip
 created   2026-03-04T05:06:07Z
 state     live, expires 2026-03-05T05:06:07Z
 calls     1 in progress
@@ -368,8 +377,22 @@ The customer calls +12125550123 to reach the agent; the agent calls +12125550124
 }
 
 #[test]
+fn every_list_is_values_with_commas_for_spreadsheets() {
+    let csv = Style { csv: true, ..Style::default() };
+    let odd = BindingView { key: "a, \"b\"".to_owned(), ..binding() };
+    let text = printed(bind::list::listed(&[odd]).unwrap(), csv);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("BINDING,KIND,KEY,CUSTOMER,DIALS,"), "{text}");
+    assert!(lines[1].starts_with("bind_00000000000000000000000007,case,\"a, \"\"b\"\"\",+131"), "{text}");
+    assert_eq!(lines.len(), 2);
+    let bare = Style { no_header: true, ..csv };
+    assert_eq!(printed(calls::listed(&[], &path(), at(63), false).unwrap(), bare), "");
+    assert_eq!(vizard(&["bind", "list", "--csv", "--json"]).2, Exit::Usage);
+}
+
+#[test]
 fn documents_keep_their_shape() {
-    let bindings = json(bind::listed(&[binding()]).unwrap());
+    let bindings = json(bind::list::listed(&[binding()]).unwrap());
     let binding = &bindings["bindings"][0];
     assert_eq!(binding["id"], "bind_00000000000000000000000007");
     assert_eq!(binding["state"], "live");
@@ -448,7 +471,7 @@ fn no_time_is_left_in_microseconds() {
     }
     let entombed = BindingView { state: BindingState::Entombed { since: at(0), until: at(1) }, ..binding() };
     for report in [
-        bind::listed(&[binding(), entombed]).unwrap(),
+        bind::list::listed(&[binding(), entombed]).unwrap(),
         calls::listed(&[call()], &path(), at(63), false).unwrap(),
         cdr::listed(&[cdr()], false).unwrap(),
     ] {

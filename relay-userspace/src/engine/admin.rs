@@ -12,8 +12,10 @@ use thiserror::Error;
 
 use super::config::Encryption;
 use super::directory::agents::{AgentReply, AgentRequest};
+use super::directory::filter::{BindFilter, BindPage};
 use super::directory::model::{BindingKind, BindingState};
 use super::directory::pool::{PoolReply, PoolRequest};
+use super::directory::usage::{Usage, UsageWish};
 use super::encoding::Encoding;
 use super::flow::{FlowStats, MediaPath};
 use super::guard::{GuardReply, GuardRequest};
@@ -36,10 +38,8 @@ pub enum AdminRequest {
     BindCreate(NewBinding),
     /// Bindings in the order of their ids.
     BindList {
-        /// Only with this key.
-        key: Option<String>,
-        /// Tombstones too.
-        entombed: bool,
+        /// Which.
+        filter: BindFilter,
         /// Continue after this binding.
         after: Option<BindingId>,
         /// At most so many rows.
@@ -64,6 +64,15 @@ pub enum AdminRequest {
         id: BindingId,
         /// From now on; what its kind has when absent.
         time_to_live: Option<Duration>,
+    },
+    /// Give a side of a live binding to another party.
+    BindHandover {
+        /// Which.
+        id: BindingId,
+        /// The customer's side, A, or the agent's, B.
+        leg: LegName,
+        /// Who takes it: `+14155550100`, or `extension@trunk`.
+        to: Typed,
     },
     /// End a binding: it becomes a tombstone.
     BindClose {
@@ -154,6 +163,12 @@ pub struct NewBinding {
     pub numbers: NumberWish,
     /// Whether its parties may encrypt their media; as configured when absent.
     pub encryption: Option<Encryption>,
+    /// Both parties dial and see the same number.
+    pub one_number: bool,
+    /// How it may be used; as configured where it says nothing.
+    pub usage: UsageWish,
+    /// The owner's own words for it.
+    pub tags: Vec<String>,
 }
 
 /// Where the numbers of a binding should be from.
@@ -185,9 +200,10 @@ pub enum AdminReply {
         reused: bool,
     },
     /// To [`AdminRequest::BindList`].
-    Bindings(Vec<BindingView>),
+    Bindings(BindPage),
     /// To [`AdminRequest::BindShow`], [`AdminRequest::BindExtend`],
-    /// [`AdminRequest::BindReopen`] and [`AdminRequest::BindClose`].
+    /// [`AdminRequest::BindReopen`], [`AdminRequest::BindHandover`] and
+    /// [`AdminRequest::BindClose`].
     Binding(BindingView),
     /// To [`AdminRequest::Resolve`].
     Resolved(Box<Resolution>),
@@ -254,6 +270,10 @@ pub struct BindingView {
     pub state: BindingState,
     /// Whether its parties may encrypt their media; as configured when absent.
     pub encryption: Option<Encryption>,
+    /// How it may be used.
+    pub usage: Usage,
+    /// The owner's own words for it.
+    pub tags: Vec<String>,
     /// Calls in progress.
     pub calls: usize,
 }

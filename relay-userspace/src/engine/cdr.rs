@@ -183,6 +183,10 @@ pub enum Cause {
     BindingEnded,
     /// The caller has no identity that a binding could be found by.
     Anonymous,
+    /// The binding does not allow such a call.
+    NotAllowed,
+    /// The binding has as many calls as it may.
+    TooManyCalls,
     /// No route, no trunk or no emergency trunk.
     NoRoute,
     /// The session descriptions have nothing in common that we relay.
@@ -209,9 +213,9 @@ impl Cause {
     pub const fn q850(self) -> u8 {
         match self {
             Self::Normal | Self::Cancelled | Self::MaxDuration | Self::Operator => 16,
-            Self::Busy => 17,
+            Self::Busy | Self::TooManyCalls => 17,
             Self::NoAnswer => 19,
-            Self::Declined | Self::Rejected | Self::Anonymous => 21,
+            Self::Declined | Self::Rejected | Self::Anonymous | Self::NotAllowed => 21,
             Self::NoBinding | Self::BindingEnded => 1,
             Self::NoRoute => 3,
             Self::Unreachable => 27,
@@ -237,6 +241,8 @@ impl Cause {
             Self::NoBinding => "no_binding",
             Self::BindingEnded => "binding_ended",
             Self::Anonymous => "anonymous",
+            Self::NotAllowed => "not_allowed",
+            Self::TooManyCalls => "too_many_calls",
             Self::NoRoute => "no_route",
             Self::NotAcceptable => "not_acceptable",
             Self::Overload => "overload",

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::callback::{OnTombstone, Services};
-use super::directory::BindingKind;
+use super::directory::{BindingKind, Usage};
 use super::geography;
 use super::guard::StrangerLimit;
 use super::number::Country;
@@ -262,6 +262,8 @@ pub struct Trunk {
     pub media_source: MediaSource,
     /// Whether its far ends speak ICE.
     pub ice: Ice,
+    /// Numbers and extensions that several people share: they tell nobody apart.
+    pub shared: Vec<String>,
 }
 
 /// Whether ICE is spoken on a trunk.
@@ -347,6 +349,8 @@ pub struct Life {
     pub callback_window: Duration,
     /// What late callers meet meanwhile.
     pub on_tombstone: OnTombstone,
+    /// How a new binding may be used.
+    pub usage: Usage,
 }
 
 /// When numbers run low.

@@ -404,6 +404,7 @@ impl Engine {
             | AdminRequest::BindShow { .. }
             | AdminRequest::BindExtend { .. }
             | AdminRequest::BindReopen { .. }
+            | AdminRequest::BindHandover { .. }
             | AdminRequest::BindClose { .. }
             | AdminRequest::Vault
             | AdminRequest::VaultRotate

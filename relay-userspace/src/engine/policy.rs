@@ -4,8 +4,8 @@
 //! Emergency numbers come before everything, known caller or not. Then the
 //! caller is identified, by P-Asserted-Identity where the trunk is trusted
 //! (RFC 3325 section 9.1; even with `Privacy: id`, since it is only looked up
-//! and never shown), otherwise by From. A caller without an identity is never
-//! guessed. The directory's answer decides the rest; what no live binding
+//! and never shown), otherwise by From. A caller without an identity, or
+//! with one that several people share, is never guessed. The directory's answer decides the rest; what no live binding
 //! connects is [`late`]'s.
 //!
 //! Texts come in as plain user parts, so this module knows nothing of SIP's
@@ -18,9 +18,12 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+pub(super) use emergency::is_emergency;
 pub use late::{About, Diverted};
 pub(super) use resolve::resolve;
 pub use resolve::{Resolution, Step, Verdict};
+
+use std::time::Duration;
 
 use super::cdr::Cause;
 use super::config::{Config, Encryption, Trunk, TrunkId};
@@ -75,6 +78,8 @@ pub struct Bridge {
     pub project: String,
     /// Whether the parties may encrypt; as configured when absent.
     pub encryption: Option<Encryption>,
+    /// How long the call may last, if shorter than every call may.
+    pub max_call: Option<Duration>,
     /// Which party calls.
     pub caller: LegName,
     /// Where it is.
@@ -113,7 +118,7 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
     let Some(trunk) = config.trunk(call.trunk) else {
         return reject(404, Cause::NoBinding, None);
     };
-    if emergency::is_emergency(&config.emergency, trunk.country, call.dialled) {
+    if is_emergency(&config.emergency, trunk.country, call.dialled) {
         return Decision::Emergency { trunk: config.emergency.trunk };
     }
     let dialled = dialling::read(call.dialled, trunk.country);
@@ -121,7 +126,7 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
     let Some(proxy) = dialled.filter(|number| directory.is_proxy(number)) else {
         return reject(404, Cause::NoBinding, None);
     };
-    let Some(identity) = identity(call, trunk.trusted) else {
+    let Some(identity) = identity(call, trunk.trusted).filter(|identity| !is_shared(trunk, identity)) else {
         return late::anonymous(config, directory, proxy);
     };
     let readings = readings(trunk, identity);
@@ -149,6 +154,14 @@ fn identity<'a>(call: &Incoming<'a>, trusted: bool) -> Option<&'a str> {
     } else {
         call.from.filter(named)
     }
+}
+
+/// Whether an identity is one that several people of a PBX share, such as its main
+/// number: it tells nobody apart, so it is none.
+fn is_shared(trunk: &Trunk, identity: &str) -> bool {
+    let read = |text: &str| dialling::read(text, trunk.country);
+    let number = read(identity);
+    trunk.shared.iter().any(|shared| shared == identity || (number.is_some() && read(shared) == number))
 }
 
 /// What devices and gateways write in place of an identity.

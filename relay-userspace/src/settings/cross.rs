@@ -359,6 +359,7 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
         format: draft.format,
         media_source: draft.media_source,
         ice: draft.ice,
+        shared: draft.shared.clone(),
     })
 }
 

@@ -291,6 +291,7 @@ pub(super) struct TrunkDraft {
     pub(super) format: NumberFormat,
     pub(super) media_source: MediaSource,
     pub(super) ice: Ice,
+    pub(super) shared: Vec<String>,
 }
 
 pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkDraft {
@@ -322,9 +323,32 @@ pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkD
             .and_then(|item| media_source(&item, report))
             .unwrap_or_default(),
         ice: section.get("ice").and_then(|item| item.choice(&ICE, report)).unwrap_or_default(),
+        shared: section
+            .get("shared")
+            .map(|item| item.list(report))
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|item| shared(item, report))
+            .collect(),
     };
     section.finish(report);
     draft
+}
+
+/// A number or extension that several people share.
+fn shared(item: &Item<'_>, report: &mut Report<'_>) -> Option<String> {
+    let text = item.text(report)?;
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'@') {
+        let what = format!("'{}' is no number or extension", super::reader::shortened(text));
+        report.error(
+            &item.at,
+            &item.path,
+            what,
+            "write it as in \"+12125550000\" or \"1000\", without a host",
+        );
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn media_source(item: &Item<'_>, report: &mut Report<'_>) -> Option<MediaSource> {

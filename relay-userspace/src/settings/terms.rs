@@ -13,7 +13,7 @@ use super::reader::{Item, Located, Section};
 use super::sections::{self, DAY, DECADE, YEAR};
 use crate::engine::callback::{OnTombstone, Services, Target};
 use crate::engine::config::{Bindings, Life};
-use crate::engine::directory::BindingKind;
+use crate::engine::directory::{BindingKind, Direction, Mode, Prompt, Recording, Usage, UsageWish};
 use crate::engine::sip::uri::{Scheme, Uri};
 
 const ON_TOMBSTONE: [(&str, OnTombstone); 3] = [
@@ -49,6 +49,7 @@ struct Terms {
     time_to_live: Option<Duration>,
     callback_window: Option<Duration>,
     on_tombstone: Option<OnTombstone>,
+    usage: UsageWish,
 }
 
 impl Terms {
@@ -71,6 +72,7 @@ impl Terms {
             time_to_live: time("time_to_live", Duration::from_secs(1)),
             callback_window: time("callback_window", Duration::ZERO),
             on_tombstone: section.get("on_tombstone").and_then(|item| item.choice(&ON_TOMBSTONE, report)),
+            usage: usage(section, report),
         }
     }
 
@@ -79,6 +81,7 @@ impl Terms {
             time_to_live: self.time_to_live.or(other.time_to_live),
             callback_window: self.callback_window.or(other.callback_window),
             on_tombstone: self.on_tombstone.or(other.on_tombstone),
+            usage: self.usage.or(other.usage),
         }
     }
 
@@ -87,6 +90,7 @@ impl Terms {
             time_to_live: self.time_to_live.unwrap_or(life.time_to_live),
             callback_window: self.callback_window.unwrap_or(life.callback_window),
             on_tombstone: self.on_tombstone.unwrap_or(life.on_tombstone),
+            usage: self.usage.over(life.usage),
         }
     }
 }
@@ -101,7 +105,23 @@ fn built_in(kind: BindingKind) -> Life {
         }
         BindingKind::Agent => (Duration::from_hours(30 * 24), Duration::from_hours(72)),
     };
-    Life { time_to_live, callback_window, on_tombstone: OnTombstone::default() }
+    Life { time_to_live, callback_window, on_tombstone: OnTombstone::default(), usage: Usage::default() }
+}
+
+fn usage(section: &mut Section<'_>, report: &mut Report<'_>) -> UsageWish {
+    let mut time =
+        |key| section.get(key).and_then(|item| item.duration(Duration::from_secs(1)..=DECADE, report));
+    let (max_call, idle) = (time("max_call"), time("idle"));
+    let max_calls = section.get("max_calls").and_then(|item| item.integer(1..=1_000_000, report));
+    UsageWish {
+        mode: section.get("mode").and_then(|item| item.choice(Mode::WORDS, report)),
+        direction: section.get("direction").and_then(|item| item.choice(Direction::WORDS, report)),
+        max_call,
+        max_calls: max_calls.and_then(|calls| u32::try_from(calls).ok()),
+        idle,
+        recording: section.get("recording").and_then(|item| item.choice(Recording::WORDS, report)),
+        prompt: section.get("prompt").and_then(|item| item.choice(Prompt::WORDS, report)),
+    }
 }
 
 /// `[callbacks]`.

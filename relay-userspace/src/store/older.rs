@@ -24,7 +24,9 @@ use super::{CommitOutcome, SledStore, Store, StoreError, keys};
 use crate::engine::call_record::CallRecord;
 use crate::engine::cdr::Cdr;
 use crate::engine::config::Encryption;
-use crate::engine::directory::{Binding, Extension, PairClaim, PairRest, Party, PartyAddress, PoolNumber};
+use crate::engine::directory::{
+    Binding, Extension, PairClaim, PairRest, Party, PartyAddress, PoolNumber, Usage,
+};
 use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
 use crate::engine::io::{Change, Transaction};
@@ -243,6 +245,8 @@ impl<R: Rng> Copying<'_, R> {
             created: record::time(record.created),
             state: record.state.into(),
             encryption: encryption.map(Encryption::from),
+            usage: Usage::default(),
+            tags: Vec::new(),
         }));
         Ok(changes)
     }

@@ -14,10 +14,15 @@ mod vault;
 
 pub(super) use vault::WrappedBytes;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::engine::config::Encryption;
-use crate::engine::directory::{AgentNumber, Binding, BindingKind, BindingState, PairRest, Party};
+use crate::engine::directory::{
+    AgentNumber, Binding, BindingKind, BindingState, Direction, Mode, PairRest, Party, Prompt, Recording,
+    Usage,
+};
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
 use crate::engine::number::ProxyNumber;
@@ -75,6 +80,56 @@ pub(super) struct BindingV3 {
     state: StateV1,
     /// Whether the parties may encrypt.
     encryption: Option<EncryptionV2>,
+    usage: UsageV3,
+    tags: Vec<String>,
+}
+
+/// Choices by their words, times in microseconds.
+#[derive(Serialize, Deserialize)]
+struct UsageV3 {
+    mode: String,
+    direction: String,
+    max_call: Option<u64>,
+    max_calls: Option<u32>,
+    idle: Option<u64>,
+    recording: String,
+    prompt: String,
+}
+
+impl From<&Usage> for UsageV3 {
+    fn from(usage: &Usage) -> Self {
+        let time =
+            |time: Option<Duration>| time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        Self {
+            mode: usage.mode.as_str().to_owned(),
+            direction: usage.direction.as_str().to_owned(),
+            max_call: time(usage.max_call),
+            max_calls: usage.max_calls,
+            idle: time(usage.idle),
+            recording: usage.recording.as_str().to_owned(),
+            prompt: usage.prompt.as_str().to_owned(),
+        }
+    }
+}
+
+impl TryFrom<UsageV3> for Usage {
+    type Error = String;
+
+    fn try_from(record: UsageV3) -> Result<Self, String> {
+        fn word<T: Copy>(words: &[(&str, T)], word: &str) -> Result<T, String> {
+            let found = words.iter().find(|(known, _)| *known == word);
+            found.map(|&(_, value)| value).ok_or_else(|| format!("nothing is called '{word}'"))
+        }
+        Ok(Self {
+            mode: word(Mode::WORDS, &record.mode)?,
+            direction: word(Direction::WORDS, &record.direction)?,
+            max_call: record.max_call.map(Duration::from_micros),
+            max_calls: record.max_calls,
+            idle: record.idle.map(Duration::from_micros),
+            recording: word(Recording::WORDS, &record.recording)?,
+            prompt: word(Prompt::WORDS, &record.prompt)?,
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +189,8 @@ impl Stored for Binding {
                 }
             },
             encryption: self.encryption.map(EncryptionV2::from),
+            usage: (&self.usage).into(),
+            tags: self.tags.clone(),
         }
     }
 
@@ -152,6 +209,8 @@ impl Stored for Binding {
             created: time(record.created),
             state: record.state.into(),
             encryption: record.encryption.map(Encryption::from),
+            usage: record.usage.try_into()?,
+            tags: record.tags,
         })
     }
 }

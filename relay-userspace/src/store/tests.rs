@@ -15,6 +15,7 @@ use crate::engine::call_record::{
 };
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
+use crate::engine::directory;
 use crate::engine::directory::{
     Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits, PairClaim,
     PairRest, Party, PartyAddress, PoolNumber,
@@ -84,6 +85,16 @@ fn binding(id: u128) -> Binding {
         created: time(5),
         state: BindingState::Entombed { since: time(7), until: time(9) },
         encryption: Some(Encryption::EndToEnd),
+        usage: directory::Usage {
+            mode: directory::Mode::Voice,
+            direction: directory::Direction::ToCustomer,
+            max_call: Some(std::time::Duration::from_mins(5)),
+            max_calls: Some(2),
+            idle: Some(std::time::Duration::from_hours(3)),
+            recording: directory::Recording::On,
+            prompt: directory::Prompt::Consent,
+        },
+        tags: vec!["vip".into()],
     }
 }
 

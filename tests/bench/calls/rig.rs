@@ -327,5 +327,8 @@ fn new_binding(n: u32, customer: &str) -> NewBinding {
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        one_number: false,
+        usage: vizard::engine::directory::UsageWish::default(),
+        tags: Vec::new(),
     }
 }

@@ -214,6 +214,9 @@ fn bind(client: &mut Client) -> String {
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        one_number: false,
+        usage: crate::engine::directory::UsageWish::default(),
+        tags: Vec::new(),
     };
     match client.ask(Request::Admin(AdminRequest::BindCreate(binding))).unwrap() {
         Response::Admin(AdminReply::Bound { binding, .. }) => binding.customer.proxy.to_string(),

@@ -52,6 +52,7 @@ pub(crate) fn noted(request: &AdminRequest, pseudonyms: impl FnOnce(&Typed) -> V
         AdminRequest::Agent(AgentRequest::Close { number }) => Some(Note::new(Act::AgentClose, number)),
         AdminRequest::BindExtend { id, .. } => Some(Note::new(Act::BindExtend, id)),
         AdminRequest::BindReopen { id, .. } => Some(Note::new(Act::BindReopen, id)),
+        AdminRequest::BindHandover { id, .. } => Some(Note::new(Act::BindHandover, id)),
         AdminRequest::BindClose { id } => Some(Note::new(Act::BindClose, id)),
         AdminRequest::CallHangup { session } => Some(Note::new(Act::CallHangup, session)),
         AdminRequest::Capture { session, masked } => {

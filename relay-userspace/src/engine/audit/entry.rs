@@ -49,6 +49,8 @@ acts! {
     BindReopen = "bind-reopen",
     /// A binding was ended.
     BindClose = "bind-close",
+    /// Another party took a side of a binding.
+    BindHandover = "bind-handover",
     /// An agent got a number.
     AgentOpen = "agent-open",
     /// An agent's number was taken back.

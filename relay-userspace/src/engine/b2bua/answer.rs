@@ -235,7 +235,8 @@ impl Call {
             return;
         }
         context.timers.disarm(self.id, Timer::Ring);
-        context.timers.arm(self.id, Timer::MaxCall, context.now.mono + context.config.sip.max_call);
+        let longest = self.facts.longest(context);
+        context.timers.arm(self.id, Timer::MaxCall, context.now.mono + longest);
         self.legs[caller].answer = Some(context.now.wall);
         self.legs[caller].status = Some(200);
         context.count(Counter::Answered);

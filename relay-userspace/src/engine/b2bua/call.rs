@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cdr;
 use super::context::{Context, Purpose};
@@ -65,9 +66,17 @@ pub(super) struct Facts {
     pub(super) diversion: Option<Diversion>,
     /// Whether its far ends may encrypt.
     pub(super) encryption: Encryption,
+    /// How long it may last, if shorter than every call may.
+    pub(super) max_call: Option<Duration>,
 }
 
 impl Facts {
+    /// How long it may last.
+    pub(super) fn longest(&self, context: &Context) -> Duration {
+        let every = context.config.sip.max_call;
+        self.max_call.map_or(every, |own| own.min(every))
+    }
+
     /// What may cross in descriptions of its media.
     pub(super) fn rules(&self, context: &Context) -> Rules {
         let extensions = Arc::clone(&context.config.media.permissions.extensions);
@@ -257,7 +266,7 @@ impl Call {
         let output = context.records.write(records, journaled, Some(told));
         context.outputs.push_back(output);
         if let Some(binding) = self.facts.binding {
-            context.directory.release(binding);
+            context.directory.release(context.now, binding);
         }
     }
 }

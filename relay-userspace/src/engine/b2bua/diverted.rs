@@ -56,6 +56,7 @@ pub(super) fn plan(
             encryption: held
                 .and_then(|binding| binding.encryption)
                 .unwrap_or(context.config.media.permissions.encryption),
+            max_call: None,
         },
         caller: Party {
             trunk: arrival.trunk,

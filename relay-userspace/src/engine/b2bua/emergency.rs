@@ -56,6 +56,7 @@ pub(super) fn plan(
             emergency: true,
             diversion: None,
             encryption: context.encryption(None),
+            max_call: None,
         },
         caller: party(arrival.trunk, number, Uri::sip_at(None, context.listen(from)?.advertised)),
         callee,

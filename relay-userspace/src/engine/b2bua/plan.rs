@@ -89,6 +89,7 @@ impl Plan {
                 emergency: false,
                 diversion: None,
                 encryption: bridge.encryption.unwrap_or(configured),
+                max_call: bridge.max_call,
             },
             caller: Party {
                 trunk: arrival.trunk,

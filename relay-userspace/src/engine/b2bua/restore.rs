@@ -104,6 +104,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         emergency: record.emergency,
         diversion: record.diversion,
         encryption: context.encryption(binding.as_ref()),
+        max_call: binding.as_ref().and_then(|binding| binding.usage.max_call),
     };
     let mut call = Call {
         id: session,
@@ -298,7 +299,7 @@ impl Call {
         self.begin_listening(context);
         if let Some(answer) = self.legs[self.facts.caller].answer {
             let talked = context.now.wall.saturating_since(answer);
-            let left = context.config.sip.max_call.saturating_sub(talked);
+            let left = self.facts.longest(context).saturating_sub(talked);
             context.timers.arm(self.id, Timer::MaxCall, context.now.mono + left);
         }
         if let Some(resending) = &self.resending {

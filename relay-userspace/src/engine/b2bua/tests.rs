@@ -13,4 +13,5 @@ mod limits;
 mod refusals;
 mod restarts;
 mod setup;
+mod usage;
 mod world;

@@ -303,6 +303,8 @@ impl Directory {
                 expires: self.clock.wall + self.config.bindings.life(tenant, BindingKind::Agent).time_to_live,
             },
             encryption: None,
+            usage: self.config.bindings.life(tenant, BindingKind::Agent).usage,
+            tags: Vec::new(),
         };
         let reserved = self.reserve(&binding, [customer, agent]);
         self.parties.release(customer);
@@ -316,7 +318,7 @@ impl Directory {
         parse::name("project", &wanted.project)?;
         parse::name("key", &wanted.key)?;
         let address = self.party_of("agent", &wanted.agent)?;
-        parse::key_hides_parties(&wanted.key, &[&address])?;
+        parse::hides_parties("key", &wanted.key, &[&address])?;
         parse::wish(&wanted.numbers)?;
         self.admits_party(&address)?;
         let key = (Arc::from(wanted.tenant.as_str()), Arc::from(wanted.key.as_str()));

@@ -38,6 +38,24 @@ impl Directory {
         closest.ok_or_else(|| self.exhausted(wanted, party, &search))
     }
 
+    /// One number for both parties: the nearest to the customer that neither of them
+    /// has with anybody else.
+    pub(super) fn allocate_one(&self, both: [&Wanted<'_>; 2]) -> Result<NumberIx, Refusal> {
+        let parties = both.map(|wanted| self.parties.find(wanted.party));
+        let suit = |&number: &NumberIx| {
+            both.iter().zip(parties).all(|(wanted, party)| self.suits(wanted, party, number))
+        };
+        let [customer, agent] = both.map(|wanted| self.search(wanted.party, wanted.wish));
+        let mut places = customer.places.iter().chain(&agent.places);
+        places.find_map(|place| self.numbers.offered(place).find(suit)).ok_or_else(|| {
+            refusal(
+                RefusalKind::Exhausted,
+                "no number is free for both parties at once",
+                "leave --one-number out, add numbers with `vizard pool add`, or close bindings of these parties",
+            )
+        })
+    }
+
     /// A number that the party has seen, and that has cooled off.
     fn familiar(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, place: &Place) -> Option<NumberIx> {
         self.rests
@@ -70,7 +88,7 @@ impl Directory {
         wanted.wish.country.is_none_or(|country| self.numbers.get(number).country == country)
     }
 
-    fn is_cooling(&self, party: PartyIx, number: NumberIx) -> bool {
+    pub(super) fn is_cooling(&self, party: PartyIx, number: NumberIx) -> bool {
         let cool_off = self.config.bindings.cool_off;
         self.rests.since(party, number).is_some_and(|since| self.clock.wall < since + cool_off)
     }

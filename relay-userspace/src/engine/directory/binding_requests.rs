@@ -16,6 +16,8 @@ use crate::engine::number::Typed;
 
 /// Rows of one answer, whatever was asked for.
 pub(super) const MAX_ROWS: usize = 1_000;
+/// Tags of one binding.
+const MAX_TAGS: usize = 16;
 
 /// How many rows to answer with.
 pub(super) const fn rows(limit: usize) -> usize {
@@ -65,6 +67,13 @@ impl Directory {
                 "name that project, or use another key",
             );
         }
+        let [one, another] = record.sides().map(|side| side.number);
+        if wanted.one_number && one != another {
+            return conflict(
+                format!("{holder} has this key, and its parties have two numbers"),
+                "leave --one-number out to reuse it, or use another key",
+            );
+        }
         let outside =
             |side: Side| wanted.numbers.country.is_some_and(|c| self.numbers.get(side.number).country != c);
         if record.sides().into_iter().any(outside) {
@@ -78,6 +87,13 @@ impl Directory {
             return conflict(
                 format!("{} has this key, and {policy} media policy", record.id),
                 "leave the media policy out to reuse it, or use another key",
+            );
+        }
+        let (usage, tags) = (record.usage(), tags(wanted)?);
+        if wanted.usage.over(usage) != usage || !(tags.is_empty() || tags == record.tags()) {
+            return conflict(
+                format!("{} has this key, and another usage or other tags", record.id),
+                "leave them out to reuse it, or use another key",
             );
         }
         if let Some(side) = record.sides().into_iter().find(|side| self.is_disabled(side.number)) {
@@ -110,7 +126,10 @@ impl Directory {
         parse::name("project", &wanted.project)?;
         parse::name("key", &wanted.key)?;
         let [customer, agent] = self.parties_of(wanted)?;
-        parse::key_hides_parties(&wanted.key, &[&customer, &agent])?;
+        let tags = tags(wanted)?;
+        for (what, text) in std::iter::once(("key", &wanted.key)).chain(tags.iter().map(|tag| ("tag", tag))) {
+            parse::hides_parties(what, text, &[&customer, &agent])?;
+        }
         [&customer, &agent].into_iter().try_for_each(|party| self.admits_party(party))?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
@@ -120,10 +139,7 @@ impl Directory {
         self.admits_binding()?;
         let wish = &wanted.numbers;
         parse::wish(wish)?;
-        let for_customer =
-            self.allocate_or_tell(&Wanted { who: "customer", party: &customer, wish, other: None })?;
-        let for_agent =
-            self.allocate_or_tell(&Wanted { who: "agent", party: &agent, wish, other: Some(for_customer) })?;
+        let [for_customer, for_agent] = self.numbers_of(wanted, [&customer, &agent])?;
         let parties = [&customer, &agent].map(|address| self.parties.acquire(address, &mut self.random));
         let [customer, agent] = parties.map(|party| self.parties.id(party));
         let binding = Binding {
@@ -137,6 +153,8 @@ impl Directory {
             created: self.clock.wall,
             state: Live { expires: self.clock.wall + ttl },
             encryption: wanted.encryption,
+            usage: wanted.usage.over(self.config.bindings.life(&wanted.tenant, wanted.kind).usage),
+            tags,
         };
         let reserved = self.reserve(&binding, parties);
         for party in parties {
@@ -145,6 +163,24 @@ impl Directory {
         self.propose(Proposal::Create { request: id, binding: reserved.ok_or_else(in_doubt)? });
         self.tell_headroom(parties);
         Ok(())
+    }
+
+    /// The numbers of a new binding's parties.
+    fn numbers_of(
+        &mut self,
+        wanted: &NewBinding,
+        [customer, agent]: [&PartyAddress; 2],
+    ) -> Result<[NumberIx; 2], Refusal> {
+        let wish = &wanted.numbers;
+        let customer = Wanted { who: "customer", party: customer, wish, other: None };
+        let agent = Wanted { who: "agent", party: agent, wish, other: None };
+        if wanted.one_number {
+            let found = self.allocate_one([&customer, &agent]);
+            return Ok([self.telling(found)?; 2]);
+        }
+        let for_customer = self.allocate_or_tell(&customer)?;
+        let for_agent = self.allocate_or_tell(&Wanted { other: Some(for_customer), ..agent })?;
+        Ok([for_customer, for_agent])
     }
 
     fn parties_of(&self, wanted: &NewBinding) -> Result<[PartyAddress; 2], Refusal> {
@@ -195,33 +231,18 @@ impl Directory {
         ))
     }
 
-    fn allocate_or_tell(&mut self, wanted: &Wanted<'_>) -> Result<NumberIx, Refusal> {
-        self.allocate(wanted).inspect_err(|refusal| {
+    pub(super) fn allocate_or_tell(&mut self, wanted: &Wanted<'_>) -> Result<NumberIx, Refusal> {
+        let found = self.allocate(wanted);
+        self.telling(found)
+    }
+
+    /// Counts and tells that there was none.
+    fn telling(&mut self, found: Result<NumberIx, Refusal>) -> Result<NumberIx, Refusal> {
+        found.inspect_err(|refusal| {
             self.counts.exhausted += 1;
             let wanted = refusal.what.clone();
             self.outputs.push_back(Output::Event(Event::PoolExhausted { wanted }));
         })
-    }
-
-    pub(super) fn bind_list(
-        &self,
-        key: Option<&str>,
-        entombed: bool,
-        after: Option<BindingId>,
-        limit: usize,
-    ) -> Vec<BindingView> {
-        let shown = |record: &Record| {
-            record.stage != Stage::Reserved && (entombed || matches!(record.state, Live { .. }))
-        };
-        let view = |(_, record): (BindingIx, &Record)| self.view(record);
-        if let Some(key) = key {
-            let keyed = self.bindings.keyed(key).into_iter();
-            let rest = keyed.filter(|(_, record)| after.is_none_or(|after| record.id > after));
-            rest.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
-        } else {
-            let all = self.bindings.after(after);
-            all.filter(|(_, record)| shown(record)).take(rows(limit)).map(view).collect()
-        }
     }
 
     pub(super) fn bind_show(&mut self, id: RequestId, binding: BindingId) {
@@ -289,7 +310,7 @@ impl Directory {
     }
 
     pub(super) fn view(&self, record: &Record) -> BindingView {
-        let Binding { id, tenant, project, kind, key, created, state, encryption, .. } =
+        let Binding { id, tenant, project, kind, key, created, state, encryption, usage, tags, .. } =
             self.binding_of(record);
         let party = |side: Side| PartyView {
             party: self.parties.pseudonym(side.party, &tenant),
@@ -298,8 +319,38 @@ impl Directory {
         };
         let (customer, agent) = (party(record.customer), party(record.agent));
         let calls = usize::try_from(record.calls).unwrap_or(usize::MAX);
-        BindingView { id, tenant, project, kind, key, customer, agent, created, state, encryption, calls }
+        BindingView {
+            id,
+            tenant,
+            project,
+            kind,
+            key,
+            customer,
+            agent,
+            created,
+            state,
+            encryption,
+            usage,
+            tags,
+            calls,
+        }
     }
+}
+
+/// The tags of a new binding, in order and each once.
+fn tags(wanted: &NewBinding) -> Result<Vec<String>, Refusal> {
+    if wanted.tags.len() > MAX_TAGS {
+        return Err(refusal(
+            RefusalKind::Invalid,
+            format!("{} tags are too many", wanted.tags.len()),
+            format!("give at most {MAX_TAGS} tags"),
+        ));
+    }
+    let mut tags = wanted.tags.clone();
+    tags.iter().try_for_each(|tag| parse::name("tag", tag))?;
+    tags.sort_unstable();
+    tags.dedup();
+    Ok(tags)
 }
 
 pub(super) fn in_doubt() -> Refusal {

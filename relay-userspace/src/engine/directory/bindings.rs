@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::model::{BindingKind, BindingState};
 use super::numbers::NumberIx;
 use super::parties::PartyIx;
+use super::usage::Usage;
 use crate::engine::config::Encryption;
 use crate::engine::ids::BindingId;
 use crate::engine::time::Timestamp;
@@ -40,10 +41,51 @@ pub(super) struct Record {
     pub(super) created: Timestamp,
     pub(super) state: BindingState,
     pub(super) encryption: Option<Encryption>,
+    /// Absent where it may be used in every way and has no tags, as most may.
+    pub(super) special: Option<Box<Special>>,
     /// Calls in progress.
     pub(super) calls: u32,
     pub(super) stage: Stage,
     pub(super) change: Change,
+}
+
+/// What most bindings do without.
+pub(super) struct Special {
+    pub(super) usage: Usage,
+    pub(super) tags: Vec<String>,
+    /// When it was used last, as far as this process knows.
+    pub(super) active: Timestamp,
+}
+
+impl Special {
+    /// Of a binding; nothing where it has nothing special.
+    pub(super) fn of(usage: Usage, tags: &[String], active: Timestamp) -> Option<Box<Self>> {
+        let special = usage != Usage::default() || !tags.is_empty();
+        special.then(|| Box::new(Self { usage, tags: tags.to_vec(), active }))
+    }
+}
+
+impl Record {
+    /// How it may be used.
+    pub(super) fn usage(&self) -> Usage {
+        self.special.as_ref().map(|special| special.usage).unwrap_or_default()
+    }
+
+    /// Its owner's own words for it.
+    pub(super) fn tags(&self) -> &[String] {
+        self.special.as_ref().map_or(&[], |special| &special.tags)
+    }
+
+    /// When time changes it: a live binding that may not be idle for long ends
+    /// before its time, unless it is in use.
+    pub(super) fn ends(&self) -> Timestamp {
+        let unused = self.special.as_ref().filter(|_| self.calls == 0);
+        let idle = unused.and_then(|special| Some(special.active + special.usage.idle?));
+        match self.state {
+            BindingState::Live { expires } => idle.map_or(expires, |idle| idle.min(expires)),
+            BindingState::Entombed { until, .. } => until,
+        }
+    }
 }
 
 /// What calls and lists see of a record.

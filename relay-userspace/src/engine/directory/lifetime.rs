@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bindings::{BindingIx, Change, Record, Side, Stage};
+use super::bindings::{BindingIx, Change, Record, Side, Special, Stage};
 use super::check;
 use super::headroom::Home;
 use super::model::BindingState::{Entombed, Live};
@@ -114,6 +114,7 @@ impl Directory {
             created: binding.created,
             state: binding.state,
             encryption: binding.encryption,
+            special: Special::of(binding.usage, &binding.tags, self.clock.wall),
             calls: 0,
             stage: Stage::Reserved,
             change: Change::None,
@@ -192,7 +193,7 @@ impl Directory {
         }
     }
 
-    fn rest(&mut self, rest: Rest) {
+    pub(super) fn rest(&mut self, rest: Rest) {
         if self.rests.put(rest) {
             self.parties.retain(rest.party);
         }
@@ -205,13 +206,13 @@ impl Directory {
             && record.stage != Stage::Reserved
             && record.change == Change::None
         {
-            self.due.insert((record.state.ends(), ix));
+            self.due.insert((record.ends(), ix));
         }
     }
 
     pub(super) fn unschedule(&mut self, ix: BindingIx) {
         if let Some(record) = self.bindings.get(ix) {
-            self.due.remove(&(record.state.ends(), ix));
+            self.due.remove(&(record.ends(), ix));
         }
     }
 
@@ -326,15 +327,5 @@ impl Directory {
             .into_iter()
             .flatten()
             .min_by_key(|&(at, _)| at)
-    }
-}
-
-impl BindingState {
-    /// When time changes it.
-    const fn ends(self) -> Timestamp {
-        match self {
-            Live { expires } => expires,
-            Entombed { until, .. } => until,
-        }
     }
 }

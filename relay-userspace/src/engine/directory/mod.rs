@@ -37,6 +37,8 @@ mod binding_requests;
 mod bindings;
 mod check;
 mod erase;
+pub mod filter;
+mod handover;
 mod headroom;
 mod import;
 mod lifetime;
@@ -53,6 +55,7 @@ mod rekey;
 mod rests;
 mod retain;
 mod search;
+pub mod usage;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -64,11 +67,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use agents::{Agent, AgentReply, AgentRequest, AgentView, NewAgent};
+pub use filter::{BindFilter, BindPage, Shown};
 pub use model::{
     AgentNumber, Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits,
     PairClaim, PairRest, Party, PartyAddress, PoolNumber, Snapshot,
 };
 pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
+pub use usage::{Direction, Forbidden, Mode, Prompt, Recording, Usage, UsageWish};
 
 use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
 use super::config::{Config, Life};
@@ -279,7 +284,10 @@ impl Directory {
     /// The bindings that somebody is in, live or entombed.
     pub fn bindings_of(&self, address: &PartyAddress) -> impl Iterator<Item = BindingId> {
         let pairs = self.parties.find(address).map(|party| self.pairs_of(party));
-        let records = pairs.into_iter().flatten().filter_map(|(_, ix)| self.bindings.get(ix));
+        let records = pairs.into_iter().flatten().filter_map(|(number, ix)| {
+            let record = self.bindings.get(ix)?;
+            record.leg_of(Side { party: self.parties.find(address)?, number }).map(|_| record)
+        });
         records.filter(|record| record.stage != Stage::Reserved).map(|record| record.id)
     }
 
@@ -321,6 +329,12 @@ impl Directory {
         self.pairs.range(range).map(|(&(_, number), &ix)| (number, ix))
     }
 
+    /// Calls in progress on a binding.
+    #[must_use]
+    pub fn calls_on(&self, id: BindingId) -> u32 {
+        self.bindings.find(id).and_then(|ix| self.bindings.get(ix)).map_or(0, |record| record.calls)
+    }
+
     /// Where a party of a binding is, in clear: for a call's own use.
     #[must_use]
     pub fn address_of(&self, id: BindingId, leg: LegName) -> Option<PartyAddress> {
@@ -331,22 +345,29 @@ impl Directory {
     /// Notes that a call on a binding is in progress, so that it is not ended
     /// under the call. `false` when there is no such binding.
     pub fn hold(&mut self, id: BindingId) -> bool {
-        let Some(record) = self.bindings.find(id).and_then(|ix| self.bindings.get_mut(ix)) else {
-            return false;
-        };
-        record.calls = record.calls.saturating_add(1);
+        let Some(ix) = self.bindings.find(id) else { return false };
+        self.count_call(ix, 1);
         true
     }
 
     /// Notes that a call which was held is over. What was due in its time
     /// becomes due at once: ask [`Self::poll_timeout`].
-    pub fn release(&mut self, id: BindingId) {
-        let Some(ix) = self.bindings.find(id) else { return };
-        let Some(record) = self.bindings.get_mut(ix) else { return };
-        record.calls = record.calls.saturating_sub(1);
-        if record.calls == 0 {
-            self.schedule(ix);
+    pub fn release(&mut self, now: Now, id: BindingId) {
+        self.clock = now;
+        if let Some(ix) = self.bindings.find(id) {
+            self.count_call(ix, -1);
         }
+    }
+
+    fn count_call(&mut self, ix: BindingIx, by: i32) {
+        self.unschedule(ix);
+        if let Some(record) = self.bindings.get_mut(ix) {
+            record.calls = record.calls.saturating_add_signed(by);
+            if let Some(special) = &mut record.special {
+                special.active = self.clock.wall;
+            }
+        }
+        self.schedule(ix);
     }
 
     /// Answers a request about the pool or bindings, now or when a commit is
@@ -358,9 +379,9 @@ impl Directory {
             AdminRequest::Pool(request) => self.handle_pool(id, request),
             AdminRequest::Agent(request) => self.handle_agents(id, request),
             AdminRequest::BindCreate(wanted) => self.bind_create(id, wanted),
-            AdminRequest::BindList { key, entombed, after, limit } => {
-                let rows = self.bind_list(key.as_deref(), entombed, after, limit);
-                self.reply(id, AdminReply::Bindings(rows));
+            AdminRequest::BindList { filter, after, limit } => {
+                let page = self.bind_list(&filter, after, limit);
+                self.reply(id, AdminReply::Bindings(page));
             }
             AdminRequest::BindShow { id: binding } => self.bind_show(id, binding),
             AdminRequest::BindExtend { id: binding, time_to_live } => {
@@ -369,6 +390,7 @@ impl Directory {
             AdminRequest::BindReopen { id: binding, time_to_live } => {
                 self.bind_prolong(id, Prolong { binding, time_to_live, ended: true });
             }
+            AdminRequest::BindHandover { id: binding, leg, to } => self.bind_handover(id, binding, leg, to),
             AdminRequest::BindClose { id: binding } => self.bind_close(id, binding),
             AdminRequest::VaultRotate => self.vault_rotate(id),
             AdminRequest::Retain { drop } => self.retain(id, drop),
@@ -500,8 +522,7 @@ impl Directory {
         let number = self.numbers.find(proxy)?;
         let party = self.parties.find(caller)?;
         let record = self.bindings.get(*self.pairs.get(&(party, number))?)?;
-        let leg = if record.customer == (Side { party, number }) { LegName::A } else { LegName::B };
-        Some((record, leg))
+        Some((record, record.leg_of(Side { party, number })?))
     }
 
     fn binding_of(&self, record: &Record) -> Binding {
@@ -521,6 +542,8 @@ impl Directory {
             created: record.created,
             state: record.state,
             encryption: record.encryption,
+            usage: record.usage(),
+            tags: record.tags().to_vec(),
         }
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::usage::Usage;
 use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
@@ -240,6 +241,10 @@ pub struct Binding {
     pub state: BindingState,
     /// Whether its parties may encrypt their media; as configured when absent.
     pub encryption: Option<Encryption>,
+    /// How it may be used.
+    pub usage: Usage,
+    /// Its owner's own words for it, in order and each once.
+    pub tags: Vec<String>,
 }
 
 /// A stable public number of an agent, that anybody may call.

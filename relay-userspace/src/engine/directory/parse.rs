@@ -7,6 +7,7 @@ use super::refusal;
 use crate::engine::admin::{NumberWish, Refusal, RefusalKind};
 use crate::engine::config::Config;
 use crate::engine::number::{PartyNumber, Typed};
+use crate::engine::policy::is_emergency;
 
 /// Longest tenant, project or key, in bytes.
 const MAX_NAME: usize = 128;
@@ -41,6 +42,13 @@ pub(super) fn party(who: &str, typed: &Typed, config: &Config) -> Result<PartyAd
             "an extension has 1 to 64 letters, digits and -_.!~*'()",
         )
     })?;
+    let country = config.trunk_named(trunk).and_then(|id| config.trunk(id)).map(|trunk| trunk.country);
+    if country.is_some_and(|country| is_emergency(&config.emergency, country, user.reveal())) {
+        return Err(invalid(
+            format!("the {who}'s extension is an emergency number"),
+            "an emergency service is nobody's party",
+        ));
+    }
     Ok(PartyAddress::Extension { trunk: trunk.to_owned(), user })
 }
 
@@ -62,9 +70,9 @@ pub(super) fn wish(wish: &NumberWish) -> Result<(), Refusal> {
     names.into_iter().try_for_each(|(what, text)| text.as_deref().map_or(Ok(()), |text| name(what, text)))
 }
 
-/// A key is shown, so it must not be a party's number in disguise.
-pub(super) fn key_hides_parties(key: &str, parties: &[&PartyAddress]) -> Result<(), Refusal> {
-    let digits: String = key.chars().filter(char::is_ascii_digit).collect();
+/// A key or tag is shown, so it must not be a party's number in disguise.
+pub(super) fn hides_parties(what: &str, text: &str, parties: &[&PartyAddress]) -> Result<(), Refusal> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let tells = |party: &PartyAddress| match party {
         PartyAddress::Number(number) => {
             let number = number.reveal();
@@ -76,8 +84,8 @@ pub(super) fn key_hides_parties(key: &str, parties: &[&PartyAddress]) -> Result<
     if parties.iter().copied().any(tells) {
         return Err(refusal(
             RefusalKind::Invalid,
-            "the key contains a party's real number, and keys are shown in lists, records and logs",
-            "use a key that says nothing about a party, such as an order or case id",
+            format!("the {what} contains a party's real number, and it is shown in lists, records and logs"),
+            format!("use a {what} that says nothing about a party, such as an order or case id"),
         ));
     }
     Ok(())

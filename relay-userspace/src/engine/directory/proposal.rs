@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agents::AgentReply;
-use super::bindings::{BindingIx, Change, Record};
+use super::bindings::{BindingIx, Change, Record, Side};
+use super::handover::Handover;
 use super::numbers::NumberIx;
 use super::parties::{PartyIx, Resealed};
 use super::pool::PoolReply;
@@ -14,7 +15,7 @@ use super::{
     Binding, BindingState, Directory, PairClaim, PairRest, Party, Pending, PoolNumber, refusal, retain,
 };
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
-use crate::engine::ids::ErasureId;
+use crate::engine::ids::{ErasureId, LegName};
 use crate::engine::io::{Change as Stored, CommitId, Output, RequestId, Transaction};
 use crate::engine::number::ProxyNumber;
 use crate::engine::privacy::{Epoch, Erasure, NewEpoch, SealedParty, VaultId};
@@ -38,6 +39,10 @@ pub(super) enum Proposal {
     /// A change that was asked for failed: make sure that the store has what
     /// is visible.
     Restore { binding: BindingIx },
+    /// Another party takes a side of a binding.
+    HandOver { request: RequestId, change: Handover },
+    /// That failed: make sure that the store has what is visible.
+    TakeBack { change: Handover },
     /// A tombstone goes, and its pairs rest from `since`.
     Forget { binding: BindingIx, since: Timestamp },
     /// A number becomes an agent's.
@@ -165,6 +170,8 @@ impl Directory {
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
             }),
+            Proposal::HandOver { change, .. } => self.handover_changes(change, true),
+            Proposal::TakeBack { change } => self.handover_changes(change, false),
             Proposal::OpenAgent { number, .. } | Proposal::RestoreAgent { number } => {
                 let (record, party) = self.agent_record(*number).unzip();
                 let party = party.and_then(|party| self.parties.unstored(party)).map(Stored::PutParty);
@@ -199,6 +206,35 @@ impl Directory {
             Proposal::ForgetErasures { ids } => ids.iter().copied().map(Stored::DeleteErasure).collect(),
         };
         Transaction { changes }
+    }
+
+    /// A handover, or its undoing.
+    fn handover_changes(&self, change: &Handover, forth: bool) -> Vec<Stored> {
+        let Handover { binding, leg, from, to, since } = *change;
+        let Some(record) = self.bindings.get(binding) else { return Vec::new() };
+        let party = |side: Side| Party {
+            id: self.parties.id(side.party),
+            proxy: self.numbers.get(side.number).number,
+        };
+        let claim = |Party { id, proxy }| PairClaim { proxy, party: id, binding: record.id };
+        let mut after = self.binding_of(record);
+        let (from, to) = (party(from), party(to));
+        let rest = PairRest { proxy: from.proxy, party: from.id, since };
+        if !forth {
+            // What rested before is remembered here.
+            let before = self.rests.since(change.from.party, change.from.number);
+            let rest =
+                before.map_or(Stored::DeleteRest(rest), |since| Stored::PutRest(PairRest { since, ..rest }));
+            let undone = [Stored::ReleasePair(claim(to)), Stored::ClaimPair(claim(from)), rest];
+            return undone.into_iter().chain([Stored::PutBinding(after)]).collect();
+        }
+        match leg {
+            LegName::A => after.customer = to,
+            LegName::B => after.agent = to,
+        }
+        let new = self.parties.unstored(change.to.party).map(Stored::PutParty);
+        let done = [Stored::ClaimPair(claim(to)), Stored::ReleasePair(claim(from)), Stored::PutRest(rest)];
+        new.into_iter().chain(done).chain([Stored::PutBinding(after)]).collect()
     }
 
     /// Records of a binding's parties that the store may not have.
@@ -245,6 +281,15 @@ impl Directory {
             Proposal::Forget { binding, since } => {
                 self.forget(binding, since);
                 self.wake(binding);
+            }
+            Proposal::HandOver { request, change } => {
+                self.handed_over(&change);
+                self.reply_binding(request, change.binding);
+                self.wake(change.binding);
+            }
+            Proposal::TakeBack { change } => {
+                self.not_handed_over(&change);
+                self.wake(change.binding);
             }
             Proposal::OpenAgent { request, number } => self.agent_settle(number, Some(request)),
             Proposal::RestoreAgent { number } => self.agent_settle(number, None),
@@ -302,6 +347,11 @@ impl Directory {
                 self.refuse_request(request, conflict());
                 self.wake(binding);
             }
+            Proposal::HandOver { request, change } => {
+                self.not_handed_over(&change);
+                self.refuse_request(request, conflict());
+                self.wake(change.binding);
+            }
             Proposal::OpenAgent { request, number } => {
                 self.agent_discard(number);
                 self.refuse_request(request, conflict());
@@ -316,6 +366,7 @@ impl Directory {
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
+            | Proposal::TakeBack { .. }
             | Proposal::WithdrawAgent { .. }
             | Proposal::RestoreAgent { .. }
             | Proposal::DropRests { .. }
@@ -363,6 +414,10 @@ impl Directory {
                 self.refuse_request(request, unavailable());
                 Proposal::Restore { binding }
             }
+            Proposal::HandOver { request, change } => {
+                self.refuse_request(request, unavailable());
+                Proposal::TakeBack { change }
+            }
             Proposal::OpenAgent { request, number } => {
                 self.refuse_request(request, unavailable());
                 Proposal::WithdrawAgent { number }
@@ -376,6 +431,7 @@ impl Directory {
             | Proposal::WithdrawBinding { .. }
             | Proposal::Restore { .. }
             | Proposal::Forget { .. }
+            | Proposal::TakeBack { .. }
             | Proposal::WithdrawAgent { .. }
             | Proposal::RestoreAgent { .. }
             | Proposal::DropRests { .. }
@@ -459,6 +515,7 @@ impl Proposal {
             | Self::Turn { binding, .. }
             | Self::Restore { binding }
             | Self::Forget { binding, .. } => Some(*binding),
+            Self::HandOver { change, .. } | Self::TakeBack { change } => Some(change.binding),
         }
     }
 }

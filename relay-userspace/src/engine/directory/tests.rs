@@ -2,11 +2,13 @@
 
 mod agents;
 mod erasure;
+mod handover;
 mod model;
 mod places;
 mod plan_tests;
 mod pool;
 mod retain;
+mod usage;
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub(in crate::engine) fn config() -> Config {
         format: config::NumberFormat::E164,
         media_source: config::MediaSource::Signalled,
         ice: config::Ice::Off,
+        shared: Vec::new(),
     };
     Config {
         sip: config::Sip {
@@ -58,6 +61,7 @@ pub(in crate::engine) fn config() -> Config {
                 time_to_live: Duration::from_hours(1),
                 callback_window: Duration::from_mins(10),
                 on_tombstone: OnTombstone::default(),
+                usage: Usage::default(),
             },
             kinds: [None; 4],
             tenants: BTreeMap::new(),
@@ -99,6 +103,9 @@ pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBi
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        one_number: false,
+        usage: UsageWish::default(),
+        tags: Vec::new(),
     }
 }
 
@@ -253,10 +260,11 @@ fn what_is_not_durable_is_invisible() {
         let proxy = proxy.parse().unwrap();
         assert_eq!(world.directory.lookup(&proxy, &number(CUSTOMER)), Lookup::Unknown);
     }
-    assert_eq!(world.directory.bind_list(None, true, None, 0), []);
+    let all = BindFilter { state: Shown::All, ..BindFilter::default() };
+    assert_eq!(world.directory.bind_list(&all, None, 0).bindings, []);
     world.directory.handle_committed(at(2), id);
     assert!(matches!(world.settle(at(2))[..], [(RequestId(900), AdminReply::Bound { reused: false, .. })]));
-    assert_eq!(world.directory.bind_list(None, true, None, 0).len(), 1);
+    assert_eq!(world.directory.bind_list(&all, None, 0).bindings.len(), 1);
 }
 
 #[test]
@@ -359,7 +367,7 @@ fn a_call_in_progress_outlives_expiry_and_close() {
         // For anybody else it has ended.
         let found = world.directory.lookup(&bound.customer.proxy, &number(CUSTOMER));
         assert!(matches!(found, Lookup::Entombed(_)));
-        world.directory.release(bound.id);
+        world.directory.release(at(5000), bound.id);
     }
     world.directory.handle_timeout(at(5001));
     world.settle(at(5001));

@@ -120,7 +120,7 @@ const OWN: &[(&str, &[&str])] = &[
 
 /// Whether a dialled text asks for help, from a trunk in `country`. Visual
 /// separators, a `tel:` in front and parameters behind do not matter.
-pub(super) fn is_emergency(config: &Emergency, country: Country, dialled: &str) -> bool {
+pub(in crate::engine) fn is_emergency(config: &Emergency, country: Country, dialled: &str) -> bool {
     let dialled = dialled.trim();
     if is_service(dialled) {
         return true;

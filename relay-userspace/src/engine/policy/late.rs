@@ -155,12 +155,19 @@ pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumb
 pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
     let Match { binding: id, caller, callee, callee_sees } = found;
     let whole = directory.binding(id).zip(directory.address_of(id, caller));
+    let admitted =
+        whole.as_ref().map(|(binding, _)| binding.usage.admits_call(caller, directory.calls_on(id)));
+    if let Some(Err(forbidden)) = admitted {
+        let (status, cause) = forbidden.refusal();
+        return reject(status, cause, proxy, Some((id, caller)));
+    }
     match whole.zip(route(config, &callee)) {
         Some(((binding, caller_address), callee_trunk)) => Decision::Bridge(Bridge {
             binding: Some(id),
             tenant: binding.tenant,
             project: binding.project,
             encryption: binding.encryption,
+            max_call: binding.usage.max_call,
             caller,
             caller_address,
             caller_dialled: proxy,
@@ -183,6 +190,7 @@ pub(super) fn meet(config: &Config, caller: PartyAddress, agent: Agent) -> Decis
             tenant,
             project,
             encryption: None,
+            max_call: None,
             caller: LegName::A,
             caller_address: caller,
             caller_dialled: number,

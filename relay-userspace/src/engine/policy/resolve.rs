@@ -35,6 +35,8 @@ pub struct Resolution {
 pub enum Verdict {
     /// It reaches the other party.
     Connects,
+    /// The binding does not allow such a call, or not one more: 403 or 486.
+    NotAllowed,
     /// It should, and no trunk leads to the other party.
     NoRoute,
     /// It goes to the callback IVR.
@@ -117,7 +119,7 @@ pub(in crate::engine) fn resolve(
                 BindingState::Entombed { .. } => None,
             };
             steps.until("the binding is live", Some(binding.created), until);
-            steps.connect(config, &found)
+            steps.connect(config, directory, &found)
         }
         Lookup::Entombed(found) => {
             let (since, until) = match binding.state {
@@ -154,7 +156,13 @@ impl Steps {
     }
 
     /// A call that connects.
-    fn connect(&mut self, config: &Config, found: &Match) -> Verdict {
+    fn connect(&mut self, config: &Config, directory: &Directory, found: &Match) -> Verdict {
+        let usage = directory.binding(found.binding).map(|binding| binding.usage).unwrap_or_default();
+        if let Err(forbidden) = usage.admits_call(found.caller, directory.calls_on(found.binding)) {
+            let (status, _) = forbidden.refusal();
+            self.say(format!("{}: the call is refused with {status}", forbidden.as_str()));
+            return Verdict::NotAllowed;
+        }
         let callee = found.callee.masked();
         let Some(trunk) = route(config, &found.callee).and_then(|id| config.trunk(id)) else {
             self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
@@ -186,7 +194,7 @@ impl Steps {
         match late::on_tombstone(config, directory, found) {
             Late::Connect => {
                 self.say("late calls of its tenant and kind still connect (on_tombstone)".to_owned());
-                self.connect(config, found)
+                self.connect(config, directory, found)
             }
             Late::Divert(diversion) => self.divert(config, diversion, Some(About::Pair(found.binding))),
             Late::Refuse => {

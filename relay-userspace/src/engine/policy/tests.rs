@@ -1,10 +1,12 @@
 //! Decisions about calls, by example.
 
 use super::*;
+use crate::engine::admin::NewBinding;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::callback::{Diversion, OnTombstone, Reason, Service, Services, Target};
 use crate::engine::config::{Life, Route};
 use crate::engine::directory::tests::{World, at, config, number, wanted};
+use crate::engine::directory::{BindFilter, Direction, UsageWish};
 use crate::engine::sip::uri::Uri;
 
 const CUSTOMER: &str = "+12125551200";
@@ -117,6 +119,24 @@ fn a_caller_without_identity_is_rejected_not_guessed() {
 }
 
 #[test]
+fn an_identity_that_several_people_share_is_none() {
+    let mut world = World::new(&POOL);
+    let bound = world.bind(at(1), wanted("k", CUSTOMER, "77@pbx"));
+    let mut config = config();
+    let dialled = [bound.agent.proxy.to_string(), bound.customer.proxy.to_string()];
+    let agent = Incoming { trunk: PBX, dialled: &dialled[0], asserted: &[], from: Some("77") };
+    let customer = Incoming { trunk: PBX, dialled: &dialled[1], asserted: &[], from: Some("2125551200") };
+    let decide = |config: &Config, call| status(&decide(config, &world.directory, call));
+    assert_eq!((decide(&config, &agent), decide(&config, &customer)), (200, 200));
+    config.trunks[1].shared = vec!["77".to_owned(), CUSTOMER.to_owned()];
+    assert_eq!((decide(&config, &agent), decide(&config, &customer)), (433, 433), "however it is written");
+    let elsewhere = Incoming { trunk: CARRIER, ..customer };
+    assert_eq!(decide(&config, &elsewhere), 200, "of this trunk alone");
+    config.services = with_services().services;
+    assert_eq!(decide(&config, &agent), 300);
+}
+
+#[test]
 fn an_extension_is_somebody_on_its_own_trunk_alone() {
     let mut world = World::new(&POOL);
     let bound = world.bind(at(1), wanted("k", CUSTOMER, "77@pbx"));
@@ -195,12 +215,12 @@ fn every_decision_is_explained_without_a_number_of_a_party() {
         assert!(steps.contains(why), "{steps}");
         told += &steps;
     }
-    let AdminReply::Bindings(bindings) =
-        world.ask(at(2), AdminRequest::BindList { key: None, entombed: false, after: None, limit: 1 })
+    let AdminReply::Bindings(page) =
+        world.ask(at(2), AdminRequest::BindList { filter: BindFilter::default(), after: None, limit: 1 })
     else {
         panic!()
     };
-    world.ask(at(3), AdminRequest::BindClose { id: bindings[0].id });
+    world.ask(at(3), AdminRequest::BindClose { id: page.bindings[0].id });
     let (verdict, steps) = explained(&world, CUSTOMER, &dials);
     assert_eq!(verdict, Verdict::Ended);
     assert!(steps.contains("a late call is refused with 410"), "{steps}");
@@ -300,6 +320,40 @@ fn strangers_and_the_anonymous_go_to_the_ivr_and_to_nobody_else() {
     assert_eq!(status(&decide(&config, &world.directory, &call(&dials.to_string(), CUSTOMER))), 404);
 }
 
+#[test]
+fn a_binding_admits_calls_as_it_may_be_used() {
+    let mut world = World::new(&POOL);
+    let minute = Some(Duration::from_mins(1));
+    let usage = UsageWish {
+        direction: Some(Direction::ToAgent),
+        max_calls: Some(1),
+        max_call: minute,
+        ..UsageWish::default()
+    };
+    let bound = world.bind(at(1), NewBinding { usage, ..wanted("k", CUSTOMER, AGENT) });
+    let (dials, back) = (bound.customer.proxy.to_string(), bound.agent.proxy.to_string());
+    let config = config();
+    let Decision::Bridge(bridge) = decide(&config, &world.directory, &call(&dials, CUSTOMER)) else {
+        panic!()
+    };
+    assert_eq!(bridge.max_call, minute);
+    let refused = |world: &World, dialled, who| match decide(&config, &world.directory, &call(dialled, who)) {
+        Decision::Reject(rejection) => (rejection.status, rejection.cause, rejection.binding),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&world, &back, AGENT), (403, Cause::NotAllowed, Some(bound.id)));
+    let (verdict, steps) = explained(&world, AGENT, &bound.agent.proxy);
+    assert_eq!(verdict, Verdict::NotAllowed);
+    assert!(
+        steps.contains("this side may not call on this binding: the call is refused with 403"),
+        "{steps}"
+    );
+    world.directory.hold(bound.id);
+    assert_eq!(refused(&world, &dials, CUSTOMER), (486, Cause::TooManyCalls, Some(bound.id)));
+    world.directory.release(at(2), bound.id);
+    assert_eq!(status(&decide(&config, &world.directory, &call(&dials, CUSTOMER))), 200);
+}
+
 /// What is explained is what calls meet.
 #[test]
 fn explanations_agree_with_decisions() {
@@ -336,6 +390,7 @@ fn explanations_agree(services: &Services) {
                 let expected = match verdict {
                     Verdict::Connects => 200,
                     Verdict::Ended => 410,
+                    Verdict::NotAllowed => 403,
                     Verdict::Ivr => 300,
                     Verdict::Announcement => 301,
                     Verdict::NoRoute | Verdict::NoBinding | Verdict::NotOurs => 404,

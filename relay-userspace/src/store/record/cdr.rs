@@ -352,6 +352,8 @@ mod tests {
             NoBinding,
             BindingEnded,
             Anonymous,
+            NotAllowed,
+            TooManyCalls,
             NoRoute,
             NotAcceptable,
             Overload,

@@ -7,6 +7,7 @@ use super::setup::{A, B, ringing, talking};
 use super::world::{World, config};
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::cdr::{Cause, ReleaseSide};
+use crate::engine::directory::BindFilter;
 use crate::engine::event::Event;
 use crate::engine::io::Input;
 
@@ -387,12 +388,11 @@ fn a_binding_in_use_is_counted() {
     let mut world = World::with(config());
     let (mut from, _) = talking(&mut world, A);
     let calls = |world: &mut World| match world.ask(AdminRequest::BindList {
-        key: None,
-        entombed: true,
+        filter: BindFilter::default(),
         after: None,
         limit: 10,
     }) {
-        AdminReply::Bindings(bindings) => bindings[0].calls,
+        AdminReply::Bindings(page) => page.bindings[0].calls,
         other => panic!("{other:?}"),
     };
     assert_eq!(calls(&mut world), 1);

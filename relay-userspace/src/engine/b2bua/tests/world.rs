@@ -81,6 +81,7 @@ pub(super) fn config() -> Config {
         format: NumberFormat::E164,
         media_source: MediaSource::Signalled,
         ice: Ice::Off,
+        shared: Vec::new(),
     };
     Config {
         sip: Sip {
@@ -113,6 +114,7 @@ pub(super) fn config() -> Config {
                 time_to_live: Duration::from_hours(24),
                 callback_window: Duration::from_hours(24),
                 on_tombstone: OnTombstone::default(),
+                usage: Usage::default(),
             },
             kinds: [None; 4],
             tenants: BTreeMap::new(),
@@ -153,6 +155,8 @@ fn snapshot(encryption: Option<Encryption>) -> Snapshot {
             created: Timestamp::from_unix_microseconds(0),
             state: BindingState::Live { expires: Timestamp::from_unix_microseconds(i64::MAX / 2) },
             encryption,
+            usage: Usage::default(),
+            tags: Vec::new(),
         }],
         ..Snapshot::default()
     }

@@ -117,7 +117,7 @@ fn an_erasure_is_refused_in_a_call_and_while_keys_change() {
     assert_eq!(world.refused(at(2), erase("x")).kind, RefusalKind::Invalid);
     assert!(world.directory.hold(bound.id));
     assert!(world.refused(at(2), erase(CUSTOMER)).what.contains("in a call"));
-    world.directory.release(bound.id);
+    world.directory.release(at(2), bound.id);
     world.next += 1;
     let begun = world.directory.handle_admin(at(3), RequestId(world.next), AdminRequest::VaultRotate);
     assert!(begun.is_none());

@@ -328,6 +328,11 @@ impl Simulation {
                 let cooling =
                     since.is_some_and(|&since| self.now.wall < since + self.config.bindings.cool_off);
                 assert!(!cooling, "{pair:?} was given in its cool-off");
+                // Whoever takes a side of a binding may keep its number.
+                let binding = self.acknowledged.bindings.get(&claim.binding);
+                if binding.is_some_and(|b| [b.customer.proxy, b.agent.proxy].contains(&pair.0)) {
+                    continue;
+                }
                 let state = self.acknowledged.numbers.get(&pair.0).map(|number| number.traits.state);
                 assert_eq!(state, Some(NumberState::Active), "{pair:?} was given");
             }
@@ -359,6 +364,9 @@ impl Simulation {
         wanted.time_to_live = [None, Some(Duration::from_secs(5))][self.pick(2)];
         wanted.numbers = [NumberWish::default(), NumberWish::default(), within("GB")][self.pick(3)].clone();
         wanted.numbers.strict = self.pick(4) == 0;
+        wanted.one_number = self.pick(6) == 0;
+        wanted.usage.idle = [None, None, Some(Duration::from_secs(7))][self.pick(3)];
+        wanted.tags = vec!["t".to_owned(); self.pick(2)];
         self.ask(AdminRequest::BindCreate(wanted.clone()));
         if self.pick(4) == 0 {
             self.ask(AdminRequest::BindCreate(wanted));
@@ -374,6 +382,11 @@ impl Simulation {
         let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
         let time_to_live = [None, Some(Duration::from_secs(9))][self.pick(2)];
         match self.pick(4) {
+            _ if self.pick(5) == 0 => {
+                let leg = LegName::BOTH[self.pick(2)];
+                let to = Typed(PARTIES[self.pick(6)].into());
+                return self.ask(AdminRequest::BindHandover { id, leg, to });
+            }
             0 => return self.ask(AdminRequest::BindExtend { id, time_to_live }),
             1 => return self.ask(AdminRequest::BindReopen { id, time_to_live }),
             _ => {}
@@ -470,7 +483,8 @@ impl Simulation {
     fn look_around(&mut self) {
         let id = self.some_binding().unwrap_or(BindingId::from_bits(3));
         self.ask(AdminRequest::BindShow { id });
-        self.ask(AdminRequest::BindList { key: None, entombed: true, after: None, limit: 5 });
+        let filter = BindFilter { state: Shown::All, tag: Some("t".into()), ..BindFilter::default() };
+        self.ask(AdminRequest::BindList { filter, after: None, limit: 5 });
         self.ask(AdminRequest::Pool(PoolRequest::List {
             filter: PoolFilter::default(),
             after: None,
@@ -541,7 +555,7 @@ impl Simulation {
         if !self.calls.is_empty() {
             let at = self.pick(self.calls.len());
             let (binding, _) = self.calls.swap_remove(at);
-            self.directory.release(binding);
+            self.directory.release(self.now, binding);
         }
     }
 
@@ -615,7 +629,9 @@ impl Simulation {
         }
         for (binding, pair) in &self.calls {
             let owner = self.acknowledged.owner(pair.0, &pair.1).map(|(binding, _)| binding.id);
-            assert_eq!(owner, Some(*binding), "a call in progress lost its binding");
+            // A handover leaves the call with whom it is.
+            assert!(owner.is_none_or(|owner| owner == *binding), "a call in progress changed its binding");
+            assert!(self.acknowledged.bindings.contains_key(binding), "a call in progress lost its binding");
         }
         for number in &self.directory.pool_list(&PoolFilter::default(), None, 0).rows {
             let uses = |binding: &&Binding| {

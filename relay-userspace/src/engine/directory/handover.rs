@@ -1,0 +1,163 @@
+//! Handover: another party takes one side of a live binding.
+//!
+//! The other side sees no change: its number, and what it dials, stay. The new party
+//! keeps the proxy of the one before if that pair is free, and gets another one
+//! otherwise. The pair of the one before rests at once and for at least the callback
+//! window: a late call on it connects nobody, and nobody else answers there.
+
+use super::allocate::Wanted;
+use super::bindings::{BindingIx, Change, Record, Side, Stage};
+use super::headroom::Home;
+use super::model::BindingState::{Entombed, Live};
+use super::numbers::NumberIx;
+use super::proposal::Proposal;
+use super::rests::Rest;
+use super::{BindingId, Directory, PartyAddress, refusal};
+use crate::engine::admin::{AdminRequest, NumberWish, Refusal, RefusalKind};
+use crate::engine::ids::LegName;
+use crate::engine::io::RequestId;
+use crate::engine::number::Typed;
+use crate::engine::time::Timestamp;
+
+/// Who takes which side of a binding.
+#[derive(Clone, Copy)]
+pub(super) struct Handover {
+    pub(super) binding: BindingIx,
+    pub(super) leg: LegName,
+    /// Who leaves, and the number.
+    pub(super) from: Side,
+    /// Who comes, and the number.
+    pub(super) to: Side,
+    /// When the pair of `from` is freed.
+    pub(super) since: Timestamp,
+}
+
+impl Directory {
+    pub(super) fn bind_handover(&mut self, id: RequestId, binding: BindingId, leg: LegName, to: Typed) {
+        if let Err(refusal) = self.hand_over(id, binding, leg, to) {
+            self.refuse_request(id, refusal);
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        id: RequestId,
+        binding: BindingId,
+        leg: LegName,
+        to: Typed,
+    ) -> Result<(), Refusal> {
+        let who = match leg {
+            LegName::A => "customer",
+            LegName::B => "agent",
+        };
+        let address = self.party_of(who, &to)?;
+        let ix = self.visible(binding)?;
+        self.admits_party(&address)?;
+        self.admits_return(ix)?;
+        let Some(record) = self.bindings.get(ix) else { return Ok(()) };
+        match (record.change, record.state) {
+            (Change::Committing, _) => {
+                self.wait(ix, id, AdminRequest::BindHandover { id: binding, leg, to });
+                return Ok(());
+            }
+            (Change::Doubtful, _) => return Err(super::binding_requests::in_doubt()),
+            (Change::None, Live { .. }) if record.stage == Stage::Settled => {}
+            (Change::None, Live { .. } | Entombed { .. }) => {
+                return Err(refusal(
+                    RefusalKind::Conflict,
+                    format!("{binding} has ended"),
+                    "bring it back with `vizard bind reopen` first",
+                ));
+            }
+        }
+        let (from, other) = (record.side(leg), record.side(leg.other()));
+        let known = self.parties.find(&address);
+        if known == Some(from.party) {
+            self.reply_binding(id, ix);
+            return Ok(());
+        }
+        if known == Some(other.party) {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                format!("the new {who} is the other party of {binding}"),
+                "give another address",
+            ));
+        }
+        self.admits_commit()?;
+        let number = self.number_for(who, &address, from, other)?;
+        let since = self.clock.wall
+            + self
+                .life_of(self.bindings.get(ix).ok_or_else(super::binding_requests::in_doubt)?)
+                .callback_window
+                .saturating_sub(self.config.bindings.cool_off);
+        let party = self.parties.acquire(&address, &mut self.random);
+        let to = Side { party, number };
+        self.pairs.insert((party, number), ix);
+        self.propose(Proposal::HandOver {
+            request: id,
+            change: Handover { binding: ix, leg, from, to, since },
+        });
+        Ok(())
+    }
+
+    /// The number of the one before if it can be kept, or another one.
+    fn number_for(
+        &mut self,
+        who: &'static str,
+        address: &PartyAddress,
+        from: Side,
+        other: Side,
+    ) -> Result<NumberIx, Refusal> {
+        let known = self.parties.find(address);
+        let free = known.is_none_or(|party| {
+            !self.pairs.contains_key(&(party, from.number)) && !self.is_cooling(party, from.number)
+        });
+        if free {
+            return Ok(from.number);
+        }
+        let wish = NumberWish::default();
+        self.allocate_or_tell(&Wanted { who, party: address, wish: &wish, other: Some(other.number) })
+    }
+
+    /// The store has a handover.
+    pub(super) fn handed_over(&mut self, change: &Handover) {
+        let Handover { binding, leg, from, to, since } = *change;
+        let wall = self.clock.wall;
+        let Some(record) = self.bindings.get_mut(binding) else { return };
+        let state = record.state;
+        match leg {
+            LegName::A => record.customer = to,
+            LegName::B => record.agent = to,
+        }
+        self.parties.set_stored(to.party);
+        self.pairs.remove(&(from.party, from.number));
+        self.rest(Rest { since, party: from.party, number: from.number });
+        self.numbers.set_load(from.number, |load| load.count(state, -1));
+        self.numbers.set_load(to.number, |load| load.count(state, 1));
+        self.headroom.give(wall, from.party, leg);
+        let home = || {
+            let address = self.parties.address(to.party);
+            address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
+        };
+        self.headroom.take(wall, to.party, leg, home);
+        // What was acquired for the new one stays as the binding's own use.
+        self.parties.release(from.party);
+        self.settle(binding);
+    }
+
+    /// The store has nothing of a handover.
+    pub(super) fn not_handed_over(&mut self, change: &Handover) {
+        let Handover { binding, to, .. } = *change;
+        self.pairs.remove(&(to.party, to.number));
+        self.parties.release(to.party);
+        self.settle(binding);
+    }
+}
+
+impl Record {
+    /// Which side a party with a number has; none while a handover to it is under
+    /// way.
+    pub(super) fn leg_of(&self, side: Side) -> Option<LegName> {
+        LegName::BOTH.into_iter().find(|&leg| self.side(leg) == side)
+    }
+}
