@@ -11,6 +11,7 @@ mod agents;
 mod audio;
 mod audit;
 mod bad_input;
+mod bindings;
 mod calls;
 mod canary;
 mod capture;
