@@ -272,7 +272,7 @@ mod tests {
             (admin(AdminRequest::BindExtend { id, time_to_live: None }), "n---a"),
             (admin(AdminRequest::BindReopen { id, time_to_live: None }), "n---a"),
             (admin(AdminRequest::BindClose { id }), "n---a"),
-            (admin(AdminRequest::Resolve { caller: Typed(String::new()), proxy: number }), "n--pa"),
+            (admin(AdminRequest::Resolve { caller: Typed(String::new()), proxy: number, at: None }), "n--pa"),
             (admin(AdminRequest::CallsList), "n-q-a"),
             (admin(AdminRequest::CallShow { session }), "n-q-a"),
             (admin(AdminRequest::CallHangup { session }), "n---a"),

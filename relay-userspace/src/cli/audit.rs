@@ -9,7 +9,7 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
-use super::output::{Block, Failure, Report, time_short};
+use super::output::{Block, Failure, Report, moment, time_short};
 use crate::engine::audit::{Act, Entry, Verification, Who};
 use crate::engine::privacy::Role;
 use crate::engine::time::Timestamp;
@@ -159,12 +159,6 @@ fn act(word: &str) -> Result<Act, String> {
         let words: Vec<&str> = Act::ALL.iter().map(|act| act.as_str()).collect();
         format!("there is no such act; there are {}", words.join(", "))
     })
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    let time: jiff::Timestamp =
-        text.parse().map_err(|_| "write a time such as 2026-03-01T00:00:00Z".to_owned())?;
-    Ok(Timestamp::from_unix_microseconds(time.as_microsecond()))
 }
 
 #[cfg(test)]

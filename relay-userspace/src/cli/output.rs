@@ -246,6 +246,13 @@ fn spell_times(document: &mut Value) {
     }
 }
 
+/// A time as people write it: RFC 3339, with an offset.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    let time: jiff::Timestamp =
+        text.parse().map_err(|_| "write a time such as 2026-03-01T00:00:00Z".to_owned())?;
+    Ok(Timestamp::from_unix_microseconds(time.as_microsecond()))
+}
+
 /// RFC 3339 in UTC, to the microsecond where there are any.
 pub(super) fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.unix_microseconds())

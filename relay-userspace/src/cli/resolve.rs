@@ -10,13 +10,14 @@ use serde_json::json;
 
 use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
-use super::output::{Block, Failure, Report, time_short};
+use super::output::{Block, Failure, Report, moment, time_short};
 use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::directory::{BindFilter, Shown};
 use crate::engine::ids::SessionId;
 use crate::engine::number::{ProxyNumber, Typed};
 use crate::engine::policy::{Resolution, Step, Verdict};
+use crate::engine::time::Timestamp;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,12 +25,14 @@ Examples:
   vizard resolve 1001@pbx +12125550188
   vizard resolve - +12125550123 < caller.txt
   vizard resolve env:CALLER +12125550123 --json | jq -r .verdict
+  vizard resolve +13105550142 +12125550123 --at 2026-03-01T17:20:00Z
   vizard resolve sess_01h455vb4pex5vsknk084sn02q
   vizard resolve --case order-81
 
 Every user of this host can read the arguments of its processes: see
-`vizard bind create --help` for ways to keep a number out of them. A session id
-explains a call of the past by its records; --case finds the bindings with a key,
+`vizard bind create --help` for ways to keep a number out of them. --at tells from
+what bindings, tombstones and freed numbers say of that time; a session id explains
+a call of the past by its records; --case finds the bindings with a key,
 ended ones too, as somebody asks who calls back and gives a case number.";
 
 /// Explain whom a caller reaches at a proxy number, step by step
@@ -43,6 +46,9 @@ pub(super) struct ResolveArgs {
     /// The number that is dialled
     #[arg(value_name = "PROXY")]
     proxy: Option<ProxyNumber>,
+    /// What it met at a time that is over, as far as that is remembered (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "proxy")]
+    at: Option<Timestamp>,
     /// Find bindings by a key: a case, order or session id of your own
     #[arg(long, value_name = "KEY", conflicts_with_all = ["caller", "proxy"])]
     case: Option<String>,
@@ -58,7 +64,7 @@ pub(super) fn run(args: &ResolveArgs, global: &GlobalArgs) -> Result<Report, Fai
     }
     let proxy = args.proxy.ok_or_else(nobody)?;
     let caller = secret::read("caller", caller, &mut std::io::stdin().lock())?;
-    let request = AdminRequest::Resolve { caller, proxy };
+    let request = AdminRequest::Resolve { caller, proxy, at: args.at };
     let AdminReply::Resolved(resolution) = Daemon::connect(global)?.admin(request)? else {
         return Err(unexpected());
     };
@@ -91,6 +97,7 @@ pub(super) fn resolved(resolution: &Resolution) -> Result<Report, Failure> {
         Verdict::Ended => "The call is refused: its binding has ended.",
         Verdict::NoBinding => "The call is refused: nobody is behind this number for this caller.",
         Verdict::NotOurs => "The call is refused: the number is not one of the pool.",
+        Verdict::Forgotten => "What the call met is not known any more.",
     };
     explained(&resolution.steps, verdict, json!(resolution))
 }

@@ -85,6 +85,8 @@ pub enum AdminRequest {
         caller: Typed,
         /// The number dialled.
         proxy: ProxyNumber,
+        /// At a time that is over; now when absent or yet to come.
+        at: Option<Timestamp>,
     },
     /// Calls in progress.
     CallsList,

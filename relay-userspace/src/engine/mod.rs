@@ -375,8 +375,9 @@ impl Engine {
         let Self { context, calls, .. } = self;
         let Some(request) = context.directory.handle_admin(context.now, id, request) else { return };
         let reply = match request {
-            AdminRequest::Resolve { caller, proxy } => {
-                match policy::resolve(&context.config, &context.directory, &caller, &proxy) {
+            AdminRequest::Resolve { caller, proxy, at } => {
+                let (config, directory, now) = (&context.config, &context.directory, context.now.wall);
+                match policy::resolve(config, directory, (&caller, &proxy), at, now) {
                     Ok(resolution) => AdminReply::Resolved(Box::new(resolution)),
                     Err(refusal) => AdminReply::Refused(refusal),
                 }

@@ -126,6 +126,8 @@ pub struct Agent {
     pub project: String,
     /// The agent's id.
     pub key: String,
+    /// Since when.
+    pub created: Timestamp,
     /// Where the agent is.
     pub address: PartyAddress,
 }
@@ -216,6 +218,7 @@ impl Directory {
             tenant: tenant.to_owned(),
             project: project.to_owned(),
             key: entry.key.as_ref().to_owned(),
+            created: entry.created,
             address: self.parties.address(entry.party)?,
         })
     }

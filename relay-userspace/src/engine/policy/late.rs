@@ -11,7 +11,7 @@ use super::{Bridge, Decision, Rejection, route};
 use crate::engine::callback::{Diversion, OnTombstone, Reason, Service};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Config;
-use crate::engine::directory::{Agent, Directory, Match, PartyAddress};
+use crate::engine::directory::{Agent, BindingKind, Directory, Match, PartyAddress};
 use crate::engine::ids::{BindingId, LegName};
 use crate::engine::number::ProxyNumber;
 
@@ -71,10 +71,15 @@ pub(super) enum Late {
 
 /// What late callers of a tombstone meet.
 pub(super) fn on_tombstone(config: &Config, directory: &Directory, found: &Match) -> Late {
-    let policy = directory
-        .binding(found.binding)
-        .map(|binding| config.bindings.life(&binding.tenant, binding.kind).on_tombstone);
-    match policy.unwrap_or_default() {
+    match directory.binding(found.binding) {
+        Some(binding) => by_policy(config, &binding.tenant, binding.kind),
+        None => Late::Refuse,
+    }
+}
+
+/// What late callers meet of a tenant's bindings of this kind.
+pub(super) fn by_policy(config: &Config, tenant: &str, kind: BindingKind) -> Late {
+    match config.bindings.life(tenant, kind).on_tombstone {
         OnTombstone::Connect => Late::Connect,
         OnTombstone::Ivr => to(config, Service::Ivr, Reason::Ended),
         OnTombstone::Announcement => to(config, Service::Announcement, Reason::Ended),
@@ -183,7 +188,7 @@ pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber,
 
 /// A call to an agent number by somebody who has no binding there yet.
 pub(super) fn meet(config: &Config, caller: PartyAddress, agent: Agent) -> Decision {
-    let Agent { number, tenant, project, key: _, address } = agent;
+    let Agent { number, tenant, project, key: _, created: _, address } = agent;
     match route(config, &address) {
         Some(callee_trunk) => Decision::Meet(Bridge {
             binding: None,

@@ -4,11 +4,13 @@
 //! It asks the same look-up that calls ask and adds what that one does not need
 //! to say: what a tombstone waits for, what is left of a pair that was freed.
 
+mod past;
+
 use serde::{Deserialize, Serialize};
 
 use super::late::{self, About, Late};
 use super::route;
-use crate::engine::admin::{BindingView, Refusal};
+use crate::engine::admin::{BindingView, Refusal, RefusalKind};
 use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::config::Config;
 use crate::engine::directory::{
@@ -49,6 +51,8 @@ pub enum Verdict {
     NoBinding,
     /// The number is none of ours: 404.
     NotOurs,
+    /// What a call of the past met is not known any more.
+    Forgotten,
 }
 
 impl From<Service> for Verdict {
@@ -71,20 +75,38 @@ pub struct Step {
     pub until: Option<Timestamp>,
 }
 
-/// Explains what `caller`, as typed, meets at `dialled`.
+/// Explains what a caller, as typed, meets at a number, or met at a time that is over.
 pub(in crate::engine) fn resolve(
     config: &Config,
     directory: &Directory,
-    caller: &Typed,
-    dialled: &ProxyNumber,
+    (caller, dialled): (&Typed, &ProxyNumber),
+    at: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<Resolution, Refusal> {
     let caller = directory.party(caller)?;
-    let facts = directory.facts(dialled, &caller);
+    match at {
+        None => Ok(resolve_now(config, directory, &caller, dialled)),
+        Some(then) if then <= now => Ok(past::resolve(config, directory, &caller, dialled, then)),
+        Some(_) => Err(Refusal {
+            kind: RefusalKind::Invalid,
+            what: "that time is yet to come".to_owned(),
+            remedy: "name a time that is over, in UTC or with its offset, or leave it out".to_owned(),
+        }),
+    }
+}
+
+fn resolve_now(
+    config: &Config,
+    directory: &Directory,
+    caller: &PartyAddress,
+    dialled: &ProxyNumber,
+) -> Resolution {
+    let facts = directory.facts(dialled, caller);
     let mut steps = Steps::default();
     let Some(number) = &facts.number else {
         steps.say(format!("{dialled} is not in the pool"));
         steps.freed(&facts);
-        return Ok(steps.end(Verdict::NotOurs, None));
+        return steps.end(Verdict::NotOurs, None);
     };
     let state = number.traits.state;
     steps.say(format!("{dialled} is in the pool: {}, {}", number.country, state.as_str()));
@@ -100,19 +122,19 @@ pub(in crate::engine) fn resolve(
             steps.say("no binding, live or ended, has this pair".to_owned());
         }
         steps.freed(&facts);
-        if let Some(agent) = directory.agent_at(dialled, &caller) {
+        if let Some(agent) = directory.agent_at(dialled, caller) {
             let verdict = steps.meet(config, &agent);
-            return Ok(steps.end(verdict, None));
+            return steps.end(verdict, None);
         }
-        let verdict = steps.without_binding(config, directory, dialled, &caller);
-        return Ok(steps.end(verdict, None));
+        let verdict = steps.without_binding(config, directory, dialled, caller);
+        return steps.end(verdict, None);
     };
     let side = match facts.caller {
         LegName::A => "customer",
         LegName::B => "agent",
     };
     steps.say(format!("the pair is that of the {side} of {}", binding.id));
-    let verdict = match directory.lookup(dialled, &caller) {
+    let verdict = match directory.lookup(dialled, caller) {
         Lookup::Live(found) => {
             let until = match binding.state {
                 BindingState::Live { expires } => Some(expires),
@@ -127,7 +149,7 @@ pub(in crate::engine) fn resolve(
                 BindingState::Live { expires } => (Some(expires), None),
             };
             steps.until("the binding has ended, and its numbers stay reserved", since, until);
-            match directory.agent_at(dialled, &caller) {
+            match directory.agent_at(dialled, caller) {
                 Some(agent) => steps.meet(config, &agent),
                 None => steps.on_tombstone(config, directory, &found),
             }
@@ -136,10 +158,10 @@ pub(in crate::engine) fn resolve(
             let disabled =
                 if state == NumberState::Disabled { "this number" } else { "the other side's number" };
             steps.say(format!("{disabled} is disabled, and connects nobody"));
-            steps.without_binding(config, directory, dialled, &caller)
+            steps.without_binding(config, directory, dialled, caller)
         }
     };
-    Ok(steps.end(verdict, Some(binding)))
+    steps.end(verdict, Some(binding))
 }
 
 /// The steps so far.

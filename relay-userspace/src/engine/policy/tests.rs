@@ -193,7 +193,7 @@ fn emergency_comes_before_identity_and_binding() {
 /// The verdict about a caller, and all steps in one text.
 fn explained(world: &World, caller: &str, dialled: &ProxyNumber) -> (Verdict, String) {
     let caller = crate::engine::number::Typed(caller.into());
-    let resolution = resolve(&config(), &world.directory, &caller, dialled).unwrap();
+    let resolution = resolve(&config(), &world.directory, (&caller, dialled), None, at(0).wall).unwrap();
     let steps: Vec<String> = resolution.steps.into_iter().map(|step| step.what).collect();
     (resolution.verdict, steps.join("\n"))
 }
@@ -354,6 +354,38 @@ fn a_binding_admits_calls_as_it_may_be_used() {
     assert_eq!(status(&decide(&config, &world.directory, &call(&dials, CUSTOMER))), 200);
 }
 
+/// What a caller met at a time that is over.
+fn explained_then(world: &World, caller: &str, dialled: &ProxyNumber, then: u64) -> (Verdict, String) {
+    let caller = crate::engine::number::Typed(caller.into());
+    let (then, now) = (Some(at(then).wall), at(5_000).wall);
+    let resolution = resolve(&config(), &world.directory, (&caller, dialled), then, now).unwrap();
+    let steps: Vec<String> = resolution.steps.into_iter().map(|step| step.what).collect();
+    (resolution.verdict, steps.join("\n"))
+}
+
+#[test]
+fn a_time_that_is_over_is_explained_by_what_is_remembered_of_it() {
+    let mut world = World::new(&POOL);
+    let bound = world.bind(at(100), wanted("k", CUSTOMER, AGENT));
+    let dials = bound.customer.proxy;
+    world.ask(at(200), AdminRequest::BindClose { id: bound.id });
+    let met = |world: &World, who, then| explained_then(world, who, &dials, then).0;
+    for (then, verdict) in [(99, Verdict::NoBinding), (150, Verdict::Connects), (200, Verdict::Ended)] {
+        assert_eq!(met(&world, CUSTOMER, then), verdict, "{then}");
+        assert_eq!(met(&world, "+12125551299", then), Verdict::NoBinding, "a stranger is one at {then}");
+    }
+    let (_, steps) = explained_then(&world, CUSTOMER, &dials, 150);
+    assert!(steps.contains("where +14155550101 is shown") && !steps.contains("2125551200"), "{steps}");
+    // The tombstone is over at 800: then the pair tells when it was freed, and no more.
+    world.run_until(at(900));
+    for (then, verdict) in [(150, Verdict::Forgotten), (700, Verdict::Forgotten), (850, Verdict::NoBinding)] {
+        assert_eq!(met(&world, CUSTOMER, then), verdict, "{then}");
+    }
+    let typed = crate::engine::number::Typed(CUSTOMER.into());
+    let later = resolve(&config(), &world.directory, (&typed, &dials), Some(at(901).wall), at(900).wall);
+    assert!(later.unwrap_err().what.contains("yet to come"));
+}
+
 /// What is explained is what calls meet.
 #[test]
 fn explanations_agree_with_decisions() {
@@ -386,7 +418,8 @@ fn explanations_agree(services: &Services) {
         for caller in [CUSTOMER, AGENT, "+12125551299"] {
             for dialled in [dials, agent_dials] {
                 let typed = crate::engine::number::Typed(caller.into());
-                let verdict = resolve(&config, &world.directory, &typed, &dialled).unwrap().verdict;
+                let verdict =
+                    resolve(&config, &world.directory, (&typed, &dialled), None, at(0).wall).unwrap().verdict;
                 let expected = match verdict {
                     Verdict::Connects => 200,
                     Verdict::Ended => 410,
@@ -394,6 +427,7 @@ fn explanations_agree(services: &Services) {
                     Verdict::Ivr => 300,
                     Verdict::Announcement => 301,
                     Verdict::NoRoute | Verdict::NoBinding | Verdict::NotOurs => 404,
+                    Verdict::Forgotten => panic!("the present is known"),
                 };
                 let decision = decide(&config, &world.directory, &call(&dialled.to_string(), caller));
                 assert_eq!(status(&decision), expected, "round {round}: {caller} dials {dialled}");
