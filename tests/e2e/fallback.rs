@@ -20,7 +20,7 @@ fn start<'a>(world: &'a World, binary: &Path) -> Vizard<'a> {
 }
 
 /// A call goes through, and `status`, `calls`, `doctor` and the records name this
-/// path; all but the records say why.
+/// path and say why.
 fn everything_says(world: &World, vizard: &Vizard<'_>, path: &str, why: &[&str]) {
     let status = vizard.ask(&["status"]).unwrap();
     assert_eq!(status["datapath"]["path"], path, "{status:#}");
@@ -39,15 +39,16 @@ fn everything_says(world: &World, vizard: &Vizard<'_>, path: &str, why: &[&str])
     assert!(said.contains(path) && said.contains(reason), "{said}");
 
     let bound = bind(vizard);
-    let (shown, outcome) = std::thread::scope(|scope| {
+    let (session, shown, outcome) = std::thread::scope(|scope| {
         let caller = caller_at(Place::Customer, Role::Caller, &bound.customer_dials);
         let callee = callee_at(Place::Agent, Role::Callee);
         let call = scope.spawn(|| world.call(caller, callee));
         let answered = |call: &Value| (call["state"] == "answered").then(|| call.clone());
         let answered = in_progress(vizard, Duration::from_secs(20), "the call is not answered", answered);
         assert_eq!(answered["path"], path, "{answered:#}");
-        let session = answered["session"].as_str().unwrap();
-        (vizard.show(&["calls", "show", session]).unwrap(), call.join().unwrap())
+        let session = answered["session"].as_str().unwrap().to_owned();
+        let shown = vizard.show(&["calls", "show", &session]).unwrap();
+        (session, shown, call.join().unwrap())
     });
     assert!(shown.contains(reason), "{shown}");
     let (peer, ours) = (
@@ -58,7 +59,10 @@ fn everything_says(world: &World, vizard: &Vizard<'_>, path: &str, why: &[&str])
     assert!(sent.len() > 50 * 160 && sent == outcome.far.rtp_payloads(ours).unwrap(), "the audio crossed");
     for record in vizard.records(2).unwrap() {
         assert_eq!(record["media"]["path"], path, "{record:#}");
+        assert_eq!(record["media"]["slow_because"], reason, "{record:#}");
     }
+    let shown = vizard.show(&["cdr", "show", &session]).unwrap();
+    assert!(shown.contains(&format!("{path} ({reason})")), "{shown}");
     assert_eq!(vizard.counter("media.slow_path_flows").unwrap(), 4, "off the fast path, and counted");
 }
 

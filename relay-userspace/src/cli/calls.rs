@@ -177,11 +177,12 @@ fn far_end(call: &CallView, name: LegName) -> String {
     or_dash(call.legs.iter().find(|leg| leg.leg == name), |leg| leg.remote.clone())
 }
 
-/// What carries a call's media, and why where that is what serves today.
+/// What carries a call's media, and why.
 fn carrier(call: &CallView, path: &PathChoice) -> String {
-    match call.path {
-        Some(carries) if carries == path.path => path.to_string(),
-        carries => or_dash(carries, |carries| carries.as_str().to_owned()),
+    match (call.path, &call.slow_because) {
+        (Some(carries), Some(why)) => format!("{} ({why})", carries.as_str()),
+        (Some(carries), None) if carries == path.path => path.to_string(),
+        (carries, _) => or_dash(carries, |carries| carries.as_str().to_owned()),
     }
 }
 

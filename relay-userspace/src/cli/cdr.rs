@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::GlobalArgs;
+use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report, milliseconds, or_dash, time_short};
-use crate::engine::cdr::{Cdr, Direction, ReleaseSide};
-use crate::engine::ids::{BindingId, SessionId};
+use crate::engine::cdr::{Cdr, Direction, ReleaseSide, Traffic};
+use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::store::CdrQuery;
 
 const EXAMPLES: &str = "\
@@ -23,9 +24,27 @@ end, by the media path's count; MOS estimates how its audio arrived (1.0 to 4.5,
 ITU-T G.107), as LOSS and JITTER say too, and `one-way` is a far end that was not
 heard for long while the other one spoke; BILL is in seconds.";
 
+/// A call has two legs; more is asked for than there can be.
+const LEGS: usize = 16;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum CdrCommand {
     List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// Show everything that the records of one call say
+///
+/// One column per leg. The media path says why where it is not the fastest one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vizard cdr show sess_01h455vb4pex5vsknk084sn02q
+  vizard cdr show sess_01h455vb4pex5vsknk084sn02q --json | jq '.cdrs[].media'")]
+pub(super) struct ShowArgs {
+    /// The call's session id, as `vizard cdr list` shows it
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
 }
 
 /// List call detail records, newest first
@@ -47,10 +66,18 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, Failure> {
-    let CdrCommand::List(args) = command;
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let query = CdrQuery { session: args.session, binding: args.binding, after: None, limit };
-    listed(&Daemon::connect(global)?.cdrs(query)?, args.wide)
+    let mut daemon = Daemon::connect(global)?;
+    match command {
+        CdrCommand::List(args) => {
+            let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+            let query = CdrQuery { session: args.session, binding: args.binding, after: None, limit };
+            listed(&daemon.cdrs(query)?, args.wide)
+        }
+        CdrCommand::Show(ShowArgs { session }) => {
+            let query = CdrQuery { session: Some(*session), binding: None, after: None, limit: LEGS };
+            shown(*session, daemon.cdrs(query)?)
+        }
+    }
 }
 
 pub(super) fn listed(cdrs: &[Cdr], wide: bool) -> Result<Report, Failure> {
@@ -64,11 +91,6 @@ pub(super) fn listed(cdrs: &[Cdr], wide: bool) -> Result<Report, Failure> {
 }
 
 fn row(cdr: &Cdr) -> Vec<String> {
-    let side = match cdr.release.side {
-        ReleaseSide::A => "A",
-        ReleaseSide::B => "B",
-        ReleaseSide::Platform => "platform",
-    };
     vec![
         cdr.session.to_string(),
         cdr.leg.to_string(),
@@ -77,28 +99,127 @@ fn row(cdr: &Cdr) -> Vec<String> {
         cdr.billable_seconds.to_string(),
         cdr.received.packets.to_string(),
         cdr.sent.packets.to_string(),
-        if cdr.media.one_way { "one-way".to_owned() } else { or_dash(cdr.media.mos, |mos| mos.to_string()) },
-        side.to_owned(),
+        score(cdr),
+        side(cdr).to_owned(),
         cdr.release.cause.as_str().to_owned(),
     ]
 }
 
 /// What `--wide` adds.
 fn more(cdr: &Cdr) -> Vec<String> {
-    let direction = match cdr.direction {
-        Direction::Inbound => "in",
-        Direction::Outbound => "out",
-    };
     let media = &cdr.media;
     vec![
         or_dash(cdr.release.sip_status, |status| status.to_string()),
-        direction.to_owned(),
+        direction(cdr).to_owned(),
         or_dash(cdr.remote_country, |country| country.to_string()),
         cdr.trunk.clone(),
         or_dash(media.path, |path| path.as_str().to_owned()),
         or_dash(media.codec, |codec| codec.as_str().to_owned()),
-        or_dash(media.loss_percent(), |percent| format!("{percent:.1}%")),
+        loss(cdr),
         media.reordered.to_string(),
         or_dash(media.mos, |_| milliseconds(media.jitter_us)),
     ]
+}
+
+/// Everything about one call.
+pub(super) fn shown(session: SessionId, mut cdrs: Vec<Cdr>) -> Result<Report, Failure> {
+    cdrs.sort_by_key(|cdr| cdr.leg);
+    let Some(first) = cdrs.first() else {
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!("there is no record of {session}"),
+            "records are written when a call ends; see `vizard cdr list` and `vizard calls`",
+        ));
+    };
+    let carried = cdrs.iter().find(|cdr| cdr.media.path.is_some()).unwrap_or(first);
+    let call = vec![
+        ("session", session.to_string()),
+        ("binding", or_dash(first.binding, |binding| binding.to_string())),
+        ("owner", format!("{}/{}", first.tenant, first.project)),
+        ("kind", kind(first)),
+        ("ended by", side(first).to_owned()),
+        ("cause", format!("{} (Q.850 {})", first.release.cause.as_str(), first.release.cause.q850())),
+        ("media path", media_path(carried)),
+    ];
+    let mut header = vec!["FIELD"];
+    header.extend(cdrs.iter().map(|cdr| match cdr.leg {
+        LegName::A => "LEG A",
+        LegName::B => "LEG B",
+    }));
+    let rows = LEG_FIELDS.iter().map(|(name, of)| {
+        let mut row = vec![(*name).to_owned()];
+        row.extend(cdrs.iter().map(of));
+        row
+    });
+    let legs = Block::Table { header, rows: rows.collect(), empty: String::new() };
+    Report::new(vec![Block::Fields(call), legs], json!({ "session": session, "cdrs": cdrs }))
+}
+
+/// A field of a record, and how it reads.
+type Field = (&'static str, fn(&Cdr) -> String);
+
+/// What a record says of its leg alone.
+const LEG_FIELDS: [Field; 17] = [
+    ("direction", |cdr| direction(cdr).to_owned()),
+    ("trunk", |cdr| cdr.trunk.clone()),
+    ("proxy", |cdr| or_dash(cdr.proxy, |proxy| proxy.to_string())),
+    ("country", |cdr| or_dash(cdr.remote_country, |country| country.to_string())),
+    ("start", |cdr| time_short(cdr.start)),
+    ("answer", |cdr| or_dash(cdr.answer, time_short)),
+    ("end", |cdr| time_short(cdr.end)),
+    ("billed", |cdr| format!("{} s", cdr.billable_seconds)),
+    ("SIP status", |cdr| or_dash(cdr.release.sip_status, |status| status.to_string())),
+    ("received", |cdr| traffic(cdr.received)),
+    ("sent", |cdr| traffic(cdr.sent)),
+    ("codec", |cdr| or_dash(cdr.media.codec, |codec| codec.as_str().to_owned())),
+    ("expected", |cdr| cdr.media.expected.to_string()),
+    ("lost", |cdr| format!("{} ({})", cdr.media.lost, loss(cdr))),
+    ("reordered", |cdr| cdr.media.reordered.to_string()),
+    ("jitter", |cdr| or_dash(cdr.media.mos, |_| milliseconds(cdr.media.jitter_us))),
+    ("MOS", score),
+];
+
+fn kind(cdr: &Cdr) -> String {
+    match cdr.diversion {
+        Some(diversion) => diversion.to_string(),
+        None if cdr.emergency => "emergency".to_owned(),
+        None => "call".to_owned(),
+    }
+}
+
+/// What carried media, and why nothing faster did.
+fn media_path(cdr: &Cdr) -> String {
+    let path = or_dash(cdr.media.path, |path| path.as_str().to_owned());
+    match &cdr.media.slow_because {
+        Some(why) => format!("{path} ({why})"),
+        None => path,
+    }
+}
+
+fn side(cdr: &Cdr) -> &'static str {
+    match cdr.release.side {
+        ReleaseSide::A => "A",
+        ReleaseSide::B => "B",
+        ReleaseSide::Platform => "platform",
+    }
+}
+
+fn direction(cdr: &Cdr) -> &'static str {
+    match cdr.direction {
+        Direction::Inbound => "in",
+        Direction::Outbound => "out",
+    }
+}
+
+fn traffic(traffic: Traffic) -> String {
+    format!("{} packets, {} bytes", traffic.packets, traffic.bytes)
+}
+
+fn loss(cdr: &Cdr) -> String {
+    or_dash(cdr.media.loss_percent(), |percent| format!("{percent:.1}%"))
+}
+
+/// The score of what the leg's far end said, or that nobody heard it.
+fn score(cdr: &Cdr) -> String {
+    if cdr.media.one_way { "one-way".to_owned() } else { or_dash(cdr.media.mos, |mos| mos.to_string()) }
 }

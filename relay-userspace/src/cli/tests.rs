@@ -108,6 +108,7 @@ fn call() -> CallView {
         answer: Some(at(3)),
         emergency: false,
         path: Some(MediaPath::XdpNative),
+        slow_because: None,
         legs: vec![leg(LegName::A, "+131•••••42", "carrier"), leg(LegName::B, "1•••", "pbx")],
         flows: vec![
             flow(LegName::A, "rtp", 20_000, 500),
@@ -301,6 +302,27 @@ sess_00000000000000000000000009  B    +12125550124  2026-03-04T05:06:07Z  60    
         printed(cdr::listed(&[cdr()], true).unwrap(), style).split_whitespace().skip(10).collect::<Vec<_>>(),
         ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms"]
     );
+}
+
+#[test]
+fn a_record_is_shown_whole_and_says_why_media_was_slow() {
+    let mut legs = [LegName::B, LegName::A].map(|leg| Cdr { leg, ..cdr() });
+    let why = "native XDP failed: the MTU of eth0 is 9000";
+    for leg in &mut legs {
+        leg.media.path = Some(MediaPath::XdpGeneric);
+        leg.media.slow_because = Some(why.to_owned());
+    }
+    let session = legs[0].session;
+    let report = || cdr::shown(session, legs.to_vec()).unwrap();
+    let text = printed(report(), Style::default());
+    assert!(text.contains(&format!("media path  xdp-generic ({why})\n")), "{text}");
+    assert!(text.contains("\nFIELD") && text.contains("LEG A") && text.contains("LEG B"), "{text}");
+    assert!(text.contains("lost        10 (0.3%)"), "{text}");
+    let document = json(report());
+    assert_eq!(document["cdrs"][0]["leg"], "A");
+    assert_eq!(document["cdrs"][1]["media"]["slow_because"], why);
+    assert_eq!(document["cdrs"][0]["answer"], "2026-03-04T05:06:10.25Z");
+    assert_eq!(cdr::shown(session, Vec::new()).unwrap_err().exit, Exit::NotFound);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::datapath::tap::TapSink;
 use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
 use crate::engine::event::Event;
-use crate::engine::flow::FlowSpec;
+use crate::engine::flow::{Carrier, FlowSpec};
 use crate::engine::guard::{GuardReply, Rule};
 use crate::engine::ids::SessionId;
 use crate::engine::io::{Input, Output, RequestId};
@@ -170,7 +170,8 @@ impl Worker {
     pub(super) fn run(mut self) -> Ended {
         // Calls of before want their flows.
         self.act();
-        self.handle(Input::MediaPath(self.datapath.choice().path));
+        let choice = self.datapath.choice();
+        self.handle(Input::MediaPath(Carrier::new(choice.path, &choice.reason)));
         loop {
             // In this order: what is over makes room for what begins; what the
             // store acknowledged sets waiting calls free; a timer that is late is

@@ -310,6 +310,8 @@ pub struct CallView {
     pub emergency: bool,
     /// What carries its media; absent where nothing is to be carried yet.
     pub path: Option<MediaPath>,
+    /// Why not a faster path; absent on the fastest.
+    pub slow_because: Option<String>,
     /// Its legs.
     pub legs: Vec<LegView>,
     /// Its flows. The engine leaves `stats` empty and the daemon fills it in.

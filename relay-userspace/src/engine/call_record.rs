@@ -19,7 +19,7 @@ use super::callback::Diversion;
 use super::cdr::{Direction, Release, Traffic};
 use super::directory;
 use super::encoding::Encoding;
-use super::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
+use super::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
 use super::sip::dialog::Dialog;
@@ -62,7 +62,7 @@ pub struct CallRecord {
     /// The codec that was agreed on last.
     pub codec: Option<Encoding>,
     /// What carried its flows.
-    pub path: Option<MediaPath>,
+    pub carrier: Option<Carrier>,
     /// What the far ends of A and B sent in flows that are gone.
     pub received: [(Traffic, Quality); 2],
     /// Which of them were not heard for a while, although the other one was.

@@ -89,10 +89,12 @@ impl Traffic {
 
 /// How a leg's media went. The counts are of the audio that its far end sent
 /// (of all RTP in a call without audio), by RTP sequence numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegMedia {
     /// Which implementation carried it; absent where nothing was to be carried.
     pub path: Option<MediaPath>,
+    /// Why not a faster one; absent on the fastest.
+    pub slow_because: Option<String>,
     /// The codec that was agreed on last.
     pub codec: Option<Encoding>,
     /// Packets that were sent.

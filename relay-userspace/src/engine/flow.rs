@@ -5,6 +5,7 @@
 //! MAC addresses and map layouts are the datapath's business alone.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -318,6 +319,27 @@ impl Quality {
             jitter_us: self.jitter_us.max(other.jitter_us),
             idle: [self.idle, other.idle].into_iter().flatten().min(),
         }
+    }
+}
+
+/// What carries media, and why nothing faster does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Which implementation.
+    pub path: MediaPath,
+    /// Why not a faster one, for people; `None` on the fastest.
+    pub slow_because: Option<Arc<str>>,
+}
+
+impl Carrier {
+    /// This implementation, which was chosen for this reason.
+    #[must_use]
+    pub fn new(path: MediaPath, reason: &str) -> Self {
+        let is_slow = match path {
+            MediaPath::XdpNative => false,
+            MediaPath::XdpGeneric | MediaPath::Sockets => true,
+        };
+        Self { path, slow_because: is_slow.then(|| reason.into()) }
     }
 }
 

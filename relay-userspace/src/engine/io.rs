@@ -15,7 +15,7 @@ use super::call_record::CallRecord;
 use super::cdr::Cdr;
 use super::directory::model::{AgentNumber, Binding, PairClaim, PairRest, PoolNumber};
 use super::event::Event;
-use super::flow::{FlowSpec, FlowStats, MediaPath};
+use super::flow::{Carrier, FlowSpec, FlowStats};
 use super::guard::{GuardEntry, Rule};
 use super::ids::{BindingId, ErasureId, SessionId};
 use super::number::ProxyNumber;
@@ -40,9 +40,9 @@ pub enum Input {
     Conflict(CommitId),
     /// The store failed. Whether the transaction was written is unknown.
     CommitFailed(CommitId, String),
-    /// Which implementation carries the flows that are put from now on. Told
-    /// once at start; records and views show it.
-    MediaPath(MediaPath),
+    /// What carries the flows of this process. Told once at start; records and
+    /// views show it.
+    MediaPath(Carrier),
     /// A flow is gone; its final count.
     FlowRemoved(SocketAddr, FlowStats),
     /// The answer to [`Output::ReadFlow`].

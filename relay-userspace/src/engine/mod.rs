@@ -185,10 +185,7 @@ impl Engine {
                 context.directory.handle_commit_failed(now, id, &problem);
             }
             Input::CommitFailed(id, problem) => Calls::commit_failed(context, id, problem),
-            Input::MediaPath(path) => {
-                context.media_path = Some(path);
-                calls.carried_by(path);
-            }
+            Input::MediaPath(carrier) => calls.carried_by(context, carrier),
             Input::FlowRemoved(local, stats) => calls.flow_removed(context, local, stats),
             Input::FlowRead(local, stats) => calls.flow_read(context, local, &stats),
             Input::Stun(datagram) => calls.stun(context, &datagram),

@@ -21,7 +21,7 @@ use crate::engine::directory::{
     PairRest, Party, PartyAddress, PoolNumber,
 };
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
+use crate::engine::flow::{Carrier, ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::tests::{keyring, random, vault};
@@ -206,7 +206,7 @@ fn call(session: u128) -> CallRecord {
             }),
         ],
         codec: Some(Encoding::named("opus")),
-        path: Some(MediaPath::XdpGeneric),
+        carrier: Some(Carrier::new(MediaPath::XdpGeneric, "the MTU is 9000")),
         received: [(Traffic { packets: 4, bytes: 5 }, quality), Default::default()],
         one_way: [true, false],
         unacknowledged: Some(Unacknowledged {

@@ -23,7 +23,7 @@ use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::config::Encryption;
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
-use crate::engine::flow::{FlowStats, MediaPath};
+use crate::engine::flow::{Carrier, FlowStats, MediaPath};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::Output;
 use crate::engine::media::MediaSession;
@@ -39,7 +39,7 @@ pub(super) struct Call {
     pub(super) legs: ByLeg<Leg>,
     pub(super) media: MediaSession,
     /// What carries its flows, once there are any.
-    pub(super) path: Option<MediaPath>,
+    pub(super) carrier: Option<Carrier>,
     /// The INVITE that is being relayed, if there is one.
     pub(super) exchange: Option<Exchange>,
     /// A 2xx from before a restart that waits for its ACK.
@@ -112,6 +112,13 @@ impl Call {
     /// Whether both sides talk, or have.
     pub(super) fn is_answered(&self) -> bool {
         self.legs[self.facts.caller].answer.is_some()
+    }
+
+    /// What carries its media, and why nothing faster does.
+    pub(super) fn media_path(&self) -> (Option<MediaPath>, Option<String>) {
+        let carrier = self.carrier.as_ref();
+        let reason = carrier.and_then(|carrier| carrier.slow_because.as_deref());
+        (carrier.map(|carrier| carrier.path), reason.map(str::to_owned))
     }
 
     /// Ends the call; the first reason counts.
@@ -227,8 +234,8 @@ impl Call {
             if let Output::PutFlow(flow) = output
                 && context.index.flows.insert(flow.local, (self.id, flow.owner.leg)).is_none()
             {
-                self.path = context.media_path;
-                if self.path.is_some_and(|path| path != MediaPath::XdpNative) {
+                self.carrier.clone_from(&context.carrier);
+                if self.carrier.as_ref().is_some_and(|carrier| carrier.slow_because.is_some()) {
                     context.count(Counter::SlowPath);
                 }
             }

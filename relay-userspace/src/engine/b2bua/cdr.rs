@@ -28,8 +28,10 @@ fn of_leg(
         LegState::Ended(end) => end,
         LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => context.now.wall,
     };
+    let (path, slow_because) = call.media_path();
     let media = LegMedia {
-        path: call.path,
+        path,
+        slow_because,
         codec: call.media.codec(),
         one_way: call.media.one_way()[leg.name],
         ..LegMedia::default()

@@ -16,7 +16,7 @@ use crate::engine::config::{Config, Encryption, Ice, Listen, Trunk, TrunkId};
 use crate::engine::counters::{Counter, Counters};
 use crate::engine::directory::{Binding, Directory};
 use crate::engine::event::Event;
-use crate::engine::flow::MediaPath;
+use crate::engine::flow::Carrier;
 use crate::engine::ids::{LegName, SessionId, Slot};
 use crate::engine::io::{Datagram, Output};
 use crate::engine::media::{Agent, Ports};
@@ -49,7 +49,7 @@ pub(in crate::engine) struct Context {
     pub(super) index: Index,
     pub(super) departed: Departed,
     /// What carries media; unknown until the daemon says so.
-    pub(in crate::engine) media_path: Option<MediaPath>,
+    pub(super) carrier: Option<Carrier>,
     /// Requests of ours to the directory so far.
     pub(super) requests: u64,
 }
@@ -142,7 +142,7 @@ impl Context {
             timers: Timers::default(),
             index: Index::default(),
             departed: Departed::default(),
-            media_path: None,
+            carrier: None,
             requests: 0,
             config,
         }

@@ -117,7 +117,7 @@ impl Call {
             legs: [leg_record(&self.legs.a), leg_record(&self.legs.b)],
             streams: self.media.record(),
             codec: self.media.codec(),
-            path: self.path,
+            carrier: self.carrier.clone(),
             received: [received.a, received.b].map(|received| (received.traffic, received.quality)),
             one_way: [self.media.one_way().a, self.media.one_way().b],
             unacknowledged: self.unacknowledged(),

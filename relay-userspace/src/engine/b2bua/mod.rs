@@ -58,7 +58,7 @@ use waiting::Waiting;
 use super::cdr::Cause;
 use super::counters::Counter;
 use super::event::Event;
-use super::flow::{FlowStats, MediaPath};
+use super::flow::{Carrier, FlowStats};
 use super::ids::{LegName, SessionId, Slot};
 use super::io::{Change, CommitId, Datagram, Output, RequestId, Transaction};
 use super::sip::message::Message;
@@ -133,11 +133,18 @@ impl Calls {
         }
     }
 
-    /// What carries the flows of calls from before a restart.
-    pub(in crate::engine) fn carried_by(&mut self, path: MediaPath) {
-        for call in self.all.values_mut() {
-            call.path = call.path.and(Some(path));
+    /// What carries flows, those of calls from before a restart too.
+    pub(in crate::engine) fn carried_by(&mut self, context: &mut Context, carrier: Carrier) {
+        for call in self.all.values_mut().filter(|call| call.carrier.is_some()) {
+            if carrier.slow_because.is_some() {
+                context.counters.add_many(Counter::SlowPath, call.media.flows().count());
+            }
+            if call.carrier.as_ref() != Some(&carrier) {
+                call.carrier = Some(carrier.clone());
+                call.changed(context);
+            }
         }
+        context.carrier = Some(carrier);
     }
 
     /// The datapath has removed a flow.

@@ -111,7 +111,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         facts,
         legs,
         media: media.with_past(record.received, record.one_way, record.codec),
-        path: record.path,
+        carrier: record.carrier,
         exchange: None,
         resending: None,
         release: record.release,

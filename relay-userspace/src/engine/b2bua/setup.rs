@@ -205,7 +205,7 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         facts,
         legs: ByLeg::new(name, from, to),
         media,
-        path: None,
+        carrier: None,
         exchange: Some(exchange),
         resending: None,
         release: None,

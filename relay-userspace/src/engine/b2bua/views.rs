@@ -66,6 +66,7 @@ fn view(call: &Call) -> CallView {
         stats: None,
         mos: None,
     });
+    let (path, slow_because) = call.media_path();
     CallView {
         session: call.id,
         binding: call.facts.binding,
@@ -74,7 +75,8 @@ fn view(call: &Call) -> CallView {
         start: call.legs[call.facts.caller].start,
         answer: call.legs[call.facts.caller].answer,
         emergency: call.facts.emergency,
-        path: call.path,
+        path,
+        slow_because,
         legs: [&call.legs.a, &call.legs.b].map(|leg| leg.view(call.media.silent()[leg.name])).into(),
         flows: flows.collect(),
     }

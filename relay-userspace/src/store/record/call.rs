@@ -2,10 +2,11 @@
 //!
 //! The richest record there is, and the most often written one: addresses are
 //! bytes, not text, and nothing stands here twice. The second version adds how
-//! streams travel, who sends and who does not, whether each side shares a port, and
-//! who was not heard.
+//! streams travel, who sends and who does not, whether each side shares a port, who
+//! was not heard, and why the fast path does not carry it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::engine::call_record::{
 use crate::engine::callback::Diversion;
 use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
+use crate::engine::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transport};
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::sdp::{Component, IceCredentials, Token};
@@ -44,9 +45,10 @@ pub(in crate::store) struct CallV1 {
 }
 
 /// What came before, what more there is to say of each stream that there is,
-/// which far ends were not heard for a while, and which service took the call.
+/// which far ends were not heard for a while, which service took the call, and why
+/// nothing faster carries it.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2], Option<DiversionV2>);
+pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2], Option<DiversionV2>, Option<String>);
 
 /// What the second version adds to a stream, whose `mux` before was that of A.
 #[derive(Serialize, Deserialize)]
@@ -207,12 +209,18 @@ impl Stored for CallRecord {
     fn to_shape(&self) -> CallV2 {
         let streams = self.streams.iter().flatten();
         let diversion = self.diversion.map(DiversionV2::from);
-        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way, diversion)
+        let slow_because = self.carrier.as_ref().and_then(|carrier| carrier.slow_because.as_deref());
+        let slow_because = slow_because.map(str::to_owned);
+        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way, diversion, slow_because)
     }
 
-    fn from_shape(CallV2(call, added, one_way, diversion): CallV2) -> Result<Self, String> {
+    fn from_shape(record: CallV2) -> Result<Self, String> {
+        let CallV2(call, added, one_way, diversion, slow_because) = record;
         let diversion = diversion.map(Diversion::from);
         let mut call = Self { diversion, one_way, ..from_v1(call)? };
+        if let Some(carrier) = &mut call.carrier {
+            carrier.slow_because = slow_because.map(Arc::from);
+        }
         for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
             stream.transport = added.transport.into();
             stream.extensions = ExtensionIds::from_bits(added.extensions);
@@ -244,7 +252,7 @@ fn to_v1(call: &CallRecord) -> CallV1 {
         legs: call.legs.each_ref().map(to_leg),
         streams: call.streams.iter().map(|stream| stream.as_ref().map(to_stream)).collect(),
         codec: call.codec.map(|codec| codec.as_str().to_owned()),
-        path: call.path.map(PathV2::from),
+        path: call.carrier.as_ref().map(|carrier| carrier.path.into()),
         received: call.received.map(|(traffic, quality)| ReceivedV1 {
             packets: traffic.packets,
             bytes: traffic.bytes,
@@ -290,7 +298,7 @@ fn from_v1(record: CallV1) -> Result<CallRecord, String> {
         legs: [from_leg(a)?, from_leg(b)?],
         streams: record.streams.into_iter().map(|stream| stream.map(from_stream)).collect(),
         codec: record.codec.as_deref().map(Encoding::named),
-        path: record.path.map(MediaPath::from),
+        carrier: record.path.map(|path| Carrier { path: path.into(), slow_because: None }),
         received: record.received.map(|received| {
             let ReceivedV1 { packets, bytes, expected, lost, reordered, jitter_us } = received;
             let quality = Quality { expected, lost, reordered, jitter_us, ..Quality::default() };
@@ -509,7 +517,7 @@ mod tests {
             legs: [leg.clone(), leg],
             streams: vec![None, Some(stream)],
             codec: None,
-            path: None,
+            carrier: None,
             received: Default::default(),
             one_way: [false, true],
             unacknowledged: None,

@@ -1,5 +1,5 @@
-//! Call detail records. The second version adds how media went, and which service
-//! took the call in place of a party.
+//! Call detail records. The second version adds how media went, why it fell off the
+//! fast path, and which service took the call in place of a party.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as WordError, StrDeserializer};
@@ -45,6 +45,7 @@ pub(crate) struct CdrV2(CdrV1, MediaV2, Option<DiversionV2>);
 #[derive(Serialize, Deserialize)]
 struct MediaV2 {
     path: Option<PathV2>,
+    slow_because: Option<String>,
     codec: Option<String>,
     expected: u64,
     lost: u64,
@@ -195,6 +196,7 @@ impl From<PathV2> for MediaPath {
 fn to_media(media: &LegMedia) -> MediaV2 {
     MediaV2 {
         path: media.path.map(PathV2::from),
+        slow_because: media.slow_because.clone(),
         codec: media.codec.map(|codec| codec.as_str().to_owned()),
         expected: media.expected,
         lost: media.lost,
@@ -209,6 +211,7 @@ fn from_media(record: MediaV2) -> Result<LegMedia, String> {
     let mos = |hundredths| Mos::from_hundredths(hundredths).ok_or("its score is off the scale");
     Ok(LegMedia {
         path: record.path.map(MediaPath::from),
+        slow_because: record.slow_because,
         codec: record.codec.as_deref().map(Encoding::named),
         expected: record.expected,
         lost: record.lost,
@@ -321,6 +324,7 @@ mod tests {
     fn how_media_went_and_who_took_the_call_survives() {
         let media = LegMedia {
             path: Some(MediaPath::XdpGeneric),
+            slow_because: Some("native XDP failed: the MTU is 9000".to_owned()),
             codec: Some(Encoding::named("opus")),
             expected: 1000,
             lost: 10,

@@ -9,6 +9,8 @@ use super::world::{World, config};
 use crate::engine::cdr::{Cause, ReleaseSide, Traffic};
 use crate::engine::config::TrunkId;
 use crate::engine::event::Event;
+use crate::engine::flow::{Carrier, MediaPath};
+use crate::engine::io::Input;
 
 /// More than the journal is ever behind.
 const JOURNALED: Duration = Duration::from_millis(100);
@@ -215,6 +217,41 @@ fn a_call_whose_trunk_is_gone_is_ended_and_recorded() {
     assert_eq!((world.cdr(A).trunk.as_str(), world.cdr(B).trunk.as_str()), ("customers", "agents"));
     assert_eq!(world.cdr(A).received, Traffic { packets: 20, bytes: 3440 });
     world.assert_quiet();
+}
+
+#[test]
+fn records_say_what_carried_the_call_and_why_nothing_faster_did() {
+    let why = "native XDP failed: the MTU is 9000";
+    let carried = |path, reason| Input::MediaPath(Carrier::new(path, reason));
+    for can_go_on in [true, false] {
+        let mut world = World::new();
+        world.input(carried(MediaPath::XdpNative, "the driver runs the program"));
+        let (mut from, to) = talking(&mut world, A);
+        assert_eq!(world.counter("media.slow_path_flows"), 0);
+        world.pass(JOURNALED);
+        world.restart();
+        world.input(carried(MediaPath::XdpGeneric, why));
+        assert_eq!(world.counter("media.slow_path_flows"), 4, "they fell off the fast path");
+        if can_go_on {
+            hang_up(&mut world, &mut from, &to);
+        } else {
+            world.pass(JOURNALED);
+            let mut config = config();
+            config.media.ports = 50_000..=50_099;
+            world.restart_with(config);
+        }
+        for leg in [A, B] {
+            let media = &world.cdr(leg).media;
+            assert_eq!(media.path, Some(MediaPath::XdpGeneric));
+            assert_eq!(media.slow_because.as_deref(), Some(why));
+        }
+    }
+    let mut world = World::new();
+    world.input(carried(MediaPath::XdpNative, "the driver runs the program"));
+    let (mut from, to) = talking(&mut world, A);
+    hang_up(&mut world, &mut from, &to);
+    let media = &world.cdr(A).media;
+    assert_eq!((media.path, &media.slow_because), (Some(MediaPath::XdpNative), &None));
 }
 
 #[test]
