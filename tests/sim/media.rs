@@ -129,11 +129,12 @@ impl Datapath {
         self.freed.clear();
     }
 
-    /// Removes the flows that no call has claimed.
-    pub(crate) fn sweep(&mut self) -> usize {
-        let before = self.flows.len();
-        self.flows.retain(|_, flow| flow.claimed);
-        before - self.flows.len()
+    /// Removes the flows that no call has claimed; says where they were.
+    pub(crate) fn sweep(&mut self, now: Duration) -> Vec<SocketAddr> {
+        let left = self.flows.extract_if(.., |_, flow| !flow.claimed);
+        let left: Vec<_> = left.map(|(local, flow)| (local, flow.spec.owner.session)).collect();
+        self.freed.extend(left.iter().map(|&(local, session)| (local, (now, session))));
+        left.into_iter().map(|(local, _)| local).collect()
     }
 
     /// Where flows are, and whose.

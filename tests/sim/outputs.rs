@@ -51,8 +51,8 @@ impl World {
             Output::Guard(rules) => self.spares_trunks(&rules),
             Output::Stun(_) => Err("STUN, although no trunk speaks ICE".into()),
             Output::SweepFlows => {
-                let swept = self.datapath.sweep();
-                self.note(|_| format!("{swept} flows swept"));
+                let swept = self.datapath.sweep(self.now);
+                self.note(|_| format!("{} flows swept", swept.len()));
                 self.agenda.plan(self.now, Happening::Datapath(Input::FlowsSwept(swept)));
                 Ok(())
             }

@@ -124,9 +124,9 @@ pub trait Datapath: Send {
     /// Removes the flow and returns its final count; zeros when there is none.
     fn remove(&mut self, local: SocketAddr) -> FlowStats;
 
-    /// Removes every flow that was not put since this was opened, and says how
-    /// many there were: what a process before this one left.
-    fn sweep(&mut self) -> usize;
+    /// Removes every flow that was not put since this was opened, and says where
+    /// they arrived: what a process before this one left.
+    fn sweep(&mut self) -> Vec<SocketAddr>;
 
     /// What a flow counted so far.
     fn stats(&self, local: SocketAddr) -> Option<FlowStats>;

@@ -67,8 +67,8 @@ impl Datapath for SocketDatapath {
     }
 
     /// Sockets die with their process: there is nothing of one before.
-    fn sweep(&mut self) -> usize {
-        0
+    fn sweep(&mut self) -> Vec<SocketAddr> {
+        Vec::new()
     }
 
     fn stats(&self, local: SocketAddr) -> Option<FlowStats> {

@@ -165,6 +165,8 @@ pub struct StreamRecord {
     pub ports: [SocketAddr; 2],
     /// The far ends, as far as they are known.
     pub ends: [Option<EndRecord>; 2],
+    /// Where packets may still come from at ports whose time to be learned is over.
+    pub closed: Vec<(SocketAddr, IpNet)>,
     /// The codec.
     pub codec: Encoding,
     /// The ticks per second of its timestamps; zero when unknown.

@@ -51,8 +51,9 @@ pub enum Input {
     Stun(Datagram),
     /// A flow could not be made.
     FlowRefused(SocketAddr, String),
-    /// So many flows were removed because no call claimed them.
-    FlowsSwept(usize),
+    /// The flows that arrived at these addresses were removed because no call
+    /// claimed them.
+    FlowsSwept(Vec<SocketAddr>),
     /// The epoch that was wanted cannot be made.
     EpochRefused(Refusal),
     /// The certificates of these erasures are durable.

@@ -190,7 +190,7 @@ impl Engine {
             Input::FlowRead(local, stats) => calls.flow_read(context, local, &stats),
             Input::Stun(datagram) => calls.stun(context, &datagram),
             Input::FlowRefused(local, problem) => calls.flow_refused(context, local, problem),
-            Input::FlowsSwept(flows) => context.counters.add_many(Counter::FlowsSwept, flows),
+            Input::FlowsSwept(flows) => Calls::flows_swept(context, &flows),
             Input::BeginEpoch(epoch) => context.directory.begin_epoch(now, epoch),
             Input::EpochRefused(problem) => context.directory.epoch_refused(now, problem),
             Input::Certified(erasures) => context.directory.certified(now, erasures),

@@ -196,6 +196,7 @@ fn call(session: u128) -> CallRecord {
             Some(StreamRecord {
                 ports: [at(40_000), at(40_002)],
                 ends: [None, Some(end)],
+                closed: vec![(at(40_001), "192.0.2.7/32".parse().unwrap())],
                 codec: Encoding::named("opus"),
                 clock_rate: 48_000,
                 transport: Transport::Srtp { dtls: true },

@@ -172,7 +172,7 @@ pub(crate) fn keep(job: &str) -> Result<()> {
         datapath.put(&job.ends.flow(port))?;
     }
     let swept = datapath.sweep();
-    ensure!(swept == 0, "{swept} flows are of nobody");
+    ensure!(swept.is_empty(), "{swept:?} are of nobody");
     println!("{READY}");
     while parent_id() == parent {
         std::thread::sleep(Duration::from_millis(100));

@@ -181,10 +181,15 @@ impl Datapath for XdpDatapath {
         stats(&reading, local)
     }
 
-    fn sweep(&mut self) -> usize {
+    fn sweep(&mut self) -> Vec<SocketAddr> {
         let swept = self.flows.sweep();
         self.hops.sweep();
-        swept
+        if swept.is_empty() {
+            return Vec::new();
+        }
+        let all =
+            self.addresses.iter().flat_map(|&ip| (0..=u16::MAX).map(move |port| SocketAddr::new(ip, port)));
+        all.filter(|&local| self.slot(local).is_some_and(|slot| swept.contains(&slot))).collect()
     }
 
     fn stats(&self, local: SocketAddr) -> Option<FlowStats> {

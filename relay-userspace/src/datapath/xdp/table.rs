@@ -9,7 +9,7 @@
 //! epoch carries the generation of its source rule, so whoever puts the flow
 //! again knows whether what it learned still stands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd};
@@ -219,16 +219,17 @@ impl FlowTable {
         unsafe { AtomicU32::from_ptr(lost) }.fetch_sub(received, Ordering::Relaxed);
     }
 
-    /// Removes every flow that this process has not put; how many there were.
-    pub fn sweep(&mut self) -> usize {
+    /// Removes every flow that this process has not put, and says which slots
+    /// they had.
+    pub fn sweep(&mut self) -> HashSet<u32> {
         let left = |slot: &u32| !self.live.contains_key(slot) && self.epoch(*slot).is_some();
-        let left: Vec<u32> = (0..self.slots()).filter(left).collect();
+        let left: HashSet<u32> = (0..self.slots()).filter(left).collect();
         for &slot in &left {
             if let Some(place) = self.flows.at(slot) {
                 state(place).store(0, Ordering::Release);
             }
         }
-        left.len()
+        left
     }
 
     /// How many flows there are, of this process or one before it.

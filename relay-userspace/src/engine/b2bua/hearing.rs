@@ -64,6 +64,9 @@ impl Call {
     pub(super) fn flow_read(&mut self, context: &mut Context, local: SocketAddr, stats: &FlowStats) {
         let media = &context.config.media;
         let outputs = self.media.counted(context.now.mono, local, stats, &media.patience, media.dscp);
+        if !outputs.is_empty() {
+            self.changed(context);
+        }
         self.carry(context, outputs);
     }
 

@@ -159,6 +159,15 @@ impl Calls {
         }
     }
 
+    /// The datapath has removed flows that a process before this one left: what is
+    /// still on its way to them must meet no other call.
+    pub(in crate::engine) fn flows_swept(context: &mut Context, flows: &[SocketAddr]) {
+        context.counters.add_many(Counter::FlowsSwept, flows.len());
+        for &local in flows {
+            context.ports.rest(local, context.now.mono);
+        }
+    }
+
     /// The datapath says what a flow has counted.
     pub(in crate::engine) fn flow_read(
         &mut self,

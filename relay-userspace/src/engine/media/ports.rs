@@ -5,11 +5,12 @@
 //! next.
 //!
 //! What rests is not journaled. After a restart the pairs of every journaled call are
-//! claimed, and rest as ever when it turns out that the call cannot go on; those of calls
-//! that had ended in the seconds before may be drawn again at once, one among all that
-//! are free. The alternatives, a write to the store per call that ends or no new calls
-//! until all pairs have rested, cost more than a late packet that meets another call's
-//! source check.
+//! claimed, and rest as ever when it turns out that the call cannot go on; those whose
+//! flows the datapath still had for calls that nobody knows any more rest from then on.
+//! Those of calls that had ended in the seconds before may be drawn again at once, one
+//! among all that are free. The alternatives, a write to the store per call that ends or
+//! no new calls until all pairs have rested, cost more than a late packet that meets
+//! another call's source check.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -138,6 +139,14 @@ impl Ports {
         Some(PortPair { address, local: pool.local, even })
     }
 
+    /// Has the pair that this address is of rest, if nothing uses it.
+    pub(crate) fn rest(&mut self, at: SocketAddr, now: Instant) {
+        let rtp = SocketAddr::new(at.ip(), at.port() & !1);
+        if let Some(pair) = self.claim(rtp) {
+            self.release(pair, now);
+        }
+    }
+
     /// Gives a pair back.
     pub(crate) fn release(&mut self, pair: PortPair, now: Instant) {
         if let Some(pool) = self.pools.get_mut(pair.address) {
@@ -189,6 +198,25 @@ mod tests {
         ports.release(drawn[3], start);
         assert_eq!(ports.draw(0, start + Duration::from_secs(9), &mut random), None, "it rests");
         assert_eq!(ports.draw(0, start + Duration::from_secs(10), &mut random), Some(drawn[3]));
+    }
+
+    #[test]
+    fn what_is_swept_rests_and_what_is_used_stays_so() {
+        let mut random = ChaCha8Rng::from_seed([1; 32]);
+        let mut ports = Ports::new(&media(40_000..=40_003));
+        let at = |port| SocketAddr::new([10, 0, 0, 1].into(), port);
+        let start = Instant::ORIGIN;
+        let used = ports.claim(at(40_000)).unwrap();
+        for local in
+            [at(40_003), at(40_002), at(40_001), at(9), SocketAddr::new([10, 0, 0, 9].into(), 40_000)]
+        {
+            ports.rest(local, start);
+        }
+        assert_eq!(ports.draw(0, start, &mut random), None);
+        let rested = start + Duration::from_secs(10);
+        assert_eq!(ports.draw(0, rested, &mut random).map(PortPair::rtp), Some(at(40_002)));
+        assert_eq!(ports.draw(0, rested, &mut random), None, "one pair is used, and the other one once");
+        ports.release(used, rested);
     }
 
     /// Over any sequence of draws, claims and releases every pair is in one place: used,

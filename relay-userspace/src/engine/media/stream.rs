@@ -71,6 +71,7 @@ impl StreamPorts {
         StreamRecord {
             ports: [self.pairs.a.rtp(), self.pairs.b.rtp()],
             ends: [self.ends.a, self.ends.b].map(|end| end.map(End::record)),
+            closed: self.closed.iter().map(|(&local, &range)| (local, range)).collect(),
             codec: self.agreement.codec.encoding,
             clock_rate: self.agreement.codec.clock_rate,
             transport: self.agreement.transport,
@@ -93,6 +94,7 @@ impl StreamPorts {
         let mut stream = Self::new(ByLeg { a: a?, b: b? }, agreement);
         let [a, b] = record.ends.map(|end| end.map(End::restored));
         stream.ends = ByLeg { a, b };
+        stream.closed = record.closed.iter().copied().collect();
         let [a, b] = record.mux;
         stream.mux = ByLeg { a, b };
         let [a, b] = record.ice.each_ref().map(|ice| ice.as_ref().map(Partner::restored));

@@ -3,7 +3,7 @@
 //! The richest record there is, and the most often written one: addresses are
 //! bytes, not text, and nothing stands here twice. The second version adds how
 //! streams travel, who sends and who does not, whether each side shares a port, who
-//! was not heard, and why the fast path does not carry it.
+//! was not heard, what is no longer learned, and why the fast path does not carry it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +59,9 @@ struct StreamV2 {
     mux_b: MuxV1,
     /// Whether each end sends, and whether it wants to receive.
     directions: [Option<(bool, bool)>; 2],
+    /// Ports whose time to be learned is over, and from where they still take
+    /// anything.
+    closed: Vec<(SocketAddr, IpNet)>,
     ice: [Option<IceV2>; 2],
 }
 
@@ -225,6 +228,7 @@ impl Stored for CallRecord {
             stream.transport = added.transport.into();
             stream.extensions = ExtensionIds::from_bits(added.extensions);
             stream.mux[1] = from_mux(&added.mux_b);
+            stream.closed = added.closed;
             let [a, b] = added.ice;
             stream.ice = [a.map(from_ice).transpose()?, b.map(from_ice).transpose()?];
             for (end, direction) in stream.ends.iter_mut().zip(added.directions) {
@@ -417,6 +421,7 @@ fn to_added(stream: &StreamRecord) -> StreamV2 {
         extensions: stream.extensions.bits(),
         mux_b: to_mux(stream.mux[1]),
         directions: stream.ends.map(|end| end.map(|end| (end.sends, end.receives))),
+        closed: stream.closed.clone(),
         ice: stream.ice.each_ref().map(|ice| ice.as_ref().map(to_ice)),
     }
 }
@@ -450,6 +455,7 @@ fn from_stream(stream: StreamV1) -> StreamRecord {
     StreamRecord {
         ports: stream.ports,
         ends: stream.ends.map(|known| known.map(end)),
+        closed: Vec::new(),
         codec: Encoding::named(&stream.codec),
         clock_rate: stream.clock_rate,
         transport: Transport::Rtp,
@@ -498,6 +504,7 @@ mod tests {
         let stream = StreamRecord {
             ports: [at(4000), at(4002)],
             ends: [Some(end(true, false)), Some(end(false, true))],
+            closed: vec![(at(4001), "192.0.2.9/32".parse().unwrap())],
             codec: Encoding::named("PCMU"),
             clock_rate: 8000,
             transport: Transport::Srtp { dtls: false },

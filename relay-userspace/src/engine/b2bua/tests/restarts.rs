@@ -7,7 +7,7 @@ use super::far_end::{FarEnd, sdp, sdp_with};
 use super::setup::{A, B, ringing, talking};
 use super::world::{World, config};
 use crate::engine::cdr::{Cause, ReleaseSide, Traffic};
-use crate::engine::config::TrunkId;
+use crate::engine::config::{MediaSource, TrunkId};
 use crate::engine::event::Event;
 use crate::engine::flow::{Carrier, MediaPath};
 use crate::engine::io::Input;
@@ -266,6 +266,39 @@ fn what_the_journal_never_heard_of_leaves_nothing() {
     world.expect(A, "SIP/2.0 481");
     assert!(world.cdrs.is_empty());
     world.assert_quiet();
+}
+
+#[test]
+fn ports_of_flows_that_were_swept_rest() {
+    let mut world = World::new();
+    talking(&mut world, A);
+    let swept: Vec<_> = world.flows.keys().copied().collect();
+    world.restart();
+    // Fifty pairs there are; two rest.
+    for _ in 0..24 {
+        talking(&mut world, A);
+    }
+    assert_eq!(world.flows.len(), 96);
+    assert!(swept.iter().all(|local| !world.flows.contains_key(local)));
+    world.pass(config().media.quarantine);
+    talking(&mut world, A);
+    assert!(swept.iter().all(|local| world.flows.contains_key(local)));
+}
+
+#[test]
+fn a_door_that_was_closed_stays_so_over_a_restart() {
+    let mut config = config();
+    config.trunks[0].media_source = MediaSource::Nat;
+    config.trunks[1].media_source = MediaSource::Network("203.0.113.0/24".parse().unwrap());
+    let mut world = World::with(config.clone());
+    talking(&mut world, A);
+    let open = world.flows.clone();
+    world.pass(config.media.patience.learning_window * 2);
+    let closed = world.flows.clone();
+    assert!(closed.values().all(|flow| flow.source.allowed.prefix_len() == 32));
+    assert!(open.values().any(|flow| closed[&flow.local] != *flow));
+    world.restart_with(config);
+    assert_eq!(world.flows, closed);
 }
 
 #[test]

@@ -315,9 +315,8 @@ impl World {
                     self.engine.handle_input(self.now, refused);
                 }
                 Output::SweepFlows => {
-                    let before = self.flows.len();
-                    self.flows.retain(|local, _| self.claimed.contains(local));
-                    let swept = before - self.flows.len();
+                    let is_left = |local: &SocketAddr, _: &mut FlowSpec| !self.claimed.contains(local);
+                    let swept = self.flows.extract_if(.., is_left).map(|(local, _)| local).collect();
                     self.engine.handle_input(self.now, Input::FlowsSwept(swept));
                 }
                 Output::PutFlow(flow) => {
