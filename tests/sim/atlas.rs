@@ -34,17 +34,32 @@ impl Side {
     }
 }
 
+/// Where media of one end arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the telephone, before it moves.
+    First,
+    /// Where it has moved to.
+    Moved,
+    /// At another telephone, which rings too.
+    Fork,
+}
+
 impl LegId {
     /// The far end of the same call.
     pub(crate) const fn other(self) -> Self {
         Self { call: self.call, side: self.side.other() }
     }
 
-    /// Where this leg's media arrives; elsewhere after it `moved`.
-    pub(crate) fn media(self, moved: bool) -> SocketAddr {
-        let ip = self.ip(if moved { 66 } else { 64 });
-        let port = 20_000 + (self.call % 1000) * 20 + if moved { 10 } else { 0 };
-        SocketAddr::new(ip, u16::try_from(port).expect("below 40 020"))
+    /// Where this leg's media arrives.
+    pub(crate) fn media(self, place: Place) -> SocketAddr {
+        let (base, offset) = match place {
+            Place::First => (64, 0),
+            Place::Moved => (66, 10),
+            Place::Fork => (68, 4),
+        };
+        let port = 20_000 + (self.call % 1000) * 20 + offset;
+        SocketAddr::new(self.ip(base), u16::try_from(port).expect("below 40 020"))
     }
 
     /// The address of the telephone behind the trunk.
@@ -67,7 +82,7 @@ impl LegId {
 /// The leg that an endpoint address belongs to.
 pub(crate) fn owner_of(ip: IpAddr) -> Option<LegId> {
     let IpAddr::V4(ip) = ip else { return None };
-    let [10, second @ (64..=67 | 72 | 73), high, low] = ip.octets() else { return None };
+    let [10, second @ (64..=69 | 72 | 73), high, low] = ip.octets() else { return None };
     let side = if second & 1 == 0 { Side::Caller } else { Side::Callee };
     Some(LegId { call: usize::from(u16::from_be_bytes([high, low])), side })
 }

@@ -54,7 +54,7 @@ impl World {
         call.was_bound = was_bound;
         call.caller = Some(Endpoint::caller(leg, dialog, plan.caller.clone(), plan.canaries));
         self.report.calls += 1;
-        for tick in 1..12 {
+        for tick in 1..24 {
             let at = self.now + Duration::from_millis(tick * 500);
             self.agenda.plan(at, Happening::Media(index));
         }

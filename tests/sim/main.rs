@@ -120,13 +120,17 @@ fn every_world_keeps_the_invariants() {
     let elapsed = began.elapsed();
     println!(
         "{seeds} worlds, {} calls ({} reached their other end, {} answered, {} survived a crash), {} SIP messages out, {} media \
-         packets, {} records in {:.1} s: {} calls per second",
+         packets ({} after a hold, {} of a second fork, {} reports beside RTP on one side alone), {} records in {:.1} s: {} \
+         calls per second",
         total.calls,
         total.connected,
         total.answered,
         total.survived,
         total.messages,
         total.packets,
+        total.resumed,
+        total.forks,
+        total.lopsided,
         total.records,
         elapsed.as_secs_f64(),
         u128::from(total.calls) * 1000 / elapsed.as_millis().max(1),
@@ -137,6 +141,11 @@ fn every_world_keeps_the_invariants() {
     );
     assert!(seeds < SEEDS || total.survived > seeds / 10, "too few calls survive a crash");
     assert!(total.packets > total.answered, "too little media flows for the simulation to mean anything");
+    let rare =
+        [("after a hold", total.resumed), ("of a second fork", total.forks), ("apart", total.lopsided)];
+    for (what, packets) in rare {
+        assert!(seeds < SEEDS || packets > seeds, "too few packets {what}: {packets}");
+    }
 }
 
 #[test]

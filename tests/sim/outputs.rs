@@ -1,6 +1,6 @@
 //! Does what the engine says, and objects where it may not say so.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use vizard::engine::event::Event;
 use vizard::engine::guard::{Rule, Treatment};
@@ -8,9 +8,11 @@ use vizard::engine::ids::SessionId;
 use vizard::engine::io::{Datagram, Input, Output};
 
 use crate::atlas::{LegId, Side};
+use crate::media::Packet;
 use crate::message::{Message, Start, tag_of, user_of};
 use crate::network::Happening;
-use crate::peer::Phase;
+use crate::peer::Endpoint;
+use crate::peer::script::{Change, Talk};
 use crate::scenario::{Host, Purpose};
 use crate::setup;
 use crate::world::World;
@@ -252,23 +254,52 @@ impl World {
             let call = &mut self.calls[index];
             let packets = call.endpoint(side).map(|end| [end.packet(), end.report()]);
             for (from, to, packet) in packets.into_iter().flatten().flatten() {
-                match self.datapath.packet(leg, from, to, packet)? {
-                    Ok(arrives) => {
-                        let receiver = self.calls[index].endpoint(side.other());
-                        if !receiver.is_some_and(|end| end.was_at(arrives, packet)) {
-                            return Err(format!(
-                                "{packet:?} of {leg:?} goes to {arrives}, where its party never was"
-                            ));
-                        }
-                    }
+                match self.speak(leg, from, to, packet)? {
+                    Ok(()) => self.count_states(index, packet),
                     Err(reason) if self.must_hear(index) => {
                         return Err(format!("{packet:?} of {leg:?} from {from} to {to} is lost: {reason}"));
                     }
                     Err(_) => {}
                 }
             }
+            let early = self.calls[index].endpoint(side).and_then(|end| end.fork_packet());
+            if let Some((from, to, packet)) = early {
+                let heard = self.speak(leg, from, to, packet)?;
+                self.report.forks += u64::from(heard.is_ok());
+            }
         }
         Ok(())
+    }
+
+    /// A packet goes to where the other party once wanted it, or nowhere; then why.
+    fn speak(
+        &mut self,
+        leg: LegId,
+        from: SocketAddr,
+        to: SocketAddr,
+        packet: Packet,
+    ) -> Result<Result<(), &'static str>, String> {
+        let arrives = match self.datapath.packet(leg, from, to, packet)? {
+            Ok(arrives) => arrives,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match self.calls[leg.call].endpoint(leg.side.other()) {
+            Some(receiver) if receiver.was_at(arrives, packet) => Ok(Ok(())),
+            Some(_) | None => {
+                Err(format!("{packet:?} of {leg:?} goes to {arrives}, where its party never was"))
+            }
+        }
+    }
+
+    /// Counts what a packet that arrived is a witness of.
+    fn count_states(&mut self, index: usize, packet: Packet) {
+        let call = &self.calls[index];
+        let ends = || [&call.caller, &call.callee].into_iter().flatten();
+        let resumed = ends().any(|end| end.resumed);
+        let shares: Vec<bool> = ends().map(Endpoint::shares_a_port).collect();
+        self.report.resumed += u64::from(resumed);
+        self.report.lopsided +=
+            u64::from(packet == Packet::Rtcp && shares.contains(&true) && shares.contains(&false));
     }
 
     /// Whatever the noise, no rule holds back a trunk.
@@ -284,18 +315,13 @@ impl World {
     fn must_hear(&self, index: usize) -> bool {
         let call = &self.calls[index];
         let plan = &self.scenario.calls[index];
-        let talking = [&call.caller, &call.callee]
-            .into_iter()
-            .all(|end| end.as_ref().is_some_and(|end| end.phase == Phase::Talking));
-        let unchanged = plan.caller.talk.change.is_none() && plan.callee.talk.change.is_none();
-        let settled =
+        let settled = call.is_settled();
+        // One that was refused its move has moved all the same, and is not heard.
+        let stays = |talk: &Talk| talk.changes.iter().all(|(_, change)| *change != Change::Move);
+        let stay = stays(&plan.caller.talk) && stays(&plan.callee.talk);
+        let long_answered =
             call.caller_leg.answered.is_some_and(|at| self.now > at + std::time::Duration::from_secs(1));
-        self.scenario.calm
-            && talking
-            && unchanged
-            && settled
-            && plan.caller.acknowledges
-            && call.first_end().is_none()
+        self.scenario.calm && stay && settled && long_answered && plan.caller.acknowledges
     }
 }
 

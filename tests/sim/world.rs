@@ -44,6 +44,12 @@ pub(crate) struct Report {
     pub(crate) messages: u64,
     /// Media packets that reached the other party.
     pub(crate) packets: u64,
+    /// Packets that arrived after a hold was taken back.
+    pub(crate) resumed: u64,
+    /// Packets of early media of a second telephone that arrived.
+    pub(crate) forks: u64,
+    /// Reports that arrived where one side alone has them on the port of RTP.
+    pub(crate) lopsided: u64,
     /// Records.
     pub(crate) records: u64,
     /// Of everything that the engine put out, in order.
@@ -59,6 +65,9 @@ impl Report {
         self.survived += other.survived;
         self.messages += other.messages;
         self.packets += other.packets;
+        self.resumed += other.resumed;
+        self.forks += other.forks;
+        self.lopsided += other.lopsided;
         self.records += other.records;
     }
 }

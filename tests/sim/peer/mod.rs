@@ -17,7 +17,7 @@ mod uas;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::atlas::LegId;
+use crate::atlas::{LegId, Place};
 use crate::dice::Dice;
 use crate::media::Packet;
 use crate::message::Message;
@@ -74,8 +74,8 @@ pub(crate) enum Step {
     Unanswered,
     /// Send BYE.
     Hangup,
-    /// Send a re-INVITE.
-    Change,
+    /// Send this re-INVITE.
+    Change(usize),
     /// Fall silent.
     Die,
 }
@@ -129,6 +129,12 @@ pub(crate) struct Endpoint {
     served: Vec<(String, Message)>,
     /// The dialog of a forked telephone that answered second.
     stray: Option<Stray>,
+    /// Where a forked telephone sends its early media.
+    fork: Option<sdp::Remote>,
+    /// The last re-INVITE of the script: its request, and which one it is.
+    changing_now: Option<(usize, usize)>,
+    /// Whether it has taken the other side from hold.
+    pub(crate) resumed: bool,
 }
 
 /// Who placed the call, with what in mind.
@@ -184,7 +190,7 @@ impl Endpoint {
     }
 
     fn new(leg: LegId, dialog: Dialog, role: Role, canaries: bool) -> Self {
-        let local = leg.media(false);
+        let local = leg.media(Place::First);
         Self {
             leg,
             phase: Phase::Setup,
@@ -202,6 +208,9 @@ impl Endpoint {
             finals: Vec::new(),
             served: Vec::new(),
             stray: None,
+            fork: None,
+            changing_now: None,
+            resumed: false,
         }
     }
 
@@ -274,7 +283,7 @@ impl Endpoint {
                     }
                 }
                 Step::Hangup => self.hang_up(fx),
-                Step::Change => self.change(fx),
+                Step::Change(index) => self.change(index, fx),
                 Step::Die => self.phase = Phase::Over(Ending::Died),
             },
         }
@@ -284,9 +293,21 @@ impl Endpoint {
     /// port.
     pub(crate) fn report(&self) -> Option<(SocketAddr, SocketAddr, Packet)> {
         let (from, to, _) = self.packet()?;
-        let shares = self.script().mux && self.media.remote.as_ref().is_some_and(|remote| remote.mux);
+        let shares = self.shares_a_port();
         let beside = |at: SocketAddr| SocketAddr::new(at.ip(), at.port() + u16::from(!shares));
         Some((beside(from), beside(to), Packet::Rtcp))
+    }
+
+    /// Whether its RTCP comes on the port of RTP.
+    pub(crate) fn shares_a_port(&self) -> bool {
+        self.script().mux && self.media.remote.as_ref().is_some_and(|remote| remote.mux)
+    }
+
+    /// A packet of early media of a forked telephone: from and to.
+    pub(crate) fn fork_packet(&self) -> Option<(SocketAddr, SocketAddr, Packet)> {
+        let remote = self.fork.as_ref().filter(|_| self.phase == Phase::Setup)?;
+        let payload_type = *remote.payload_types.first()?;
+        Some((self.leg.media(Place::Fork), remote.media, Packet::Rtp(payload_type)))
     }
 
     /// Whether this end ever wanted such a packet at this address.

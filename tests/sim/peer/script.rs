@@ -63,8 +63,8 @@ pub(crate) enum Decision {
 pub(crate) struct Talk {
     /// Hangs up after so long.
     pub(crate) hangup: Option<Duration>,
-    /// Sends a re-INVITE after so long.
-    pub(crate) change: Option<(Duration, Change)>,
+    /// Sends these re-INVITEs, each after so long.
+    pub(crate) changes: Vec<(Duration, Change)>,
     /// Answers a re-INVITE with this failure.
     pub(crate) refuses_change: Option<u16>,
     /// Wants RTCP on the port of RTP.
@@ -78,6 +78,8 @@ pub(crate) struct Talk {
 pub(crate) enum Change {
     /// Puts the other side on hold.
     Hold,
+    /// Takes it from hold.
+    Resume,
     /// Media goes to another address.
     Move,
     /// No offer: the 200 makes it.
@@ -149,14 +151,19 @@ impl Talk {
             1 => Some(Duration::from_secs(4)),
             _ => Some(dice.millis(0, 12_000)),
         };
-        let changes = [Change::Hold, Change::Move, Change::AskOffer, Change::Refresh];
-        let change = match dice.below(4) {
-            0 => Some((Duration::from_secs(2), *dice.pick(&changes))),
-            1 => Some((dice.millis(0, 6000), *dice.pick(&changes))),
-            _ => None,
+        let kinds = [Change::Hold, Change::Move, Change::AskOffer, Change::Refresh];
+        let mut changes = match dice.below(4) {
+            0 => vec![(Duration::from_secs(2), *dice.pick(&kinds))],
+            1 => vec![(dice.millis(0, 6000), *dice.pick(&kinds))],
+            _ => Vec::new(),
         };
+        if let Some(&(held, Change::Hold)) = changes.first()
+            && dice.chance(700)
+        {
+            changes.push((held + dice.millis(100, 3000), Change::Resume));
+        }
         let refuses_change = dice.chance(150).then(|| *dice.pick(&[488, 491, 500, 481]));
         let dies = dice.chance(50).then(|| dice.millis(0, 12_000));
-        Self { hangup, change, refuses_change, mux: dice.chance(400), dies }
+        Self { hangup, changes, refuses_change, mux: dice.chance(400), dies }
     }
 }

@@ -1,9 +1,11 @@
 //! What both ends do inside a dialog: BYE, re-INVITE, descriptions.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::script::Change;
 use super::{Effects, Ending, Endpoint, Phase, Step, Wake, sdp};
+use crate::atlas::Place;
 use crate::message::{Message, tag_of, uri_of};
 
 const CODECS: [u8; 3] = [0, 8, 101];
@@ -15,8 +17,8 @@ impl Endpoint {
         if let Some(after) = talk.hangup {
             fx.wakes.push((after, Wake::Step(Step::Hangup)));
         }
-        if let Some((after, _)) = talk.change {
-            fx.wakes.push((after, Wake::Step(Step::Change)));
+        for (index, (after, _)) in talk.changes.iter().enumerate() {
+            fx.wakes.push((*after, Wake::Step(Step::Change(index))));
         }
     }
 
@@ -30,24 +32,31 @@ impl Endpoint {
         self.transact(bye, fx);
     }
 
-    /// Sends the script's re-INVITE, unless one is under way.
-    pub(super) fn change(&mut self, fx: &mut Effects<'_>) {
-        let Some((_, change)) = self.script().change else { return };
+    /// Sends one of the script's re-INVITEs, unless one is under way.
+    pub(super) fn change(&mut self, index: usize, fx: &mut Effects<'_>) {
+        let (_, change) = self.script().changes[index];
         if self.phase != Phase::Talking || self.changing() {
             return;
         }
         let direction = match change {
             Change::Hold => sdp::Direction::SendOnly,
-            Change::Move | Change::AskOffer | Change::Refresh => sdp::Direction::SendRecv,
+            Change::Resume | Change::Move | Change::AskOffer | Change::Refresh => sdp::Direction::SendRecv,
         };
         if change == Change::Move {
-            self.media.local = self.leg.media(true);
+            self.media.local = self.leg.media(Place::Moved);
             self.media.locals.push(self.media.local);
         }
         let contact = self.dialog.contact();
         let offer = (change != Change::AskOffer).then(|| self.describe(direction, None));
         let invite = self.dialog.request("INVITE").with("Contact", contact).with_sdp(offer);
+        self.changing_now = Some((self.requests.len(), index));
         self.transact(invite, fx);
+    }
+
+    /// The re-INVITE of the script that this request was: which, and what for.
+    pub(super) fn change_of(&self, request: usize) -> Option<(usize, Change)> {
+        let (_, index) = self.changing_now.filter(|(sent, _)| *sent == request)?;
+        Some((index, self.script().changes[index].1))
     }
 
     /// Takes in a request of Vizard's.
@@ -208,10 +217,20 @@ impl Endpoint {
             self.media.version += 1;
         }
         self.media.direction = direction;
+        self.describe_at(self.media.local, direction, heard)
+    }
+
+    /// A description of media that arrives at `media`.
+    pub(super) fn describe_at(
+        &self,
+        media: SocketAddr,
+        direction: sdp::Direction,
+        heard: Option<&sdp::Remote>,
+    ) -> String {
         let payload_types: Vec<u8> = heard.map_or(CODECS.to_vec(), |heard| heard.payload_types.clone());
         let canary = self.canaries.then(|| self.leg.canary());
         sdp::Local {
-            media: self.media.local,
+            media,
             version: self.media.version,
             direction,
             payload_types: &payload_types,

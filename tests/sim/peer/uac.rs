@@ -106,6 +106,7 @@ impl Endpoint {
             let heard = self.media.remote.clone();
             self.describe(sdp::Direction::SendRecv, heard.as_ref())
         });
+        self.resumed |= matches!(self.change_of(index), Some((_, Change::Resume)));
         let ack = self.dialog.ack(cseq).with_sdp(answer);
         if let (true, Role::Caller { script, cancelling }) = (opening, &self.role) {
             let (acknowledges, cancelling) = (script.acknowledges, *cancelling);
@@ -156,9 +157,13 @@ impl Endpoint {
         // A refused re-INVITE leaves the session as it was (RFC 3261 section
         // 14.1); these statuses end the dialog (section 12.2.1.2).
         match response.status() {
-            491 if self.script().change.is_some_and(|(_, change)| change != Change::Move) => {
-                let pause = fx.dice.millis(0, 4000);
-                fx.wakes.push((pause, Wake::Step(Step::Change)));
+            491 => {
+                if let Some((again, change)) = self.change_of(index)
+                    && change != Change::Move
+                {
+                    let pause = fx.dice.millis(0, 4000);
+                    fx.wakes.push((pause, Wake::Step(Step::Change(again))));
+                }
             }
             408 | 481 => self.hang_up(fx),
             _ => {}

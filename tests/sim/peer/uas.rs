@@ -5,7 +5,7 @@ use super::{
     Dialog, Effects, Ending, Endpoint, FinalResponse, Phase, Role, Step, Stray, T1, T2, TRANSACTION, Wake,
     sdp,
 };
-use crate::atlas::LegId;
+use crate::atlas::{LegId, Place};
 use crate::message::{Message, tag_of};
 
 impl Endpoint {
@@ -47,13 +47,23 @@ impl Endpoint {
         let Role::Callee { invite, .. } = &self.role else { return };
         let invite = invite.clone();
         let tag = if forked { format!("{}f", self.dialog.local_tag) } else { self.dialog.local_tag.clone() };
-        let body = (sdp && !invite.body.is_empty()).then(|| {
-            let heard = sdp::read(&invite.body).ok();
-            self.describe(sdp::Direction::SendRecv, heard.as_ref())
-        });
+        let body = (sdp && !invite.body.is_empty()).then(|| self.speak_early(&invite, forked));
         let response = self.dressed(Message::response(&invite, status, &tag), status > 100).with_sdp(body);
         self.remember(&invite, &response);
         fx.sends.push(response);
+    }
+
+    /// Describes early media, and sends some from then on.
+    fn speak_early(&mut self, invite: &Message, forked: bool) -> String {
+        let heard = sdp::read(&invite.body).ok();
+        if forked {
+            let place = self.leg.media(Place::Fork);
+            self.media.locals.push(place);
+            self.fork.clone_from(&heard);
+            return self.describe_at(place, sdp::Direction::SendRecv, heard.as_ref());
+        }
+        self.media.remote.clone_from(&heard);
+        self.describe(sdp::Direction::SendRecv, heard.as_ref())
     }
 
     pub(super) fn decide(&mut self, fx: &mut Effects<'_>) {
@@ -154,7 +164,8 @@ impl Endpoint {
         }
         let tag = format!("{}s", self.dialog.local_tag);
         let heard = sdp::read(&invite.body).ok();
-        let body = self.describe(sdp::Direction::SendRecv, heard.as_ref());
+        let place = self.leg.media(Place::Fork);
+        let body = self.describe_at(place, sdp::Direction::SendRecv, heard.as_ref());
         let response = self.dressed(Message::response(&invite, 200, &tag), true).with_sdp(Some(body));
         self.stray = Some(Stray { tag, acknowledged: false, hung_up: false });
         fx.sends.push(response.clone());
