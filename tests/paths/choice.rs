@@ -1,6 +1,10 @@
 //! How a path is chosen, and what is said of those that cannot be.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
 use harness::namespace::{self, ip};
+use vizard::datapath::xdp::load;
 use vizard::datapath::{self, Datapath, DatapathConfig, Mode};
 use vizard::engine::flow::MediaPath;
 
@@ -55,6 +59,44 @@ fn the_stack_serves_where_the_driver_cannot() {
     drop(datapath);
     let demanded = refusal(&config(Mode::XdpNative));
     assert!(demanded.contains("here 9000"), "{demanded}");
+}
+
+/// A signal to the thread that loads the program makes the kernel's verifier give up,
+/// which says nothing about the program: it is loaded all the same.
+#[test]
+fn signals_do_not_keep_the_program_from_loading() {
+    /// Fewer than tries, each at most one try's end.
+    const SIGNALS: u32 = 8;
+    static HEARD: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn heard(_: libc::c_int) {
+        HEARD.fetch_add(1, Ordering::Relaxed);
+    }
+    if !namespace::enter_own().unwrap() {
+        return;
+    }
+    let handler: extern "C" fn(libc::c_int) = heard;
+    // SAFETY: the handler only counts, and nothing else here uses this signal.
+    assert_ne!(unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) }, libc::SIG_ERR);
+    // SAFETY: always succeeds.
+    let loader = unsafe { libc::pthread_self() };
+    let layout = load::layout(&config(Mode::XdpNative)).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..SIGNALS {
+                std::thread::sleep(Duration::from_millis(2));
+                if done.load(Ordering::Acquire) {
+                    return;
+                }
+                // SAFETY: the loader outlives this scope.
+                unsafe { libc::pthread_kill(loader, libc::SIGUSR1) };
+            }
+        });
+        let loaded = load::load(&layout, false);
+        done.store(true, Ordering::Release);
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
+    });
+    assert!(HEARD.load(Ordering::Relaxed) > 1, "it was not disturbed");
 }
 
 /// Another's program is on the interface: no XDP of ours, so sockets.
