@@ -1,11 +1,14 @@
 //! Real audio: two phones that are not ours play a recording each, and what each
-//! hears is, sample for sample, what the other played.
+//! hears is, sample for sample, what the other played; in the clear, encrypted from
+//! one to the other, and where they insist on ICE.
+
+use std::time::Duration;
 
 use harness::audio::{longest_run, sweep};
-use harness::baresip::Phone;
+use harness::baresip::{Encryption, Media, Phone};
 use harness::lab::Place;
 
-use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, bind, leg, other, world};
+use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, bind, in_progress, leg, other, world};
 
 const SECONDS: u16 = 6;
 /// Samples per packet of 20 ms.
@@ -13,25 +16,58 @@ const PACKET: usize = 160;
 
 #[test]
 fn phones_hear_each_other_in_the_driver() {
-    phones_hear_each_other(Plan::default());
+    phones_hear_each_other(Plan::default(), Media::default());
 }
 
 #[test]
 fn phones_hear_each_other_over_sockets() {
-    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() });
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, Media::default());
 }
 
-fn phones_hear_each_other(plan: Plan) {
+#[test]
+fn phones_with_keys_in_their_descriptions_hear_each_other() {
+    let media = Media { encryption: Some(Encryption::Srtp), ..Media::default() };
+    phones_hear_each_other(Plan::default(), media);
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, media);
+}
+
+#[test]
+fn phones_that_agree_on_keys_by_dtls_hear_each_other() {
+    let media = Media { encryption: Some(Encryption::DtlsSrtp), ..Media::default() };
+    phones_hear_each_other(Plan::default(), media);
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, media);
+}
+
+#[test]
+fn phones_that_speak_ice_hear_each_other() {
+    phones_hear_each_other(Plan::default(), Media { encryption: None, ice: true });
+    phones_hear_each_other(Plan::default(), Media { encryption: Some(Encryption::DtlsSrtp), ice: true });
+}
+
+fn phones_hear_each_other(plan: Plan, media: Media) {
     let Some(world) = world(plan) else { return };
-    let vizard = world.start();
+    let mut config = world.config();
+    if media.encryption.is_some() {
+        config = config.replace("[media]\n", "[media]\nencryption = \"end-to-end\"\n");
+    }
+    if media.ice {
+        config = config.replace("trusted = true\n", "trusted = true\nice = \"lite\"\n");
+    }
+    let vizard = world.start_with(&config);
     assert_eq!(vizard.ask(&["status"]).unwrap()["datapath"]["path"], plan.path.word());
     let bound = bind(&vizard);
     let customer_plays = sweep(SECONDS, 300, 3300);
     let agent_plays = sweep(SECONDS, 3100, 400);
 
-    let called = Phone::answering(&world.lab, Place::Agent, AGENT, &agent_plays).unwrap();
+    let lab = &world.lab;
+    let called = Phone::answering(lab, Place::Agent, AGENT, &agent_plays, media).unwrap();
     let dials = &bound.customer_dials;
-    let caller = Phone::calling(&world.lab, Place::Customer, CUSTOMER, &customer_plays, dials).unwrap();
+    let caller = Phone::calling(lab, Place::Customer, CUSTOMER, &customer_plays, media, dials).unwrap();
+    let carries = if media.encryption.is_some() { "srtp" } else { "rtp" };
+    in_progress(&vizard, Duration::from_secs(20), "no flow of the right sort", |call| {
+        let content = call["flows"][0]["content"].as_str()?;
+        (call["state"] == "answered" && content.starts_with(carries)).then_some(())
+    });
     let (customer_hears, agent_hears) = (caller.finish().unwrap(), called.finish().unwrap());
 
     let records = vizard.records(2).unwrap();
@@ -40,8 +76,9 @@ fn phones_hear_each_other(plan: Plan) {
     {
         let run = longest_run(plays, hears);
         // Who answers speaks before its answer has arrived anywhere: the first packets
-        // come before the call does.
-        assert!(run.sent <= 5 * PACKET, "{speaker:?} was not heard from the start: {run:?}");
+        // come before the call does, and before keys and ways are agreed on.
+        let late = if media == Media::default() { 5 * PACKET } else { 100 * PACKET };
+        assert!(run.sent <= late, "{speaker:?} was not heard from the start: {run:?}");
         assert_eq!(run.sent + run.length, plays.len(), "{speaker:?} was heard with a gap: {run:?}");
         let counted = |place, way: &str| leg(&records, place)[way]["packets"].as_u64().unwrap();
         assert_eq!(counted(speaker, "received"), counted(other(speaker), "sent"), "{records:#?}");

@@ -22,6 +22,36 @@ const LOG: &str = "baresip.log";
 /// the caller who hangs up, and nobody's last words are cut.
 const LISTENS: usize = 3 * 8000;
 
+/// How a phone does media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// How it encrypts, if it does; then it takes nothing that is not.
+    pub encryption: Option<Encryption>,
+    /// Whether it speaks ICE.
+    pub ice: bool,
+}
+
+/// How a phone encrypts its media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// SRTP, with keys in the session description.
+    Srtp,
+    /// SRTP, with keys by DTLS on the media's own ports.
+    DtlsSrtp,
+}
+
+impl Media {
+    /// What an account says of it.
+    fn account(self) -> String {
+        let encryption = match self.encryption {
+            None => "",
+            Some(Encryption::Srtp) => ";mediaenc=srtp-mand",
+            Some(Encryption::DtlsSrtp) => ";mediaenc=dtls_srtp",
+        };
+        format!("{encryption}{}", if self.ice { ";medianat=ice" } else { "" })
+    }
+}
+
 /// A phone with one account, in a place of a lab.
 #[derive(Debug)]
 pub struct Phone {
@@ -32,19 +62,25 @@ pub struct Phone {
 impl Phone {
     /// Starts a phone that answers whoever calls it, and is ready when this returns.
     /// When its recording has ended it goes on listening for a while.
-    pub fn answering(lab: &Lab, place: Place, number: &str, plays: &[i16]) -> Result<Self> {
-        Self::start(lab, place, number, (plays, LISTENS), None)
+    pub fn answering(lab: &Lab, place: Place, number: &str, plays: &[i16], media: Media) -> Result<Self> {
+        Self::start(lab, (place, number, media), (plays, LISTENS), None)
     }
 
     /// Starts a phone that dials, and hangs up a little after its recording has ended.
-    pub fn calling(lab: &Lab, place: Place, number: &str, plays: &[i16], dials: &str) -> Result<Self> {
-        Self::start(lab, place, number, (plays, LISTENS / 3), Some(dials))
+    pub fn calling(
+        lab: &Lab,
+        place: Place,
+        number: &str,
+        plays: &[i16],
+        media: Media,
+        dials: &str,
+    ) -> Result<Self> {
+        Self::start(lab, (place, number, media), (plays, LISTENS / 3), Some(dials))
     }
 
     fn start(
         lab: &Lab,
-        place: Place,
-        number: &str,
+        (place, number, media): (Place, &str, Media),
         (plays, silence): (&[i16], usize),
         dials: Option<&str>,
     ) -> Result<Self> {
@@ -61,7 +97,8 @@ impl Phone {
         audio::write_wav(&folder.join("plays.wav"), &plays)?;
         write("config", &configuration(own, &folder))?;
         let account = format!(
-            "<sip:{number}@{own}>;regint=0;answermode=auto;outbound=\"sip:{vizard}\";audio_codecs=pcmu/8000/1\n"
+            "<sip:{number}@{own}>;regint=0;answermode=auto;outbound=\"sip:{vizard}\";audio_codecs=pcmu/8000/1{}\n",
+            media.account()
         );
         write("accounts", &account)?;
         write("contacts", "")?;
@@ -128,6 +165,10 @@ fn configuration(own: SocketAddr, folder: &std::path::Path) -> String {
          module aufile.so\n\
          module aubridge.so\n\
          module sndfile.so\n\
+         module srtp.so\n\
+         module dtls_srtp.so\n\
+         module stun.so\n\
+         module ice.so\n\
          module_app account.so\n\
          module_app contact.so\n\
          module_app menu.so\n"
