@@ -21,6 +21,7 @@ mod emergency;
 mod fallback;
 mod guard;
 mod ice;
+mod nat;
 mod refusals;
 mod restart;
 mod roles;
