@@ -4,6 +4,18 @@
 //! Nothing of a response crosses but its status class, and of its body the
 //! session description, rewritten. Reason phrases, contacts of redirections,
 //! challenges and retry times stay where they came from.
+//!
+//! # One dialog for the caller, however many phones ring
+//!
+//! To the caller we are one user agent server, and every response of one to an
+//! INVITE has the same To tag (RFC 3261 section 8.2.6.2). So a caller has one early
+//! dialog with us, in which it hears what forks say one after the other; a dialog for
+//! each of them would tell it how many phones the other party has. Our address and
+//! ports stay the same for all forks, so nobody is sent elsewhere; what a fork has
+//! chosen may differ. A caller is free to take the first description for the answer
+//! and to pass over all later ones (section 13.2.1): if the fork that accepts chose
+//! another codec than the one that spoke first, such a caller speaks in the wrong one
+//! and is not heard, since its packets are of a type that nobody agreed on.
 
 use std::net::SocketAddr;
 

@@ -55,6 +55,30 @@ fn the_fork_that_spoke_last_is_heard_and_the_one_that_accepts_has_the_call() {
 }
 
 #[test]
+fn the_caller_has_one_dialog_whatever_rings_behind_it() {
+    let mut world = World::new();
+    let (mut from, [one, other], invite) = forked(&mut world);
+    let rings = |msg: Msg| (msg.tag("To").expect("a tag").to_owned(), media_of(&msg));
+    world.rest(A);
+    one.respond(&mut world, &invite, "183", &sdp(B, 7000));
+    let (tag, media) = rings(world.expect(A, "SIP/2.0 183"));
+    other.respond(&mut world, &invite, "180", "");
+    assert_eq!(world.expect(A, "SIP/2.0 180").tag("To"), Some(tag.as_str()));
+    other.respond(&mut world, &invite, "183", &sdp(B, 7100));
+    assert_eq!(rings(world.expect(A, "SIP/2.0 183")), (tag.clone(), media.clone()));
+    other.respond(&mut world, &invite, "200", &sdp(B, 7100));
+    assert_eq!(rings(world.expect(A, "SIP/2.0 200")), (tag, media));
+    from.ack(&mut world, "");
+    hang_up(&mut world, &mut from, &other);
+}
+
+/// Where a description wants audio, and of which types.
+fn media_of(msg: &Msg) -> Vec<String> {
+    let lines = msg.body.lines().filter(|line| line.starts_with("c=") || line.starts_with("m="));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
 fn a_2xx_never_takes_the_answer_of_another_fork() {
     let mut world = World::new();
     let (from, [one, other], invite) = forked(&mut world);
