@@ -42,6 +42,12 @@ impl Update {
         Self { sum: self.sum + !old as u64 + new as u64 }
     }
 
+    /// What another one changed too.
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self { sum: self.sum + other.sum }
+    }
+
     /// The new checksum.
     #[inline(always)]
     #[must_use]
@@ -101,6 +107,14 @@ mod tests {
                 assert_eq!(Update::of(before).word(old, new).finish(), whole(&[0x4500, new, 0xbeef]));
             }
         }
+    }
+
+    #[test]
+    fn parts_of_an_update_are_the_update() {
+        let words = [(0x5555, 0x3285), (0xffff, 0), (0, 0xffff)];
+        let whole = words.iter().fold(Update::of(0xdd2f), |sum, &(old, new)| sum.word(old, new));
+        let part = words.iter().fold(Update::ANEW, |sum, &(old, new)| sum.and(Update::ANEW.word(old, new)));
+        assert_eq!(Update::of(0xdd2f).and(part).finish(), whole.finish());
     }
 
     #[test]

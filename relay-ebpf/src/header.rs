@@ -343,7 +343,7 @@ pub const fn pairs_v6(address: &Address) -> [u16; 8] {
 
 /// Two pairs of bytes, as one load of four bytes would have them.
 #[inline(always)]
-const fn join(first: u16, second: u16) -> u32 {
+pub(crate) const fn join(first: u16, second: u16) -> u32 {
     if cfg!(target_endian = "little") {
         first as u32 | (second as u32) << 16
     } else {

@@ -1,7 +1,8 @@
 //! The XDP program: a verdict per packet, and nothing else here but how a
 //! verdict becomes an action.
 //!
-//! `packet` turns raw pointers into checked references, `network` has what IPv4
+//! `straight` relays what nearly every packet is, in few instructions, and leaves all
+//! others as they came to the general path. There, `packet` turns raw pointers into checked references, `network` has what IPv4
 //! and IPv6 have in common, `parse` finds the datagram and whether it is media (under
 //! the tags that `vlan` takes off), `admit` holds it against its flow, `scrub` takes
 //! identity out of it, `forward` rewrites it and finds the way out (`fib` when the
@@ -39,18 +40,36 @@ mod parse;
 mod reshape;
 mod runtime;
 mod scrub;
+mod straight;
 mod tap;
 mod vlan;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::verdict::Action;
+use relay_ebpf::verdict::{Action, Verdict};
 
 /// Relays media; everything else goes on to the kernel's stack.
 #[xdp]
 pub fn relay(context: XdpContext) -> u32 {
-    let verdict = guard::verdict(&context, parse::verdict(&context));
+    match straight::verdict(&context) {
+        Some(verdict) => ended(verdict),
+        None => relay_generally(context.ctx),
+    }
+}
+
+/// The general path, apart from the straight one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn relay_generally(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    ended(guard::verdict(&context, parse::verdict(&context)))
+}
+
+/// Counts a verdict, and says what the kernel is to do.
+#[inline(always)]
+fn ended(verdict: Verdict) -> u32 {
     maps::count(verdict);
     match verdict.action() {
         Action::Pass => XDP_PASS,

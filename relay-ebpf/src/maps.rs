@@ -21,6 +21,7 @@ use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::quality;
 use relay_ebpf::verdict::Verdict;
 
+use crate::reshape::Room;
 use crate::scrub::Place;
 
 const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
@@ -38,6 +39,8 @@ static HOPS: Array<HopSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT, 0);
 #[map]
 static PLACE: PerCpuArray<Place> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
 #[map]
@@ -106,6 +109,14 @@ pub(crate) fn place() -> Option<&'static mut Place> {
     // SAFETY: this CPU's own, and a program is not interrupted by itself. Zeros,
     // and whatever was kept here, are a place.
     Some(unsafe { &mut *place })
+}
+
+/// Where this CPU keeps what else it knows of a packet on its way out.
+#[inline(always)]
+pub(crate) fn room() -> Option<&'static mut Room> {
+    let room = ROOM.get_ptr_mut(0)?;
+    // SAFETY: as above; a family is written before it is read.
+    Some(unsafe { &mut *room })
 }
 
 /// The slot of a media address and port.
@@ -262,12 +273,78 @@ pub(crate) fn count_forwarded(slot: u32, payload: u16) {
     }
 }
 
+/// Counts a packet of RTP that was forwarded.
+#[inline(always)]
+pub(crate) fn count_straight(slot: u32, place: quality::Place, payload: u16) {
+    let Some(count) = COUNTS.get_ptr_mut(slot) else { return };
+    // SAFETY: as above.
+    let (count, series) = unsafe { (&mut *count, addr_of_mut!((*count).series)) };
+    count.forwarded(payload);
+    // SAFETY: as above.
+    if !unsafe { (*series).follows(place) } {
+        count_place(slot, place.ssrc, place.sequence.into(), place.timestamp);
+    }
+}
+
+/// Counts a packet of RTP that says more than that it is the next one. Apart from the
+/// straight way.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_place(slot: u32, ssrc: u32, sequence: u32, timestamp: u32) -> u32 {
+    if let Some(live) = flow(slot) {
+        let place = quality::Place { ssrc, sequence: sequence as u16, timestamp };
+        count_arrived(slot, Some(place), live.fields().tick());
+    }
+    0
+}
+
 /// Counts a packet that a flow refused: these come from anybody and on any CPU.
 #[inline(always)]
 pub(crate) fn count_refused(slot: u32) {
     if let Some(count) = COUNTS.get_ptr_mut(slot) {
         // SAFETY: an aligned word of a map value.
         unsafe { atomic_xadd::<_, _, RELAXED>(addr_of_mut!((*count).refused), 1_u64) };
+    }
+}
+
+/// The way of a hop slot, when it is known.
+#[inline(always)]
+pub(crate) fn way(slot: u32) -> Option<LiveWay> {
+    let place = HOPS.get_ptr(slot)?;
+    // SAFETY: a map value that the control plane changes, hence volatile.
+    let state = unsafe { read_volatile(addr_of!((*place).state)) };
+    if state == 0 {
+        return None;
+    }
+    keep_order();
+    Some(LiveWay { state, place })
+}
+
+/// A way, where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveWay {
+    state: u32,
+    place: *const HopSlot,
+}
+
+impl LiveWay {
+    /// Its fields. They are only to be acted upon once [`LiveWay::is_whole`] said so
+    /// after they were read.
+    #[inline(always)]
+    pub(crate) fn fields(&self) -> &'static Hop {
+        // SAFETY: a map value, integers of which any value means something; what is read
+        // while it changes is rejected by `is_whole`.
+        unsafe { &(*self.place).hop }
+    }
+
+    /// Whether what was read so far is one way.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        keep_order();
+        // SAFETY: as above.
+        let state = unsafe { read_volatile(addr_of!((*self.place).state)) };
+        keep_order();
+        state == self.state
     }
 }
 

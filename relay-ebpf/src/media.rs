@@ -68,6 +68,13 @@ impl Classes {
         if wanted { self.with(class) } else { self }
     }
 
+    /// Whether RTP is taken, and nothing that has no first byte to go by.
+    #[inline(always)]
+    #[must_use]
+    pub const fn are_rtp(self) -> bool {
+        self.0 & (bit(Class::Rtp) | bit(Class::Opaque)) == bit(Class::Rtp)
+    }
+
     /// Whether this class is taken.
     #[inline(always)]
     #[must_use]

@@ -51,6 +51,12 @@ impl Frame {
         Ok(unsafe { &mut *(at as *mut T) })
     }
 
+    /// The first `length` bytes, which callers stay within.
+    #[inline(always)]
+    pub(crate) fn words(&self, length: usize) -> Option<Words> {
+        if self.start + length > self.end { None } else { Some(Words(self.start)) }
+    }
+
     /// The two bytes at `offset`.
     #[inline(always)]
     pub(crate) fn bytes(&self, offset: usize) -> Result<[u8; 2], Verdict> {
@@ -75,6 +81,66 @@ impl Frame {
             return Err(Verdict::Truncated);
         }
         self.view(offset + within_reach(beyond))
+    }
+}
+
+/// A part of a frame that begins it, as words that may stand anywhere in it.
+///
+/// Each is loaded and stored by one instruction. The compiler would split an access of
+/// four bytes at an even address, since not every machine takes it; those that the kernel
+/// compiles such programs for do, and the verifier refuses it anywhere else.
+#[derive(Clone, Copy)]
+pub(crate) struct Words(usize);
+
+impl Words {
+    /// The words behind the first `N` bytes.
+    #[inline(always)]
+    pub(crate) fn beyond<const N: usize>(self) -> Self {
+        Self(self.0 + N)
+    }
+
+    /// The four bytes at `AT`.
+    #[inline(always)]
+    pub(crate) fn word<const AT: usize>(self) -> u32 {
+        let word: u64;
+        // SAFETY: within the frame, by the check that made this, which the verifier demands.
+        unsafe {
+            asm!("{0} = *(u32 *)({1} + {2})", out(reg) word, in(reg) self.0, const AT,
+                options(readonly, nostack, preserves_flags));
+        }
+        word as u32
+    }
+
+    /// The two bytes at `AT`.
+    #[inline(always)]
+    pub(crate) fn half<const AT: usize>(self) -> u16 {
+        let half: u64;
+        // SAFETY: as above.
+        unsafe {
+            asm!("{0} = *(u16 *)({1} + {2})", out(reg) half, in(reg) self.0, const AT,
+                options(readonly, nostack, preserves_flags));
+        }
+        half as u16
+    }
+
+    /// Writes four bytes.
+    #[inline(always)]
+    pub(crate) fn put<const AT: usize>(self, word: u32) {
+        // SAFETY: as above; a frame is the program's to write.
+        unsafe {
+            asm!("*(u32 *)({0} + {1}) = {2}", in(reg) self.0, const AT, in(reg) u64::from(word),
+                options(nostack, preserves_flags));
+        }
+    }
+
+    /// Writes two bytes.
+    #[inline(always)]
+    pub(crate) fn put_half<const AT: usize>(self, half: u16) {
+        // SAFETY: as above.
+        unsafe {
+            asm!("*(u16 *)({0} + {1}) = {2}", in(reg) self.0, const AT, in(reg) u64::from(half),
+                options(nostack, preserves_flags));
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::apart;
 use crate::maps;
 use crate::network::{Datagram, Network};
 use crate::packet::{self, Frame};
-use crate::reshape::Room;
 use crate::vlan::{self, Taken};
 
 /// The verdict on one frame.
@@ -31,7 +30,7 @@ pub(crate) fn verdict(context: &XdpContext) -> Verdict {
 
 #[inline(always)]
 fn parse(context: &XdpContext, taken: &mut Taken) -> Result<Verdict, Verdict> {
-    let mut room = Room::new();
+    let room = maps::room().ok_or(Verdict::Truncated)?;
     let mut frame = Frame::of(context);
     let mut ethernet: &mut Ethernet = frame.view(0)?;
     let mut arrived_on = packet::ingress(context.ctx);
@@ -45,12 +44,12 @@ fn parse(context: &XdpContext, taken: &mut Taken) -> Result<Verdict, Verdict> {
         ETHERTYPE_IPV4 => {
             let datagram = datagram::<Ipv4>(frame, ethernet, arrived_on)?;
             arrives_as_it_may(context, taken)?;
-            admit::verdict(context, datagram, &mut room)
+            admit::verdict(context, datagram, room)
         }
         ETHERTYPE_IPV6 => {
             let datagram = datagram::<Ipv6>(frame, ethernet, arrived_on)?;
             arrives_as_it_may(context, taken)?;
-            admit::verdict(context, datagram, &mut room)
+            admit::verdict(context, datagram, room)
         }
         _ => Err(Verdict::NotIp),
     }

@@ -105,6 +105,25 @@ impl Series {
         Some(now)
     }
 
+    /// Counts a packet if it is the next one of the series and of no pair, or the last
+    /// one once more: nearly all are. Whether it was.
+    #[inline(always)]
+    pub const fn follows(&mut self, place: Place) -> bool {
+        let Place { ssrc, sequence, .. } = place;
+        if ssrc != self.ssrc || self.expected == 0 {
+            return false;
+        }
+        match sequence.wrapping_sub(self.highest) {
+            0 => self.lost = self.lost.wrapping_sub(1),
+            1 if sequence & (PAIR_EVERY - 1) > 1 => {
+                self.highest = sequence;
+                self.expected = self.expected.wrapping_add(1);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Takes the time of a packet of a pair, `ahead` of the one before it. Appendix
     /// A.8: how much further apart two packets came than they were sent.
     #[inline(always)]

@@ -29,8 +29,8 @@ use crate::packet::Frame;
 /// The shortest frame, without its check sequence.
 const SHORTEST_FRAME: usize = 60;
 
-/// What else is known of a packet on its way out. It has one place on the program's
-/// stack, which has no room for one at each of its uses.
+/// What else is known of a packet on its way out, in a map: the program's stack has no
+/// room for it.
 pub(crate) struct Room {
     /// The way out.
     pub(crate) way: Hop,
@@ -38,12 +38,6 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Nothing yet.
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        Self { way: Hop::default(), shape: Shape::NONE }
-    }
-
     /// With this shape.
     #[inline(always)]
     pub(crate) fn with(&mut self, shape: Shape) -> (&mut Hop, &mut Shape) {

@@ -10,7 +10,7 @@ use relay_ebpf::abi::Tag;
 use relay_ebpf::verdict::Verdict;
 
 use crate::frames::{Datagram, datagram, rtp, tagged};
-use crate::world::{BACK, FIRST_PORT, LAST_PORT, LOCAL_V4, LOCAL_V6, flow, world_of_vlans};
+use crate::world::{BACK, FIRST_PORT, LAST_PORT, LOCAL_V4, LOCAL_V6, World, flow, world, world_of_vlans};
 
 /// The one flow of each family, at the first port.
 const TYPES: [u8; 3] = [0, 8, 101];
@@ -258,4 +258,49 @@ fn random_packets_get_the_verdict_of_the_reference() {
         .unwrap_or_else(|failure| panic!("{failure}"));
     // Random packets that are all refused for one reason would prove little.
     assert!(seen.borrow().len() >= 15, "only {:?} were met", seen.borrow());
+}
+
+/// A flow whose packets are copied never goes the straight way, and a copy changes
+/// nothing about a packet.
+#[test]
+fn the_straight_way_leads_where_the_general_one_does() {
+    let Some(world) = world() else { return };
+    let world = RefCell::new(world);
+    let specs = [
+        ("198.51.100.7:4000", "192.0.2.10:20000", "198.51.100.0/24", "192.0.2.10:20002", "203.0.113.9:5004"),
+        (
+            "[2001:db8:1::7]:4000",
+            "[2001:db8::10]:20000",
+            "2001:db8:1::/64",
+            "[2001:db8::10]:20002",
+            "[2001:db8:2::9]:5004",
+        ),
+    ]
+    .map(|(from, local, allowed, out, to)| (datagram(from, local, rtp(0)), flow(local, allowed, out, to)));
+    for (first, spec) in &specs {
+        let mut world = world.borrow_mut();
+        world.put(spec, BACK);
+        assert_eq!(world.run(&first.build()).verdict, Verdict::Transmitted, "learns its source");
+    }
+    let mut runner = TestRunner::new(Config { cases: 5_000, failure_persistence: None, ..Config::default() });
+    let seen = RefCell::new(std::collections::BTreeMap::new());
+    runner
+        .run(&mangled(), |packet| {
+            let mut world = world.borrow_mut();
+            let frame = packet.build();
+            let straight = world.run(&frame);
+            let tap = |world: &mut World, tapped| {
+                for (_, spec) in &specs {
+                    world.table.tap(world.slot(spec.local), tapped);
+                }
+            };
+            tap(&mut world, true);
+            let general = world.run(&frame);
+            tap(&mut world, false);
+            *seen.borrow_mut().entry(general.verdict).or_insert(0) += 1;
+            prop_assert_eq!(straight, general, "{:02x?}", frame);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(seen.borrow()[&Verdict::Transmitted] > 500, "only {:?} were met", seen.borrow());
 }

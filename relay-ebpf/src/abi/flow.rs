@@ -6,6 +6,7 @@
 //! is learned from.
 
 use super::{Address, End, Family, LearnedSource, Port};
+use crate::header::join;
 use crate::media::{Classes, Rule, halves};
 use crate::quality::nanoseconds_per_tick;
 
@@ -200,6 +201,23 @@ impl Flow {
         self.extensions
     }
 
+    /// Whether RTP with this second byte, from the flow's source, leaves in this family
+    /// for where signalling says, and nothing else is to be done with it. The half of
+    /// what might be RTCP (RFC 5761 section 4) is for others to tell.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sends_straight(&self, family: Family, second: u8) -> bool {
+        let flags = self.flags & (FLAG_FOLLOW | FLAG_TAPPED | FLAG_EXIT_V6);
+        let expected = match family {
+            Family::V4 => 0,
+            Family::V6 => FLAG_EXIT_V6,
+        };
+        flags == expected
+            && self.classes.are_rtp()
+            && second & 0x60 != 0x40
+            && self.rule().allows_payload_type(second & 0x7f)
+    }
+
     /// Whether the control plane wants copies of its packets.
     #[inline(always)]
     #[must_use]
@@ -248,6 +266,13 @@ impl Flow {
     #[must_use]
     pub const fn exit_family(&self) -> Family {
         if self.flags & FLAG_EXIT_V6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    /// The ports of both ends, as one word of a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ports(&self) -> u32 {
+        join(self.send_from_port.to_wire(), self.send_to_port.to_wire())
     }
 
     /// Where it leaves from.

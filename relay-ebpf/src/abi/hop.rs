@@ -1,5 +1,7 @@
 //! Next hops, and the interfaces that they leave by.
 
+use crate::header::join;
+
 /// The way to a far end: filled in by the control plane from routes and
 /// neighbours. `state` is zero while it is unknown or being changed; the
 /// program then asks the kernel's own tables, and does so too when `state`
@@ -58,6 +60,14 @@ impl Hop {
     pub const fn tagged(mut self, tags: [Tag; 2]) -> Self {
         self.tags = tags;
         self
+    }
+
+    /// Both MAC addresses, as the first words of a frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn macs(&self) -> [u32; 3] {
+        let ([first, second, third], [fourth, fifth, sixth]) = (self.destination, self.source);
+        [join(first, second), join(third, fourth), join(fifth, sixth)]
     }
 
     /// How many tags there are.

@@ -173,6 +173,24 @@ fn a_tick_has_the_nanoseconds_of_its_rate() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// What is counted the short way is counted as the long way would have.
+    #[test]
+    fn a_packet_that_follows_is_counted_as_any_other(
+        steps in prop::collection::vec((prop_oneof![6 => Just(1_u16), 1 => Just(0), 1 => any::<u16>()], 0..20_u8), 1..200),
+    ) {
+        let mut series = Series::default();
+        let mut sequence = 65_500_u16;
+        for (step, other) in steps {
+            sequence = sequence.wrapping_add(step);
+            let place = Place { ssrc: u32::from(other == 0), ..place(sequence) };
+            let mut shortened = series;
+            let asked = series.count(place, 125_000, || 0);
+            if shortened.follows(place) {
+                prop_assert_eq!((shortened, asked), (series, None));
+            }
+        }
+    }
+
     /// Loss, duplication and reordering within what a series allows: extended
     /// numbers, kept in a set, say the same.
     #[test]

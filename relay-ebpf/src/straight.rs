@@ -1,0 +1,259 @@
+//! The straight way: what nearly every packet is, relayed by nothing but what it needs.
+//!
+//! That is RTP without extension, sources or padding, untagged, of a flow that has its
+//! source, and that leaves untagged in its own family by a known way. What is not sure to
+//! be all of this is left as it is, and the general path looks at it from the beginning:
+//! it alone gives reasons.
+//!
+//! Headers are held against the frame's end once, and then read and written as words.
+//! Values are read where they are used: what waits for its use costs a place on the
+//! stack, which the general path has to share.
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::programs::XdpContext;
+use relay_ebpf::abi::{Address, End, Family, Flow, LearnedSource, Phase, Port};
+use relay_ebpf::checksum::Update;
+use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Rtp, Udp};
+use relay_ebpf::quality::Place;
+use relay_ebpf::verdict::Verdict;
+
+use crate::maps::{self, LiveFlow};
+use crate::packet::{self, Frame, Words};
+
+/// Where the IP header begins, and UDP and RTP behind it.
+const IP: usize = size_of::<Ethernet>();
+const UDP_V4: usize = IP + size_of::<Ipv4>();
+const UDP_V6: usize = IP + size_of::<Ipv6>();
+/// What is needed of UDP and RTP.
+const NEEDED: usize = size_of::<Udp>() + size_of::<Rtp>();
+/// The first byte of RTP that announces nothing: version 2.
+const PLAIN: u32 = 0x80;
+
+/// The verdict on a frame that goes the straight way; `None` leaves it to the general one.
+#[inline(always)]
+pub(crate) fn verdict(context: &XdpContext) -> Option<Verdict> {
+    if maps::uses_vlans() {
+        return None;
+    }
+    let frame = Frame::of(context);
+    match frame.view::<Ethernet>(0).ok()?.ethertype {
+        ETHERTYPE_IPV4 => relay::<V4, UDP_V4>(context.ctx, frame),
+        ETHERTYPE_IPV6 => relay::<V6, UDP_V6>(context.ctx, frame),
+        _ => None,
+    }
+}
+
+/// What the straight way asks of an IP header.
+trait Header {
+    const FAMILY: Family;
+
+    /// The length of the datagram in a packet that fits `room` bytes, when nothing is
+    /// unusual about its header; `checksum` is that of UDP.
+    fn datagram(words: Words, room: usize, checksum: u16) -> Option<u16>;
+    /// Who sent it.
+    fn source(words: Words) -> Address;
+    /// Whom it is for.
+    fn destination(words: Words) -> Address;
+    /// Sends it one hop further, between the ends of the flow; what changed in UDP's
+    /// pseudo-header.
+    fn send(words: Words, flow: &Flow) -> Update;
+}
+
+#[inline(always)]
+fn relay<H: Header, const UDP: usize>(context: *mut xdp_md, frame: Frame) -> Option<Verdict> {
+    let words = frame.words(UDP + NEEDED)?;
+    let udp = words.beyond::<UDP>();
+    let checksum = udp.half::<6>();
+    let length = u16::from_be(udp.half::<4>());
+    if H::datagram(words, frame.length() - IP, checksum)? != length || usize::from(length) < NEEDED {
+        return None;
+    }
+    let rtp = udp.word::<8>();
+    if rtp & 0xff != PLAIN || words.half::<0>() & 1 != 0 {
+        return None;
+    }
+    let slot = maps::slot(&H::destination(words), H::FAMILY, Port::from_wire(udp.half::<2>())).ok()?;
+    let live = maps::flow(slot)?;
+    let flow = live.fields();
+    if !flow.sends_straight(H::FAMILY, (rtp >> 8) as u8) {
+        return None;
+    }
+    if !is_from(live, H::FAMILY, H::source(words), Port::from_wire(udp.half::<0>())) {
+        return None;
+    }
+    let interface = address(words, flow.hop(), UDP - IP + usize::from(length))?;
+    write_udp(udp, flow, checksum, H::send(words, flow));
+    if !live.is_whole() {
+        maps::count_refused(slot);
+        return Some(Verdict::FlowChanging);
+    }
+    let place = Place {
+        ssrc: udp.word::<16>(),
+        sequence: u16::from_be(udp.half::<10>()),
+        timestamp: u32::from_be(udp.word::<12>()),
+    };
+    Some(leave(context, slot, interface, place, length - size_of::<Udp>() as u16))
+}
+
+/// Whether this is the source that the flow has learned.
+#[inline(always)]
+fn is_from(live: LiveFlow, family: Family, address: Address, port: Port) -> bool {
+    let (epoch, cell) = (live.fields().epoch(), live.cell());
+    cell.word() == LearnedSource::word(epoch, Phase::Locked) && cell.holds(family, &End { address, port })
+}
+
+/// Writes the MAC addresses of a known way that takes a packet of `length` bytes without
+/// tags, and returns the interface that it leaves by.
+#[inline(always)]
+fn address(words: Words, way: u32, length: usize) -> Option<u32> {
+    let way = maps::way(way)?;
+    let hop = way.fields();
+    if hop.tag_count() != 0 || length > usize::from(hop.mtu) {
+        return None;
+    }
+    let [first, second, third] = hop.macs();
+    words.put::<0>(first);
+    words.put::<4>(second);
+    words.put::<8>(third);
+    let interface = hop.interface;
+    way.is_whole().then_some(interface)
+}
+
+/// Writes the ports of the flow, and the checksum that follows from them and `moved`.
+#[inline(always)]
+fn write_udp(udp: Words, flow: &Flow, checksum: u16, moved: Update) {
+    let (old, new) = (udp.word::<0>(), flow.ports());
+    udp.put::<0>(new);
+    // A datagram without a checksum stays without one (IPv4 alone, RFC 768).
+    if checksum != 0 {
+        udp.put_half::<6>(Update::of(checksum).double_word(old, new).and(moved).finish_udp());
+    }
+}
+
+/// Sends the packet off and counts it.
+#[inline(always)]
+fn leave(context: *mut xdp_md, slot: u32, interface: u32, place: Place, payload: u16) -> Verdict {
+    let verdict = if interface == packet::ingress(context) {
+        Verdict::Transmitted
+    } else if maps::redirect(interface) {
+        Verdict::Redirected
+    } else {
+        maps::count_refused(slot);
+        return Verdict::NoDevice;
+    };
+    maps::count_straight(slot, place, payload);
+    verdict
+}
+
+struct V4;
+
+impl Header for V4 {
+    const FAMILY: Family = Family::V4;
+
+    #[inline(always)]
+    fn datagram(words: Words, room: usize, _checksum: u16) -> Option<u16> {
+        let [version, _, length @ ..] = words.word::<IP>().to_ne_bytes();
+        let length = u16::from_be_bytes(length);
+        // No piece of a packet, UDP, and hops left.
+        let middle = u32::from_be(words.word::<{ IP + 6 }>());
+        if version != 0x45 || middle & 0x3fff_00ff != PROTOCOL_UDP.into() || middle & 0xfe00 == 0 {
+            return None;
+        }
+        if usize::from(length) > room { None } else { Some(length.wrapping_sub(size_of::<Ipv4>() as u16)) }
+    }
+
+    #[inline(always)]
+    fn source(words: Words) -> Address {
+        Address::from_words([words.word::<{ IP + 12 }>(), 0, 0, 0])
+    }
+
+    #[inline(always)]
+    fn destination(words: Words) -> Address {
+        Address::from_words([words.word::<{ IP + 16 }>(), 0, 0, 0])
+    }
+
+    #[inline(always)]
+    fn send(words: Words, flow: &Flow) -> Update {
+        let [from, to] = [flow.send_from().address.words()[0], flow.send_to().address.words()[0]];
+        let moved = Update::ANEW
+            .double_word(words.word::<{ IP + 12 }>(), from)
+            .double_word(words.word::<{ IP + 16 }>(), to);
+        words.put::<{ IP + 12 }>(from);
+        words.put::<{ IP + 16 }>(to);
+        let (first, hops) = (words.half::<IP>(), words.half::<{ IP + 8 }>());
+        let [version, _] = first.to_ne_bytes();
+        let [left, protocol] = hops.to_ne_bytes();
+        let new_first = u16::from_ne_bytes([version, flow.traffic_class()]);
+        let new_hops = u16::from_ne_bytes([left.wrapping_sub(1), protocol]);
+        words.put_half::<IP>(new_first);
+        words.put_half::<{ IP + 8 }>(new_hops);
+        let header =
+            Update::of(words.half::<{ IP + 10 }>()).word(first, new_first).word(hops, new_hops).and(moved);
+        words.put_half::<{ IP + 10 }>(header.finish());
+        moved
+    }
+}
+
+struct V6;
+
+impl Header for V6 {
+    const FAMILY: Family = Family::V6;
+
+    #[inline(always)]
+    fn datagram(words: Words, room: usize, checksum: u16) -> Option<u16> {
+        let [version, ..] = words.half::<IP>().to_ne_bytes();
+        let length = u16::from_be(words.half::<{ IP + 4 }>());
+        let [protocol, hops] = words.half::<{ IP + 6 }>().to_ne_bytes();
+        if version >> 4 != 6 || protocol != PROTOCOL_UDP || hops <= 1 || checksum == 0 {
+            return None;
+        }
+        if usize::from(length) + size_of::<Ipv6>() > room { None } else { Some(length) }
+    }
+
+    #[inline(always)]
+    fn source(words: Words) -> Address {
+        Address::from_words([
+            words.word::<{ IP + 8 }>(),
+            words.word::<{ IP + 12 }>(),
+            words.word::<{ IP + 16 }>(),
+            words.word::<{ IP + 20 }>(),
+        ])
+    }
+
+    #[inline(always)]
+    fn destination(words: Words) -> Address {
+        Address::from_words([
+            words.word::<{ IP + 24 }>(),
+            words.word::<{ IP + 28 }>(),
+            words.word::<{ IP + 32 }>(),
+            words.word::<{ IP + 36 }>(),
+        ])
+    }
+
+    #[inline(always)]
+    fn send(words: Words, flow: &Flow) -> Update {
+        let [from, to] = [flow.send_from().address.words(), flow.send_to().address.words()];
+        let [first, second] = words.half::<IP>().to_ne_bytes();
+        let class = flow.traffic_class();
+        words.put_half::<IP>(u16::from_ne_bytes([first & 0xf0 | class >> 4, class << 4 | second & 0x0f]));
+        let [protocol, hops] = words.half::<{ IP + 6 }>().to_ne_bytes();
+        words.put_half::<{ IP + 6 }>(u16::from_ne_bytes([protocol, hops.wrapping_sub(1)]));
+        Update::ANEW
+            .and(replace::<{ IP + 8 }>(words, from[0]))
+            .and(replace::<{ IP + 12 }>(words, from[1]))
+            .and(replace::<{ IP + 16 }>(words, from[2]))
+            .and(replace::<{ IP + 20 }>(words, from[3]))
+            .and(replace::<{ IP + 24 }>(words, to[0]))
+            .and(replace::<{ IP + 28 }>(words, to[1]))
+            .and(replace::<{ IP + 32 }>(words, to[2]))
+            .and(replace::<{ IP + 36 }>(words, to[3]))
+    }
+}
+
+/// Writes a word in place of another; what that changes.
+#[inline(always)]
+fn replace<const AT: usize>(words: Words, new: u32) -> Update {
+    let old = words.word::<AT>();
+    words.put::<AT>(new);
+    Update::ANEW.double_word(old, new)
+}
