@@ -44,6 +44,25 @@ fn phones_that_speak_ice_hear_each_other() {
     phones_hear_each_other(Plan::default(), Media { encryption: Some(Encryption::DtlsSrtp), ice: true });
 }
 
+/// What cannot be scrubbed on its way does not cross unless that was decided.
+#[test]
+fn a_phone_that_insists_on_encryption_is_refused_by_default() {
+    for encryption in [Encryption::Srtp, Encryption::DtlsSrtp] {
+        let Some(world) = world(Plan::default()) else { return };
+        let vizard = world.start();
+        let bound = bind(&vizard);
+        let media = Media { encryption: Some(encryption), ..Media::default() };
+        let dials = &bound.customer_dials;
+        let mut caller =
+            Phone::calling(&world.lab, Place::Customer, CUSTOMER, &[0; 8000], media, dials).unwrap();
+        caller.wait_for("488 ").unwrap();
+        let record = &vizard.records(1).unwrap()[0];
+        assert_eq!(record["release"]["cause"], "not_acceptable", "{record:#}");
+        assert_eq!(vizard.counter("media.encryption_refused").unwrap(), 1);
+        vizard.stop().unwrap();
+    }
+}
+
 fn phones_hear_each_other(plan: Plan, media: Media) {
     let Some(world) = world(plan) else { return };
     let mut config = world.config();

@@ -115,11 +115,16 @@ impl Phone {
         Ok(Self { running, folder })
     }
 
+    /// Waits until the phone says this.
+    pub fn wait_for(&mut self, words: &str) -> Result<()> {
+        let log = self.folder.join(LOG);
+        let said = || fs::read(&log).is_ok_and(|text| occurrences(&text, words.as_bytes()) > 0);
+        self.running.wait_until(words, Duration::from_secs(30), said)
+    }
+
     /// Waits until the phone's call is over, switches it off, and returns what it heard.
     pub fn finish(mut self) -> Result<Vec<i16>> {
-        let log = self.folder.join(LOG);
-        let over = || fs::read(&log).is_ok_and(|text| occurrences(&text, b" terminated (duration") > 0);
-        self.running.wait_until("the end of the call", Duration::from_secs(30), over)?;
+        self.wait_for(" terminated (duration")?;
         self.running.stop(Signal::INT)?;
         self.heard()
     }
