@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const BEFORE: Duration = Duration::from_millis(100);
 /// After a change, until everybody must hear everything again.
 const SETTLING: Duration = Duration::from_millis(250);
+/// What there must be some of.
+const KINDS: [&str; 5] = ["calls", "moves", "holds", "resumes", "reports"];
+/// Between two lines about how far it is.
+const BETWEEN_WORDS: Duration = Duration::from_secs(10);
 /// One turn of the loop.
 const TURN: Duration = Duration::from_millis(2);
 
@@ -91,7 +95,22 @@ pub(super) struct Exchange {
     packets: u64,
     /// Where Vizard has taken media, by side.
     media_ports: BTreeSet<(usize, SocketAddr)>,
-    violations: Vec<String>,
+    violations: Violations,
+    began: Instant,
+    /// When progress is told next.
+    next_word: Instant,
+}
+
+/// What must not be: told at once, since whoever watches for an hour may not want to
+/// wait for its end.
+#[derive(Default)]
+struct Violations(Vec<String>);
+
+impl Violations {
+    fn add(&mut self, what: String) {
+        eprintln!("soak: VIOLATION: {what}");
+        self.0.push(what);
+    }
 }
 
 const fn index(side: Place) -> usize {
@@ -125,7 +144,9 @@ impl Exchange {
             done: HashMap::new(),
             packets: 0,
             media_ports: BTreeSet::new(),
-            violations: Vec::new(),
+            violations: Violations::default(),
+            began: now,
+            next_word: now + BETWEEN_WORDS,
         }
     }
 
@@ -145,23 +166,28 @@ impl Exchange {
             }
             self.carry_media(now);
             self.close_calls(now);
+            if now >= self.next_word {
+                self.next_word = now + BETWEEN_WORDS;
+                let seconds = (now - self.began).as_secs();
+                eprintln!("soak: {seconds:>4} s: {} calls now; {self}", self.calls.len());
+            }
             std::thread::sleep(TURN);
         }
     }
 
     pub(super) fn violations(&self) -> Vec<String> {
-        self.violations.clone()
+        self.violations.0.clone()
     }
 
     /// Whether every kind of change has occurred.
     pub(super) fn has_done_everything(&self) -> bool {
-        ["calls", "moves", "holds", "resumes"].iter().all(|what| self.done.get(what).is_some_and(|n| *n > 5))
+        KINDS.iter().all(|what| self.done.get(what).is_some_and(|n| *n > 5))
     }
 
     /// Sends a packet to each of Vizard's ports that media ever went to, and says to
     /// how many.
     pub(super) fn probe(&self) -> u64 {
-        let token = Token { call: u32::MAX, from: Place::Customer, number: 0 };
+        let token = Token { call: u32::MAX, from: Place::Customer, number: Some(0) };
         for (side, port) in &self.media_ports {
             self.sip[*side].send_to(&token.packet(), port).unwrap();
         }
@@ -239,7 +265,7 @@ impl Exchange {
                 && self.pairs[call.pair].own(side) == wanted
         });
         let Some(at) = at else {
-            self.violations.push(format!("{side:?} is called and nobody calls: {}", message.start()));
+            self.violations.add(format!("{side:?} is called and nobody calls: {}", message.start()));
             return None;
         };
         let own = self.sip[index(side)].local_addr().unwrap();
@@ -377,18 +403,21 @@ impl Exchange {
                     let meant = token.is_some_and(|token| token.call == call.number && token.from != side);
                     let late = silent_from.is_some_and(|from| from < now);
                     if !meant || late {
-                        self.violations.push(format!(
+                        self.violations.add(format!(
                             "port {port} of call {} ({side:?}) heard {token:?}{}: {}",
                             call.number,
                             if late { " when it should have been silent" } else { "" },
                             call.story
                         ));
                     }
+                    let Some(token) = token.filter(|_| meant) else { continue };
+                    let Some(number) = token.number else {
+                        *self.done.entry("reports").or_default() += 1;
+                        continue;
+                    };
                     let from = call.ends.iter_mut().find(|end| end.side != side);
-                    if let (Some(token), Some(from)) = (token.filter(|_| meant), from)
-                        && !from.account.hear(token.number)
-                    {
-                        self.violations.push(format!("call {} heard {token:?} twice", call.number));
+                    if from.is_some_and(|from| !from.account.hear(number)) {
+                        self.violations.add(format!("call {} heard {token:?} twice", call.number));
                     }
                 }
             }
@@ -403,7 +432,7 @@ impl Exchange {
             for end in &call.ends {
                 let lost = end.account.lost();
                 if !lost.is_empty() {
-                    self.violations.push(format!(
+                    self.violations.add(format!(
                         "call {}: of {} packets of the {:?}'s {} were heard, and not {lost:?}: {}",
                         call.number,
                         end.account.said,
@@ -419,7 +448,7 @@ impl Exchange {
     /// Gives up on a call; its pair stays busy.
     fn fail(&mut self, at: usize, why: &str) {
         let call = &mut self.calls[at];
-        self.violations.push(format!("call {}: {why}: {}", call.number, call.story));
+        self.violations.add(format!("call {}: {why}: {}", call.number, call.story));
         call.phase = Phase::Lingering;
         call.due = Instant::now();
     }
@@ -433,7 +462,9 @@ impl Exchange {
         let port = self.next_port;
         self.next_port = if port >= 60_000 { 30_000 } else { port + 2 };
         let address = SocketAddr::new(self.sip[index(side)].local_addr().unwrap().ip(), port);
-        Ear::new(bind(&self.namespaces[index(side)], address))
+        let beside = SocketAddr::new(address.ip(), port + 1);
+        let socket = |address| bind(&self.namespaces[index(side)], address);
+        Ear::new(socket(address), socket(beside))
     }
 }
 
@@ -467,7 +498,7 @@ impl Pair {
 
 impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for what in ["calls", "moves", "holds", "resumes"] {
+        for what in KINDS {
             write!(f, "{} {what}, ", self.done.get(what).copied().unwrap_or(0))?;
         }
         write!(f, "{} packets heard, {} ports of Vizard's", self.packets, self.media_ports.len())

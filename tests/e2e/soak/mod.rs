@@ -1,8 +1,9 @@
 //! The soak: calls that start, move, hold, resume and end at random on real XDP,
 //! with media running, and what must hold all the while:
 //!
-//! - no packet ever reaches a port that it was not signalled to: each carries its
-//!   call and its side, and every port knows whose it is, for a while after its end;
+//! - no packet ever reaches a port that it was not signalled to: each, reports (RTCP)
+//!   too, carries its call and its side, and every port knows whose it is, for a while
+//!   after its end;
 //! - whoever is not concerned by a change misses nothing;
 //! - at the end nothing is left: media ports are used many times over, so that a
 //!   leak refuses calls, ports of ended calls relay nothing, and memory is back.

@@ -219,7 +219,7 @@ impl End {
         self.next_packet = (self.next_packet + PACE).max(now);
         if self.way.sends() {
             let number = self.account.say(owed);
-            let token = Token { call, from: self.side, number };
+            let token = Token { call, from: self.side, number: Some(number) };
             self.ears.last().expect("an end has a port").send(token, remote);
         }
     }
@@ -229,7 +229,10 @@ impl End {
         let ears = self.ears.iter().chain(&self.announced);
         ears.flat_map(|ear| {
             let packets = std::iter::from_fn(|| ear.hear());
-            packets.map(|packet| (Token::of(&packet), ear.address, ear.silent_from))
+            packets.map(|(packet, reports)| {
+                let token = Token::of(&packet).filter(|token| token.number.is_none() == reports);
+                (token, ear.address, ear.silent_from)
+            })
         })
         .collect()
     }
