@@ -105,6 +105,9 @@ fn level(event: &Event) -> Level {
         | Event::PoolLevel { low: true, .. }
         | Event::OneWayAudio { .. }
         | Event::EncryptionRefused { .. }
+        | Event::Unprotected { .. }
+        | Event::ConnectionFailed { .. }
+        | Event::LargeRequest { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
         | Event::LeakStopped { .. }
@@ -129,10 +132,11 @@ enum Kind {
     Leak,
     Denied,
     Silence,
+    Transport,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Refused,
         Self::Encrypted,
         Self::Malformed,
@@ -144,6 +148,7 @@ impl Kind {
         Self::Leak,
         Self::Denied,
         Self::Silence,
+        Self::Transport,
     ];
     const COUNT: usize = Self::ALL.len();
 
@@ -175,6 +180,9 @@ impl Kind {
             Event::LeakStopped { .. } => Some(Self::Leak),
             Event::SourceDenied { .. } => Some(Self::Denied),
             Event::OneWayAudio { .. } => Some(Self::Silence),
+            Event::Unprotected { .. } | Event::ConnectionFailed { .. } | Event::LargeRequest { .. } => {
+                Some(Self::Transport)
+            }
         }
     }
 
@@ -190,6 +198,7 @@ impl Kind {
             Self::Challenge => "calls for which a trunk wanted credentials",
             Self::Denied => "strangers that are denied",
             Self::Silence => "sides of calls that were not heard",
+            Self::Transport => "messages on a way that is not theirs, or has an end",
             Self::Leak => "messages that would have shown a party to the other",
         };
         info!("{left_out} more {what} in the last second, not listed");

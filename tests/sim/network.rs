@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vizard::engine::io::{Datagram, Input};
+use vizard::engine::io::{Input, Signal};
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
@@ -14,9 +14,9 @@ use crate::peer::Wake;
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    /// A datagram reaches Vizard; whose it is, and what it says, unless nonsense.
-    ToEngine(Datagram, Option<(LegId, Message)>),
-    /// A datagram reaches a peer.
+    /// A message reaches Vizard; whose it is, and what it says, unless nonsense.
+    ToEngine(Signal, Option<(LegId, Message)>),
+    /// A message reaches a peer.
     ToPeer(LegId, Message),
     /// A peer's timer fires.
     Wake(LegId, Wake),

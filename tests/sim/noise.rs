@@ -1,7 +1,8 @@
 //! Nonsense on the signalling sockets: from trunks and from strangers, from
 //! plain garbage to messages that are almost right.
 
-use vizard::engine::io::{Datagram, Input};
+use vizard::engine::io::{Input, Signal};
+use vizard::engine::sip::transport::Way;
 
 use crate::message::Message;
 use crate::scenario::Host;
@@ -19,7 +20,7 @@ impl World {
             format!("nonsense from {remote}: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(60)]))
         });
         self.last_noise = Some(bytes.clone());
-        let result = self.input(Input::Received(Datagram { local, remote, bytes }), None);
+        let result = self.input(Input::Received(Signal { way: Way::udp(local, remote), bytes }), None);
         self.last_noise = None;
         result
     }

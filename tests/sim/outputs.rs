@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use vizard::engine::event::Event;
 use vizard::engine::guard::{Rule, Treatment};
 use vizard::engine::ids::SessionId;
-use vizard::engine::io::{Datagram, Input, Output};
+use vizard::engine::io::{Input, Output, Signal};
 
 use crate::atlas::{LegId, Side};
 use crate::media::Packet;
@@ -24,7 +24,7 @@ impl World {
             return Err(format!("{output:?} after Drained"));
         }
         match output {
-            Output::Send(datagram) => self.sent(&datagram, call),
+            Output::Send(signal) => self.sent(&signal, call),
             Output::Commit(id, transaction) => {
                 let due = self.store.submit(self.now, id, transaction);
                 self.agenda.plan(due, Happening::StoreAnswers);
@@ -107,19 +107,23 @@ impl World {
         Err(format!("{session} is of call {known} and call {call}, which is {named}"))
     }
 
-    fn sent(&mut self, datagram: &Datagram, call: Option<usize>) -> Result<(), String> {
-        self.digest(&datagram.bytes);
+    fn sent(&mut self, signal: &Signal, call: Option<usize>) -> Result<(), String> {
+        self.digest(&signal.bytes);
         self.report.messages += 1;
         if self.last_noise.is_some() {
-            return self.sent_to_noise(&datagram.bytes);
+            return self.sent_to_noise(&signal.bytes);
         }
-        let message = Message::parse(&datagram.bytes)
-            .map_err(|problem| format!("{problem}, in\n{}", String::from_utf8_lossy(&datagram.bytes)))?;
-        let Some(host) = Host::ALL.into_iter().find(|host| host.address() == datagram.remote) else {
-            return Err(format!("a message to {}, where nobody is: {}", datagram.remote, message.summary()));
+        let message = Message::parse(&signal.bytes)
+            .map_err(|problem| format!("{problem}, in\n{}", String::from_utf8_lossy(&signal.bytes)))?;
+        let Some(host) = Host::ALL.into_iter().find(|host| host.address() == signal.way.remote) else {
+            return Err(format!(
+                "a message to {}, where nobody is: {}",
+                signal.way.remote,
+                message.summary()
+            ));
         };
-        if datagram.local != setup::vizard_of(self.scenario.topology, host) {
-            return Err(format!("a message to {host:?} leaves from {}", datagram.local));
+        if signal.way.local != setup::vizard_of(self.scenario.topology, host) {
+            return Err(format!("a message to {host:?} leaves from {}", signal.way.local));
         }
         let id = (host, message.value("Call-ID").to_owned());
         let leg = match self.legs.get(&id) {
@@ -135,7 +139,7 @@ impl World {
                 leg
             }
         };
-        self.check_leaks(leg, host, &datagram.bytes)?;
+        self.check_leaks(leg, host, &signal.bytes)?;
         if self.orphans.contains(&id) {
             return Ok(());
         }

@@ -9,11 +9,12 @@ use ipnet::IpNet;
 use vizard::engine::admin::{AdminRequest, NewBinding, NumberWish};
 use vizard::engine::config::{
     Bindings, Config, Emergency, Ice, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat,
-    Permissions, Route, Sip, Timers, Trunk, TrunkId,
+    Permissions, Route, Sip, Timers, TlsPeer, Trunk, TrunkId,
 };
 use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
 use vizard::engine::privacy::{Asker, Role};
+use vizard::engine::sip::transport::Transport;
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
@@ -47,7 +48,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
     let country: Country = scenario.country.parse().expect("two letters");
     let listen = [[192, 0, 2, 1], [198, 51, 100, 1]].map(|ip| {
         let local = SocketAddr::from((ip, 5060));
-        Listen { local, advertised: local }
+        Listen { transport: Transport::Udp, local, advertised: local }
     });
     let addresses = [("front", [192, 0, 2, 2]), ("back", [198, 51, 100, 2])].map(|(name, ip)| {
         let ip = IpAddr::from(ip);
@@ -63,7 +64,10 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
                 name: host.name().into(),
                 target: host.address(),
                 sources: vec![IpNet::from(host.address().ip())],
+                transport: Transport::Udp,
                 listen: side,
+                listen_large: None,
+                tls: TlsPeer::default(),
                 media: side,
                 country,
                 trusted: scenario.trusted,

@@ -13,7 +13,8 @@ use vizard::engine::Engine;
 use vizard::engine::call_record::Snapshot;
 use vizard::engine::config::Config;
 use vizard::engine::ids::{SessionId, Slot};
-use vizard::engine::io::{Datagram, Input, RequestId};
+use vizard::engine::io::{Input, RequestId, Signal};
+use vizard::engine::sip::transport::Way;
 use vizard::engine::time::{Instant, Now, Timestamp};
 
 use crate::admin::Request;
@@ -232,7 +233,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::ToEngine(datagram, from) => self.reaches_engine(datagram, from),
+            Happening::ToEngine(signal, from) => self.reaches_engine(signal, from),
             Happening::ToPeer(leg, message) => self.reaches_peer(leg, &message),
             Happening::Wake(leg, wake) => self.wake(leg, wake),
             Happening::Dial(index) => self.dial(index),
@@ -283,7 +284,7 @@ impl World {
         (self.now, bytes).hash(&mut self.hasher);
     }
 
-    fn reaches_engine(&mut self, datagram: Datagram, from: Option<(LegId, Message)>) -> Result<(), String> {
+    fn reaches_engine(&mut self, signal: Signal, from: Option<(LegId, Message)>) -> Result<(), String> {
         if self.drained {
             return Ok(());
         }
@@ -293,7 +294,7 @@ impl World {
             let now = self.now;
             self.calls[leg.call].seen(leg.side).observe(now, &message);
         }
-        self.input(Input::Received(datagram), call)
+        self.input(Input::Received(signal), call)
     }
 
     fn reaches_peer(&mut self, leg: LegId, message: &Message) -> Result<(), String> {
@@ -357,10 +358,10 @@ impl World {
         let Some(endpoint) = self.calls[leg.call].endpoint(leg.side) else { return Ok(()) };
         let (remote, local) = (endpoint.dialog.here, endpoint.dialog.there);
         for message in sends {
-            let datagram = Datagram { local, remote, bytes: message.bytes() };
+            let signal = Signal { way: Way::udp(local, remote), bytes: message.bytes() };
             for delay in self.scenario.link.deliveries(&mut self.network_dice) {
                 let from = Some((leg, message.clone()));
-                self.agenda.plan(self.now + delay, Happening::ToEngine(datagram.clone(), from));
+                self.agenda.plan(self.now + delay, Happening::ToEngine(signal.clone(), from));
             }
         }
         Ok(())

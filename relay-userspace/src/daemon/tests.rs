@@ -24,6 +24,7 @@ use crate::engine::flow::MediaPath;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::tests::vault;
 use crate::engine::privacy::{Epoch, Vault};
+use crate::engine::sip::transport::Transport;
 use crate::engine::time::Timestamp;
 use crate::settings::{self, Overrides, Settings};
 use crate::store::{
@@ -116,7 +117,7 @@ fn configuration() -> Settings {
     let text = CONFIGURATION.replace("MEDIA", &media.to_string());
     let mut settings = settings::parse(Path::new("test.toml"), &text, &Overrides::default()).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    settings.engine.sip.listen[0] = Listen { local: any, advertised: any };
+    settings.engine.sip.listen[0] = Listen { transport: Transport::Udp, local: any, advertised: any };
     settings
 }
 

@@ -242,13 +242,13 @@ impl Worker {
             let mut drained = Drained::Perhaps;
             for _ in 0..BATCHES_PER_TURN {
                 let guard = self.datapath.guard();
-                drained = self.transport.receive(socket, |datagram| {
-                    if guard.admits(datagram.remote.ip()) {
-                        arrived.push(datagram);
+                drained = self.transport.receive(socket, |signal| {
+                    if guard.admits(signal.way.remote.ip()) {
+                        arrived.push(signal);
                     }
                 });
-                for datagram in arrived.drain(..) {
-                    self.handle(Input::Received(datagram));
+                for signal in arrived.drain(..) {
+                    self.handle(Input::Received(signal));
                 }
                 if drained == Drained::Yes {
                     break;
@@ -314,7 +314,7 @@ impl Worker {
 
     fn perform(&mut self, output: Output) -> Option<Input> {
         match output {
-            Output::Send(datagram) => self.transport.queue(datagram),
+            Output::Send(signal) => self.transport.queue(signal),
             Output::Commit(id, transaction) => {
                 let refused = self.journal.submit(id, transaction).err()?;
                 return Some(Input::CommitFailed(id, refused.into()));

@@ -22,6 +22,7 @@ use super::encoding::Encoding;
 use super::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
 use super::number::{Country, ProxyNumber};
+use super::sip;
 use super::sip::dialog::Dialog;
 use super::sip::sdp::{Component, IceCredentials};
 use super::sip::uri::Uri;
@@ -111,6 +112,8 @@ pub struct DialogRecord {
     pub peer: SocketAddr,
     /// What Via shows of us.
     pub sent_by: SocketAddr,
+    /// Over what the far end is talked to.
+    pub transport: sip::transport::Transport,
     /// The number of our last INVITE.
     pub invite_cseq: u32,
     /// Whether its 2xx was acknowledged, and with which session description.
@@ -146,6 +149,8 @@ pub struct Unacknowledged {
     pub cseq: u32,
     /// Where it goes.
     pub remote: SocketAddr,
+    /// Where to, when the connection with that is gone.
+    pub otherwise: Option<SocketAddr>,
     /// The response; empty when it held an offer, whose answer nobody can
     /// relay any more.
     pub bytes: Vec<u8>,

@@ -18,6 +18,7 @@ use super::directory::{BindingKind, Usage};
 use super::geography;
 use super::guard::StrangerLimit;
 use super::number::Country;
+use super::sip::transport::{SentBy, Transport};
 
 /// Everything that the engine is told.
 #[derive(Clone, Debug)]
@@ -130,10 +131,20 @@ pub struct Sip {
 /// One signalling socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
+    /// What it carries.
+    pub transport: Transport,
     /// The address that is bound.
     pub local: SocketAddr,
     /// The address that Via and Contact show (differs behind NAT).
     pub advertised: SocketAddr,
+}
+
+impl Listen {
+    /// What Via shows of it.
+    #[must_use]
+    pub const fn sent_by(&self) -> SentBy {
+        SentBy { transport: self.transport, address: self.advertised }
+    }
 }
 
 /// RFC 3261 table 4. Everything else follows from these.
@@ -248,8 +259,15 @@ pub struct Trunk {
     pub target: SocketAddr,
     /// What its messages may come from.
     pub sources: Vec<IpNet>,
+    /// Over what requests are sent.
+    pub transport: Transport,
     /// Which of [`Sip::listen`] it talks to.
     pub listen: usize,
+    /// Which of [`Sip::listen`] is for requests that are too long for UDP; without
+    /// one they go over UDP all the same.
+    pub listen_large: Option<usize>,
+    /// How it is known where it speaks TLS.
+    pub tls: TlsPeer,
     /// Which of [`Media::addresses`] carries its media.
     pub media: usize,
     /// The country whose dialling habits and emergency numbers apply.
@@ -264,6 +282,15 @@ pub struct Trunk {
     pub ice: Ice,
     /// Numbers and extensions that several people share: they tell nobody apart.
     pub shared: Vec<String>,
+}
+
+/// How a peer is known that speaks TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPeer {
+    /// What its certificate must name; the address that we connect to, when absent.
+    pub name: Option<String>,
+    /// Whether it must show a certificate when it connects to us.
+    pub client_certificate: bool,
 }
 
 /// Whether ICE is spoken on a trunk.

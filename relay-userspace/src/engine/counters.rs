@@ -19,10 +19,14 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Datagrams that arrived on a signalling socket.
+    /// Messages that arrived.
     Received = "sip.received",
     /// Dropped: the source belongs to no trunk.
     UnknownSource = "sip.unknown_source",
+    /// Dropped: over another transport than TLS, from a trunk that is known by it.
+    Unprotected = "sip.unprotected",
+    /// Requests over UDP that are too long for it (RFC 3261 section 18.1.1).
+    LargeRequests = "sip.large_requests",
     /// Dropped: not SIP, or SIP that must not be answered.
     Malformed = "sip.malformed",
     /// INVITEs that came twice over different ways, answered with 482.

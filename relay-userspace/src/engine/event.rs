@@ -11,6 +11,7 @@ use super::cdr::{Cause, ReleaseSide};
 use super::egress::Leak;
 use super::guard::GuardAction;
 use super::ids::{BindingId, LegName, SessionId};
+use super::sip::transport::Transport;
 
 /// Something that happened in the engine. Rendered by `Display` into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +149,31 @@ pub enum Event {
         /// What is wrong with it.
         problem: String,
     },
+    /// A trunk that is known by a certificate was spoken for over something else.
+    Unprotected {
+        /// The trunk.
+        trunk: String,
+        /// Over what.
+        transport: Transport,
+    },
+    /// A connection of ours could not be made.
+    ConnectionFailed {
+        /// The trunk.
+        trunk: String,
+        /// Over what.
+        transport: Transport,
+        /// Where to.
+        remote: SocketAddr,
+        /// What is in the way.
+        problem: String,
+    },
+    /// A request is too long for UDP, and its trunk has nothing else.
+    LargeRequest {
+        /// The trunk.
+        trunk: String,
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A binding's time was over; its pairs stay reserved for late callbacks.
     BindingEntombed {
         /// The binding.
@@ -262,6 +288,19 @@ impl fmt::Display for Event {
             }
             Self::GuardFailed { problem } => write!(f, "the guard's rules are not in force: {problem}"),
             Self::Malformed { source, problem } => write!(f, "malformed SIP from {source}: {problem}"),
+            Self::Unprotected { trunk, transport } => write!(
+                f,
+                "a message over {transport} from an address of trunk {trunk}, which speaks TLS; it was not \
+                 heeded. Whoever sent it may not be that trunk; if it is, set its transport"
+            ),
+            Self::ConnectionFailed { trunk, transport, remote, problem } => {
+                write!(f, "trunk {trunk} cannot be reached over {transport} at {remote}: {problem}")
+            }
+            Self::LargeRequest { trunk, bytes } => write!(
+                f,
+                "a request of {bytes} bytes went to trunk {trunk} over UDP, where it may be lost in fragments \
+                 (RFC 3261 section 18.1.1); set large_requests = \"tcp\" if the trunk takes TCP"
+            ),
             Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),
             Self::BindingForgotten { binding } => write!(f, "{binding} forgotten; its numbers are free"),
             Self::PoolLevel { place, left, numbers, low: true } => write!(

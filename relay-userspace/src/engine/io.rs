@@ -4,7 +4,7 @@
 //! done is an [`Output`]. Nothing else crosses, so the daemon, the simulation
 //! and the fuzzers drive the same code in the same way.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -20,13 +20,19 @@ use super::guard::{GuardEntry, Rule};
 use super::ids::{BindingId, ErasureId, SessionId};
 use super::number::ProxyNumber;
 use super::privacy::{Asker, Epoch, Erasure, NewEpoch, SealedParty, VaultId};
+use super::sip::transport::{Transport, Way};
 use super::time::Timestamp;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A datagram arrived on a signalling socket.
-    Received(Datagram),
+    /// A message arrived.
+    Received(Signal),
+    /// Somebody whose address belongs to no trunk has connected, and was let go.
+    Knocked(IpAddr),
+    /// A connection is no more, or never came about: what was on its way over it
+    /// may be lost.
+    Disconnected(Disconnection),
     /// An operator or a platform asks for something that they may ask for. Answered
     /// by exactly one [`Output::Reply`] with the same id.
     Admin(RequestId, Asker, AdminRequest),
@@ -72,8 +78,8 @@ pub enum Input {
 /// Something to do. Outputs are done in the order in which they are polled.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Send a datagram.
-    Send(Datagram),
+    /// Send a message.
+    Send(Signal),
     /// Make a transaction durable, then answer with [`Input::Committed`],
     /// [`Input::Conflict`] or [`Input::CommitFailed`].
     Commit(CommitId, Transaction),
@@ -108,7 +114,35 @@ pub enum Output {
     Drained,
 }
 
-/// A UDP datagram on a signalling socket, or STUN on a media port.
+/// A SIP message on its way.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The way.
+    pub way: Way,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Signal {
+    /// Without the bytes: they hold real numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Way { transport, local, remote, otherwise: _ } = self.way;
+        write!(f, "Signal({transport} {local} <-> {remote}, {} bytes)", self.bytes.len())
+    }
+}
+
+/// The end of a connection that carries signalling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnection {
+    /// Over what.
+    pub transport: Transport,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// What is in the way, for a connection of ours that never came about.
+    pub refused: Option<String>,
+}
+
+/// A UDP datagram with STUN on a media port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datagram {
     /// Our address.

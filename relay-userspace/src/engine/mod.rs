@@ -75,9 +75,10 @@ use directory::Directory;
 use event::Event;
 use guard::Guard;
 use ids::{BindingId, Slot};
-use io::{Datagram, Input, Output, RekeyStep, RequestId};
+use io::{Disconnection, Input, Output, RekeyStep, RequestId, Signal};
 use privacy::{Asker, Vault};
 use sip::message::{Message, ParseLimits, Problem};
+use sip::transport::Transport;
 use strangers::Strangers;
 use time::{Instant, Now};
 use unmask::{Step, Subject, UnmaskReply, UnmaskRequest, Unmasked, Unmasking};
@@ -149,7 +150,12 @@ impl Engine {
         let Self { context, calls, .. } = self;
         context.now = now;
         match input {
-            Input::Received(datagram) => self.received(&datagram),
+            Input::Received(signal) => self.received(&signal),
+            Input::Knocked(source) => {
+                context.counters.add(Counter::UnknownSource);
+                self.knocked(source);
+            }
+            Input::Disconnected(lost) => self.disconnected(lost),
             Input::Admin(id, asker, request) => self.asked(id, asker, request),
             Input::Denied(asker, request) => {
                 if let Some(note) = self.noted(&request) {
@@ -260,28 +266,48 @@ impl Engine {
         self.context.slot
     }
 
-    fn received(&mut self, datagram: &Datagram) {
-        let Datagram { local, remote, bytes } = datagram;
+    fn received(&mut self, signal: &Signal) {
+        let Signal { way, bytes } = signal;
         let context = &mut self.context;
         context.counters.add(Counter::Received);
-        if context.config.trunk_of_source(remote.ip()).is_none() {
+        let source = way.remote;
+        let trunk = context.config.trunk_of_source(source.ip()).and_then(|id| context.config.trunk(id));
+        let Some(trunk) = trunk else {
             context.counters.add(Counter::UnknownSource);
-            return self.knocked(remote.ip());
+            return self.knocked(source.ip());
+        };
+        // Whoever is known by a certificate is not known by an address, which anybody
+        // can write into a datagram.
+        if trunk.transport == Transport::Tls && way.transport != Transport::Tls {
+            context.counters.add(Counter::Unprotected);
+            let event = Event::Unprotected { trunk: trunk.name.clone(), transport: way.transport };
+            return context.outputs.push_back(Output::Event(event));
         }
         let limits = &context.config.limits;
         let limits = ParseLimits { bytes: limits.message_bytes, headers: limits.headers };
         match Message::parse(bytes, &limits) {
-            Ok(message) => context.transactions.receive(context.now.mono, *local, *remote, message),
+            Ok(message) => context.transactions.receive(context.now.mono, *way, message),
             Err(error) if error.problem == Problem::KeepAlive => {}
             Err(error) => {
                 context.counters.add(Counter::Malformed);
                 let tag = context.slot.token(&mut context.random);
-                if let Some((remote, bytes)) = error.refusal(*remote, &tag) {
-                    context.outputs.push_back(Output::Send(Datagram { local: *local, remote, bytes }));
-                }
-                let event = Event::Malformed { source: *remote, problem: error.problem.to_string() };
+                context.outputs.extend(error.refusal(*way, &tag).map(Output::Send));
+                let event = Event::Malformed { source, problem: error.problem.to_string() };
                 context.outputs.push_back(Output::Event(event));
             }
+        }
+    }
+
+    /// What was on its way over a connection may be lost.
+    fn disconnected(&mut self, lost: Disconnection) {
+        let context = &mut self.context;
+        context.transactions.disconnected(context.now.mono, &lost);
+        if let Disconnection { transport, remote, refused: Some(problem) } = lost {
+            let trunk = context.config.trunk_of_source(remote.ip());
+            let trunk = trunk.and_then(|id| context.config.trunk(id));
+            let trunk = trunk.map_or_else(String::new, |trunk| trunk.name.clone());
+            let event = Event::ConnectionFailed { trunk, transport, remote, problem };
+            context.outputs.push_back(Output::Event(event));
         }
     }
 

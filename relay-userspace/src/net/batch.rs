@@ -13,7 +13,7 @@ use std::ptr;
 
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
 
 /// The most datagrams that one call moves.
 pub(super) const BATCH: usize = 32;
@@ -74,19 +74,14 @@ pub(super) fn receive(
 
 /// Sends the first datagrams of `queue`, at most [`BATCH`]; returns how many
 /// went. An error is about the first of them; none went then.
-pub(super) fn send<'a>(
-    socket: BorrowedFd<'_>,
-    queue: impl Iterator<Item = &'a Datagram>,
-) -> io::Result<usize> {
+pub(super) fn send<'a>(socket: BorrowedFd<'_>, queue: impl Iterator<Item = &'a Signal>) -> io::Result<usize> {
     let mut names: [Option<SockAddr>; BATCH] = [const { None }; BATCH];
     let (mut pieces, mut headers) = blank();
     let mut count = 0;
-    for (index, datagram) in queue.take(BATCH).enumerate() {
-        let name = names[index].insert(datagram.remote.into());
-        pieces[index] = libc::iovec {
-            iov_base: datagram.bytes.as_ptr().cast_mut().cast(),
-            iov_len: datagram.bytes.len(),
-        };
+    for (index, signal) in queue.take(BATCH).enumerate() {
+        let name = names[index].insert(signal.way.remote.into());
+        pieces[index] =
+            libc::iovec { iov_base: signal.bytes.as_ptr().cast_mut().cast(), iov_len: signal.bytes.len() };
         let header = &mut headers[index].msg_hdr;
         header.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_namelen = name.len();

@@ -18,7 +18,8 @@ use socket2::Socket;
 
 use super::batch::{self, BATCH};
 use super::bind::{BindError, bind_udp};
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
+use crate::engine::sip::transport::Way;
 
 /// Datagrams that wait for a socket to become writable.
 const QUEUE: usize = 8192;
@@ -79,7 +80,7 @@ pub struct UdpTransport {
 struct Listener {
     socket: Socket,
     local: SocketAddr,
-    queue: VecDeque<Datagram>,
+    queue: VecDeque<Signal>,
     /// The kernel had no room: only its word that there is some sends again.
     blocked: bool,
 }
@@ -104,7 +105,7 @@ impl UdpTransport {
     }
 
     /// Receives at most one batch from the socket with this index.
-    pub fn receive(&mut self, index: usize, mut each: impl FnMut(Datagram)) -> Drained {
+    pub fn receive(&mut self, index: usize, mut each: impl FnMut(Signal)) -> Drained {
         let Some(listener) = self.sockets.get(index) else { return Drained::Yes };
         let (local, counters, limit) = (listener.local, &mut self.counters, self.width - 1);
         let received = batch::receive(listener.socket.as_fd(), &mut self.buffer, self.width, |arrived| {
@@ -113,7 +114,7 @@ impl UdpTransport {
                 return;
             }
             counters.received += 1;
-            each(Datagram { local, remote: arrived.from, bytes: arrived.bytes.to_vec() });
+            each(Signal { way: Way::udp(local, arrived.from), bytes: arrived.bytes.to_vec() });
         });
         match received {
             Ok(count) if count < BATCH => Drained::Yes,
@@ -128,10 +129,10 @@ impl UdpTransport {
 
     /// Puts a datagram into the queue of its socket, to leave at the next
     /// [`flush`](Self::flush).
-    pub fn queue(&mut self, datagram: Datagram) {
-        let listener = self.sockets.iter_mut().find(|listener| listener.local == datagram.local);
+    pub fn queue(&mut self, signal: Signal) {
+        let listener = self.sockets.iter_mut().find(|listener| listener.local == signal.way.local);
         match listener {
-            Some(listener) if listener.queue.len() < QUEUE => listener.queue.push_back(datagram),
+            Some(listener) if listener.queue.len() < QUEUE => listener.queue.push_back(signal),
             Some(_) => self.counters.send_overflow += 1,
             None => self.counters.send_errors += 1,
         }

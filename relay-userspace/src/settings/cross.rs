@@ -13,10 +13,12 @@ use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
-    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, Trunk, TrunkId, Unmask,
+    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, TlsPeer, Trunk, TrunkId,
+    Unmask,
 };
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
+use crate::engine::sip::transport::Transport;
 
 /// The sections as read, with names still unresolved.
 pub(super) struct Drafts {
@@ -352,7 +354,10 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
         name: draft.name.clone()?.value,
         target: draft.target.clone()?.value,
         sources: effective_sources(draft).into_iter().map(|(net, _)| net).collect(),
+        transport: Transport::Udp,
         listen: listen?,
+        listen_large: None,
+        tls: TlsPeer::default(),
         media: media?,
         country: draft.country?,
         trusted: draft.trusted,

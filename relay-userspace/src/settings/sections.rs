@@ -21,6 +21,7 @@ use crate::engine::config::{
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
 use crate::engine::privacy::Role;
+use crate::engine::sip::transport::Transport;
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) const YEAR: Duration = Duration::from_hours(24 * 366);
@@ -65,7 +66,7 @@ pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft
 fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<Listen>> {
     let listen = if item.is_text() {
         let local: SocketAddr = item.parse(report, ADDRESS_AND_PORT)?;
-        Listen { local, advertised: local }
+        Listen { transport: Transport::Udp, local, advertised: local }
     } else {
         let mut section = item.section(report)?;
         let local = section.require("local", report, ADDRESS_AND_PORT);
@@ -73,7 +74,7 @@ fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<Listen>> {
         let advertised =
             section.get("advertised").map(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
         section.finish(report);
-        Listen { local: local?, advertised: advertised.unwrap_or(local)? }
+        Listen { transport: Transport::Udp, local: local?, advertised: advertised.unwrap_or(local)? }
     };
     Some(item.at(listen))
 }

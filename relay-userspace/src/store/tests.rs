@@ -27,6 +27,7 @@ use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::tests::{keyring, random, vault};
 use crate::engine::privacy::{SealedParty, VaultId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
+use crate::engine::sip::transport;
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 use crate::store::{SledStore, StoreError};
@@ -168,6 +169,7 @@ fn call(session: u128) -> CallRecord {
         local: at(5060),
         peer: at(5061),
         sent_by: at(5062),
+        transport: transport::Transport::Tls,
         invite_cseq: 6,
         acked: Some(AckRecord { cseq: 6, session: Some(b"v=0".to_vec()) }),
         origin: 11,
@@ -214,6 +216,7 @@ fn call(session: u128) -> CallRecord {
             leg: LegName::A,
             cseq: 5,
             remote: at(5063),
+            otherwise: Some(at(5064)),
             bytes: b"SIP/2.0".to_vec(),
         }),
         release: Some(Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) }),

@@ -34,6 +34,7 @@ use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::SuccessRetransmitter;
+use crate::engine::sip::transport::Way;
 
 impl Call {
     /// A response to our INVITE on leg `name`.
@@ -42,12 +43,12 @@ impl Call {
         context: &mut Context,
         name: LegName,
         response: &Message,
-        source: SocketAddr,
+        way: Way,
     ) {
         let status = response.status().unwrap_or(0);
         match status {
-            ..200 => self.progressed(context, name, status, response, source),
-            200..300 => self.accepted(context, name, response, source),
+            ..200 => self.progressed(context, name, status, response, way.remote),
+            200..300 => self.accepted(context, name, response, way),
             300.. => self.refused(context, name, status),
         }
     }
@@ -97,14 +98,15 @@ impl Call {
     }
 
     /// A 2xx: the far end has accepted.
-    fn accepted(&mut self, context: &mut Context, name: LegName, response: &Message, source: SocketAddr) {
+    fn accepted(&mut self, context: &mut Context, name: LegName, response: &Message, way: Way) {
+        let source = way.remote;
         self.legs[name].inviting = None;
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.legs[name].has_ended() {
-            self.accepted_again(context, name, response, source);
+            self.accepted_again(context, name, response, way);
             return self.settle(context);
         }
-        if !self.join_dialog(context, name, response, source) {
+        if !self.join_dialog(context, name, response, way) {
             return self.end(context, Ending::by_platform(Cause::ProtocolError, 502));
         }
         let relayed = self.exchange.as_ref().is_some_and(|exchange| exchange.from != name);
@@ -237,6 +239,7 @@ impl Call {
         };
         let retransmitter = SuccessRetransmitter::new(context.now.mono, sent, &context.config.sip.timers);
         context.timers.arm(self.id, Timer::Acknowledge, retransmitter.deadline());
+        let retransmitter = Box::new(retransmitter);
         self.exchange = Some(Exchange { stage: Stage::Accepted { retransmitter, late_offer }, ..exchange });
         self.changed(context);
     }
@@ -280,6 +283,22 @@ impl Call {
                 }
                 _ => self.fail_exchange(context, name.other(), refusal(status).0),
             },
+            LegState::Incoming(_) | LegState::Ended(_) => self.settle(context),
+        }
+    }
+
+    /// Our INVITE could not be delivered: as if 503 had come (RFC 3261 section
+    /// 8.1.3.1), which the caller does not hear of.
+    pub(super) fn invite_undelivered(&mut self, context: &mut Context, name: LegName) {
+        self.legs[name].inviting = None;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        match self.legs[name].state {
+            LegState::Outgoing { .. } => {
+                self.leg_ended(context, name);
+                self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status: 500 });
+            }
+            // The dialog is as it was (section 12.2.1.2).
+            LegState::Confirmed(_) => self.fail_exchange(context, name.other(), 500),
             LegState::Incoming(_) | LegState::Ended(_) => self.settle(context),
         }
     }

@@ -208,12 +208,12 @@ impl Call {
     pub(super) fn bye(&mut self, context: &mut Context, name: LegName) {
         let reason = self.release.as_ref().map(|release| format!("Q.850;cause={}", release.cause.q850()));
         let id = self.id;
-        if let Some((request, local, remote)) = self.in_dialog(context, name, Method::Bye) {
+        if let Some((request, way)) = self.in_dialog(context, name, Method::Bye) {
             let request = match &reason {
                 Some(reason) => request.header(Name::Reason, reason),
                 None => request,
             };
-            let sent = context.request(Purpose::Bye(id, name), request.build(), local, remote);
+            let sent = context.request(Purpose::Bye(id, name), request.build(), way);
             self.unanswered += usize::from(sent.is_some());
         }
         self.leg_ended(context, name);

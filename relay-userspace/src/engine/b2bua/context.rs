@@ -18,7 +18,7 @@ use crate::engine::directory::{Binding, Directory};
 use crate::engine::event::Event;
 use crate::engine::flow::Carrier;
 use crate::engine::ids::{LegName, SessionId, Slot};
-use crate::engine::io::{Datagram, Output};
+use crate::engine::io::{Output, Signal};
 use crate::engine::media::{Agent, Ports};
 use crate::engine::sip::build::{BuildError, Request, ResponseBuilder};
 use crate::engine::sip::message::Message;
@@ -26,8 +26,11 @@ use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ClientKey, ServerKey, Transactions};
+use crate::engine::sip::transport::Way;
 use crate::engine::time::Now;
 
+/// What may go over UDP where the path's MTU is not known (RFC 3261 section 18.1.1).
+const LONGEST_OVER_UDP: usize = 1300;
 /// The methods that we do.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
@@ -164,6 +167,7 @@ impl Context {
                 ("transactions.over_limit", transactions.over_limit),
                 ("transactions.stray_responses", transactions.stray_responses),
                 ("transactions.stray_cancels", transactions.stray_cancels),
+                ("transactions.disconnected", transactions.disconnected),
             ]
             .map(|(name, count)| (name.to_owned(), count)),
         );
@@ -210,6 +214,13 @@ impl Context {
         self.config.sip.listen.get(trunk.listen).copied()
     }
 
+    /// The socket that something came to: that of its trunk, unless that speaks more
+    /// ways than one.
+    pub(super) fn listen_of(&self, trunk: &Trunk, came: Way) -> Option<Listen> {
+        let here = |listen: &&Listen| (listen.transport, listen.local) == (came.transport, came.local);
+        self.config.sip.listen.iter().find(here).copied().or_else(|| self.listen(trunk))
+    }
+
     /// A fresh tag, Call-ID or branch.
     pub(super) fn token(&mut self) -> String {
         self.slot.token(&mut self.random)
@@ -246,8 +257,8 @@ impl Context {
     }
 
     /// Sends what needs no transaction: the ACK of a 2xx.
-    pub(super) fn send(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
-        self.outputs.push_back(Output::Send(Datagram { local, remote, bytes }));
+    pub(super) fn send(&mut self, way: Way, bytes: Vec<u8>) {
+        self.outputs.push_back(Output::Send(Signal { way, bytes }));
     }
 
     /// Sends a request in a transaction of its own. `None` when that could not
@@ -256,20 +267,40 @@ impl Context {
         &mut self,
         purpose: Purpose,
         request: Result<Request, BuildError>,
-        local: SocketAddr,
-        remote: SocketAddr,
+        way: Way,
     ) -> Option<ClientKey> {
         let Ok(request) = request else {
             self.count(Counter::Unwritable);
             return None;
         };
-        let Ok(key) = self.transactions.send_request(self.now.mono, request, local, remote) else {
+        let (request, way) = self.fitting(request, way);
+        let Ok(key) = self.transactions.send_request(self.now.mono, request, way) else {
             self.count(Counter::TransactionLimit);
             return None;
         };
         self.index.requests.insert(key, purpose);
         self.flush();
         Some(key)
+    }
+
+    /// A request that is too long for UDP goes over TCP where its trunk takes that
+    /// (RFC 3261 section 18.1.1).
+    fn fitting(&mut self, request: Request, way: Way) -> (Request, Way) {
+        let bytes = request.bytes.len();
+        if way.transport.is_reliable() || bytes <= LONGEST_OVER_UDP {
+            return (request, way);
+        }
+        self.count(Counter::LargeRequests);
+        let Some(trunk) = self.config.trunk_of_source(way.remote.ip()).and_then(|id| self.trunk(id)) else {
+            return (request, way);
+        };
+        if let Some(&listen) = trunk.listen_large.and_then(|index| self.config.sip.listen.get(index)) {
+            let Listen { transport, local, .. } = listen;
+            return (request.over(listen.sent_by()), Way { transport, local, ..way });
+        }
+        let trunk = trunk.name.clone();
+        self.event(Event::LargeRequest { trunk, bytes });
+        (request, way)
     }
 
     /// Cancels an INVITE of ours.
@@ -294,11 +325,11 @@ impl Context {
         &mut self,
         arrival: &Arrival,
         response: Result<Vec<u8>, BuildError>,
-    ) -> Option<Datagram> {
+    ) -> Option<Signal> {
         let bytes = response.ok()?;
-        let (local, remote) = self.transactions.response_path(arrival.transaction)?;
+        let way = self.transactions.response_way(arrival.transaction)?;
         self.respond(arrival.transaction, Ok(bytes.clone()));
-        Some(Datagram { local, remote, bytes })
+        Some(Signal { way, bytes })
     }
 
     /// Answers a request without a body. `more` are further header fields.

@@ -13,28 +13,28 @@ use crate::engine::sip::dialog::{Dialog, DialogError, DialogId, Initiator};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::transport::{Transport, Way};
 use crate::engine::sip::uri::Host;
 
 impl Call {
-    /// The next request in a leg's dialog, from and to; `None` without one.
+    /// The next request in a leg's dialog, and its way; `None` without one.
     pub(super) fn in_dialog(
         &mut self,
         context: &mut Context,
         name: LegName,
         method: Method,
-    ) -> Option<(RequestBuilder, SocketAddr, SocketAddr)> {
+    ) -> Option<(RequestBuilder, Way)> {
         let branch = context.token();
         let Leg { state, trunk, local, peer, sent_by, invite_cseq, .. } = &mut self.legs[name];
         let LegState::Confirmed(dialog) = state else { return None };
-        let remote = next_hop(context, *trunk, dialog, *peer);
+        let way = next_hop(context, *trunk, (*local, sent_by.transport), dialog, *peer);
         let is_invite = method == Method::Invite;
         let request = dialog.request(method, *sent_by, &branch);
-        let local = *local;
         if is_invite {
             *invite_cseq = dialog.local_cseq();
             self.changed(context);
         }
-        Some((with_product(context, request), local, remote))
+        Some((with_product(context, request), way))
     }
 
     /// Acknowledges the 2xx to our last INVITE on a leg.
@@ -43,7 +43,7 @@ impl Call {
         let leg = &mut self.legs[name];
         let LegState::Confirmed(dialog) = &leg.state else { return };
         if let Some(ack) = write_ack(context, leg, dialog, leg.invite_cseq, &branch, session) {
-            context.send(leg.local, ack.remote, ack.bytes.clone());
+            context.send(ack.way, ack.bytes.clone());
             leg.acked = Some(ack);
         }
     }
@@ -55,22 +55,19 @@ impl Call {
         context: &Context,
         name: LegName,
         response: &Message,
-        source: SocketAddr,
+        way: Way,
     ) -> bool {
         let leg = &mut self.legs[name];
+        leg.heard_from(way);
         match &mut leg.state {
             LegState::Outgoing { initiator, .. } => {
                 let Ok(dialog) = Dialog::uac(initiator, response) else { return false };
-                leg.peer = source;
                 leg.status = response.status();
                 leg.answer = Some(context.now.wall);
                 leg.state = LegState::Confirmed(dialog);
                 true
             }
-            LegState::Confirmed(dialog) => {
-                leg.peer = source;
-                dialog.refresh_target(response).is_ok()
-            }
+            LegState::Confirmed(dialog) => dialog.refresh_target(response).is_ok(),
             LegState::Incoming(_) | LegState::Ended(_) => false,
         }
     }
@@ -95,22 +92,15 @@ impl Call {
     }
 
     /// Counts a request of a far end; refused with the status of the error.
-    pub(super) fn judge(
-        &mut self,
-        name: LegName,
-        request: &Message,
-        source: SocketAddr,
-    ) -> Result<(), DialogError> {
+    pub(super) fn judge(&mut self, name: LegName, request: &Message, way: Way) -> Result<(), DialogError> {
         let leg = &mut self.legs[name];
         match &mut leg.state {
-            LegState::Incoming(dialog) | LegState::Confirmed(dialog) => {
-                dialog.accept(request)?;
-                leg.peer = source;
-                Ok(())
-            }
+            LegState::Incoming(dialog) | LegState::Confirmed(dialog) => dialog.accept(request)?,
             // There is no dialog to be in or out of order with.
-            LegState::Outgoing { .. } | LegState::Ended(_) => Ok(()),
+            LegState::Outgoing { .. } | LegState::Ended(_) => return Ok(()),
         }
+        leg.heard_from(way);
+        Ok(())
     }
 
     /// A 2xx to an INVITE of ours whose answer we have had: the ACK was lost,
@@ -120,7 +110,7 @@ impl Call {
         context: &mut Context,
         name: LegName,
         response: &Message,
-        source: SocketAddr,
+        way: Way,
     ) {
         let leg = &self.legs[name];
         let cseq = response.cseq().map(|cseq| cseq.number).ok();
@@ -128,15 +118,15 @@ impl Call {
         let known = leg.acked.as_ref().filter(|acked| Some(&acked.dialog) == dialog.as_ref());
         match known {
             Some(acked) if Some(acked.cseq) == cseq => {
-                context.send(leg.local, acked.remote, acked.bytes.clone());
+                context.send(acked.way, acked.bytes.clone());
             }
             // It waits for the answer to its offer.
             Some(_) | None if leg.dialog().map(Dialog::id) == dialog.as_ref() => {}
             // A re-INVITE that crossed our BYE.
             Some(_) | None if leg.past.is_some() && leg.past == dialog => {
-                dismiss(context, leg.trunk, response, source, Dismissal::Acknowledge);
+                dismiss(context, leg.trunk, response, way, Dismissal::Acknowledge);
             }
-            Some(_) | None => dismiss(context, leg.trunk, response, source, Dismissal::HangUp),
+            Some(_) | None => dismiss(context, leg.trunk, response, way, Dismissal::HangUp),
         }
     }
 }
@@ -150,22 +140,22 @@ pub(super) fn write_ack(
     branch: &str,
     session: Option<&[u8]>,
 ) -> Option<Acked> {
-    let remote = next_hop(context, leg.trunk, dialog, leg.peer);
+    let way = next_hop(context, leg.trunk, (leg.local, leg.sent_by.transport), dialog, leg.peer);
     let ack = dialog.ack(cseq, leg.sent_by, branch);
     let ack = match session {
         Some(session) => ack.build_with_body(body::SDP, session),
         None => ack.build(),
     };
     let session = session.map(<[u8]>::to_vec);
-    Some(Acked { cseq, dialog: dialog.id().clone(), remote, bytes: ack.ok()?.bytes, session })
+    Some(Acked { cseq, dialog: dialog.id().clone(), way, bytes: ack.ok()?.bytes, session })
 }
 
 /// A 2xx to an INVITE of a call that is over and forgotten.
-pub(super) fn accepted_too_late(context: &mut Context, response: &Message, source: SocketAddr) {
-    let Some(trunk) = context.config.trunk_of_source(source.ip()) else { return };
+pub(super) fn accepted_too_late(context: &mut Context, response: &Message, way: Way) {
+    let Some(trunk) = context.config.trunk_of_source(way.remote.ip()) else { return };
     let known = DialogId::of_response(response).is_some_and(|dialog| context.departed.knows(&dialog));
     let dismissal = if known { Dismissal::Acknowledge } else { Dismissal::HangUp };
-    dismiss(context, trunk, response, source, dismissal);
+    dismiss(context, trunk, response, way, dismissal);
 }
 
 /// What a dialog that is no leg of ours gets.
@@ -177,25 +167,19 @@ enum Dismissal {
 }
 
 /// Acknowledges a 2xx that is of no use (RFC 3261 section 13.2.2.4).
-fn dismiss(
-    context: &mut Context,
-    trunk: TrunkId,
-    response: &Message,
-    source: SocketAddr,
-    dismissal: Dismissal,
-) {
-    let Some(listen) = context.trunk(trunk).and_then(|trunk| context.listen(trunk)) else { return };
+fn dismiss(context: &mut Context, trunk: TrunkId, response: &Message, way: Way, dismissal: Dismissal) {
+    let Some(listen) = context.trunk(trunk).and_then(|trunk| context.listen_of(trunk, way)) else { return };
     let Some((mut dialog, cseq)) = dialog_of(response) else { return };
-    let remote = next_hop(context, trunk, &dialog, source);
+    let way = next_hop(context, trunk, (listen.local, listen.transport), &dialog, way.remote);
     let branch = context.token();
-    if let Ok(ack) = dialog.ack(cseq, listen.advertised, &branch).build() {
-        context.send(listen.local, remote, ack.bytes);
+    if let Ok(ack) = dialog.ack(cseq, listen.sent_by(), &branch).build() {
+        context.send(way, ack.bytes);
     }
     if dismissal == Dismissal::HangUp {
         let branch = context.token();
-        let bye = dialog.request(Method::Bye, listen.advertised, &branch);
+        let bye = dialog.request(Method::Bye, listen.sent_by(), &branch);
         let bye = with_product(context, bye).build();
-        context.request(Purpose::Stray, bye, listen.local, remote);
+        context.request(Purpose::Stray, bye, way);
     }
 }
 
@@ -217,14 +201,31 @@ fn dialog_of(response: &Message) -> Option<(Dialog, u32)> {
 /// is an address of the leg's own trunk, otherwise back to where the far end's
 /// messages come from. A Contact behind NAT cannot be reached, and one that
 /// points at somebody else must not be.
-fn next_hop(context: &Context, trunk: TrunkId, dialog: &Dialog, peer: SocketAddr) -> SocketAddr {
+///
+/// The connection that the far end speaks over is as good as a new one to the same
+/// host, and the only way to one behind NAT; a new one is for when it is gone. A
+/// dialog keeps its transport: what a Contact says of that is wrong more often than
+/// the connection that is open.
+fn next_hop(
+    context: &Context,
+    trunk: TrunkId,
+    (local, transport): (SocketAddr, Transport),
+    dialog: &Dialog,
+    peer: SocketAddr,
+) -> Way {
     let uri = dialog.next_hop();
-    match uri.host() {
+    let named = match uri.host() {
         Some(Host::Ip(ip)) if context.config.trunk_of_source(ip) == Some(trunk) => {
-            SocketAddr::new(ip, uri.port().unwrap_or(5060))
+            Some(SocketAddr::new(ip, uri.port().unwrap_or(transport.default_port())))
         }
-        Some(Host::Ip(_) | Host::Name(_)) | None => peer,
+        Some(Host::Ip(_) | Host::Name(_)) | None => None,
+    };
+    if !transport.is_reliable() {
+        return Way::udp(local, named.unwrap_or(peer));
     }
+    let remote = named.filter(|named| named.ip() != peer.ip()).unwrap_or(peer);
+    let otherwise = named.or_else(|| context.trunk(trunk).map(|trunk| trunk.target));
+    Way { transport, local, remote, otherwise }
 }
 
 fn with_product(context: &Context, request: RequestBuilder) -> RequestBuilder {

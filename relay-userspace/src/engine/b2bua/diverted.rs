@@ -20,7 +20,8 @@
 use super::call::Facts;
 use super::context::Context;
 use super::exchange::Arrival;
-use super::plan::{Invitation, Party, Plan, country, here};
+use super::plan::{Invitation, Party, Plan, contact, country, here};
+use super::setup::is_secure;
 use crate::engine::directory::{Binding, PartyAddress};
 use crate::engine::egress::Secrets;
 use crate::engine::ids::SessionId;
@@ -41,7 +42,10 @@ pub(super) fn plan(
     let held = binding.as_ref().filter(|_| matches!(about, Some(About::Pair(_))));
     let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(target.trunk)?);
     let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
-    let ours = [context.listen(from)?.advertised.ip(), context.listen(to)?.advertised.ip()];
+    let secure = is_secure(&arrival.request);
+    let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
+    let here_for_callee = context.listen(to)?.sent_by();
+    let ours = [here_for_caller.address.ip(), here_for_callee.address.ip()];
     let shown = here(context, to, proxy)?;
     let remote = caller_address.as_ref().map_or_else(|| "anonymous".to_owned(), PartyAddress::masked);
     let owner = |name: fn(&Binding) -> &String| held.map(name).cloned().unwrap_or_default();
@@ -63,7 +67,7 @@ pub(super) fn plan(
             proxy: Some(*proxy),
             remote,
             country: caller_address.as_ref().and_then(country),
-            contact: here(context, from, proxy)?,
+            contact: contact(from, proxy, here_for_caller, secure),
             secrets: Some(Secrets::of(None, &callee_ends, &[&caller_ends[..], &ours].concat())),
         },
         callee: Party {
@@ -71,7 +75,7 @@ pub(super) fn plan(
             proxy: Some(*proxy),
             remote: diversion.to.as_str().to_owned(),
             country: None,
-            contact: shown.clone(),
+            contact: contact(to, proxy, here_for_callee, secure),
             secrets: Some(Secrets::of(
                 caller_address.as_ref(),
                 &caller_ends,

@@ -8,11 +8,13 @@ use super::call::Facts;
 use super::context::Context;
 use super::exchange::Arrival;
 use super::plan::{Invitation, Party, Plan};
+use super::setup::is_secure;
 use crate::engine::config::TrunkId;
 use crate::engine::ids::LegName;
 use crate::engine::number::PartyNumber;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::transport::SentBy;
 use crate::engine::sip::uri::{Scheme, Uri};
 
 /// What is passed on as it came.
@@ -35,6 +37,8 @@ pub(super) fn plan(
 ) -> Option<Plan> {
     let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(emergency_trunk)?);
     let invite = &arrival.request;
+    let secure = is_secure(invite);
+    let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
     let number: Option<PartyNumber> = caller.and_then(|user| user.parse().ok());
     let party = |trunk, remote: Option<PartyNumber>, contact| Party {
         trunk,
@@ -44,7 +48,8 @@ pub(super) fn plan(
         contact,
         secrets: None,
     };
-    let mut callee = party(emergency_trunk, None, Uri::sip_at(None, context.listen(to)?.advertised));
+    let mut callee =
+        party(emergency_trunk, None, Uri::reached_at(None, context.listen(to)?.sent_by(), false));
     "emergency service".clone_into(&mut callee.remote);
     callee.country = Some(from.country);
     Some(Plan {
@@ -58,17 +63,17 @@ pub(super) fn plan(
             encryption: context.encryption(None),
             max_call: None,
         },
-        caller: party(arrival.trunk, number, Uri::sip_at(None, context.listen(from)?.advertised)),
+        caller: party(arrival.trunk, number, Uri::reached_at(None, here_for_caller, secure)),
         callee,
-        invitation: invitation(invite, to.target)?,
+        invitation: invitation(invite, SentBy { transport: to.transport, address: to.target })?,
         newcomer: None,
     })
 }
 
-fn invitation(invite: &Message, target: std::net::SocketAddr) -> Option<Invitation> {
+fn invitation(invite: &Message, target: SentBy) -> Option<Invitation> {
     let dialled = invite.request_uri()?;
     let target = match dialled.scheme() {
-        Scheme::Sip | Scheme::Sips => Uri::sip_at(dialled.user(), target),
+        Scheme::Sip | Scheme::Sips => Uri::reached_at(dialled.user(), target, false),
         Scheme::Tel | Scheme::Other => dialled.clone(),
     };
     let from = invite.from().ok()?;

@@ -12,14 +12,15 @@ use crate::engine::ids::LegName;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ServerKey, SuccessRetransmitter};
+use crate::engine::sip::transport::Way;
 
 /// A request that waits for our response.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) transaction: ServerKey,
     pub(super) request: Message,
-    /// Our address that it arrived at.
-    pub(super) local: SocketAddr,
+    /// How it came.
+    pub(super) way: Way,
     /// Where it came from.
     pub(super) source: SocketAddr,
     /// Whose address that is.
@@ -84,7 +85,7 @@ pub(super) enum Stage {
     Relayed,
     /// Our 2xx waits for its ACK.
     Accepted {
-        retransmitter: SuccessRetransmitter,
+        retransmitter: Box<SuccessRetransmitter>,
         /// The other side's offer, which that ACK answers; only then is the
         /// other side's own 2xx acknowledged.
         late_offer: Option<Said>,

@@ -27,7 +27,7 @@ impl Call {
         if arrival.trunk != self.legs[name].trunk {
             return context.answer(&arrival, 481, None, &[]);
         }
-        if let Err(error) = self.judge(name, &arrival.request, arrival.source) {
+        if let Err(error) = self.judge(name, &arrival.request, arrival.way) {
             return context.answer(&arrival, error.status(), None, &[]);
         }
         match &self.legs[name].state {
@@ -144,7 +144,7 @@ impl Call {
     /// Sends a re-INVITE.
     fn reinvite(&mut self, context: &mut Context, name: LegName, session: Option<&[u8]>) {
         let id = self.id;
-        let Some((request, local, remote)) = self.in_dialog(context, name, Method::Invite) else { return };
+        let Some((request, way)) = self.in_dialog(context, name, Method::Invite) else { return };
         let request = request.contact(&self.legs[name].contact).header(Name::Allow, super::context::ALLOW);
         let request = match session {
             Some(session) => request.build_with_body(body::SDP, session),
@@ -153,7 +153,7 @@ impl Call {
         if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
             return self.end(context, Ending::LEAK);
         }
-        match context.request(Purpose::Invite(id, name), request, local, remote) {
+        match context.request(Purpose::Invite(id, name), request, way) {
             Some(key) => {
                 self.legs[name].inviting = Some(key);
                 self.unanswered += 1;
@@ -244,7 +244,7 @@ impl Call {
                 return self
                     .end(context, Ending { side: from.into(), cause: Cause::ProtocolError, status: 408 });
             }
-            SuccessDue::Resend(datagram) => context.send(datagram.local, datagram.remote, datagram.bytes),
+            SuccessDue::Resend(response) => context.send(response.way, response.bytes),
             SuccessDue::Wait => {}
         }
         let at = retransmitter.deadline();

@@ -135,7 +135,8 @@ impl Call {
         Some(Unacknowledged {
             leg: exchange.from,
             cseq: exchange.cseq()?,
-            remote: response.remote,
+            remote: response.way.remote,
+            otherwise: response.way.otherwise,
             bytes: if late_offer.is_some() { Vec::new() } else { response.bytes.clone() },
         })
     }
@@ -161,7 +162,8 @@ fn leg_record(leg: &Leg) -> LegRecord {
             contact: leg.contact.clone(),
             local: leg.local,
             peer: leg.peer,
-            sent_by: leg.sent_by,
+            sent_by: leg.sent_by.address,
+            transport: leg.sent_by.transport,
             invite_cseq: leg.invite_cseq,
             acked: leg
                 .acked

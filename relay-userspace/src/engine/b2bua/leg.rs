@@ -17,6 +17,7 @@ use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::sip::dialog::{Dialog, DialogId, Initiator};
 use crate::engine::sip::sdp::{Anchor, Description, Origin};
 use crate::engine::sip::transaction::ClientKey;
+use crate::engine::sip::transport::{SentBy, Way};
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 
@@ -54,7 +55,7 @@ pub(super) struct Leg {
     /// Where the far end's last message came from.
     pub(super) peer: SocketAddr,
     /// What Via shows of us.
-    pub(super) sent_by: SocketAddr,
+    pub(super) sent_by: SentBy,
     pub(super) speech: Speech,
     /// What must never leave on this leg: the other party.
     pub(super) secrets: Option<Secrets>,
@@ -84,7 +85,7 @@ pub(super) struct Acked {
     /// The number of its INVITE.
     pub(super) cseq: u32,
     pub(super) dialog: DialogId,
-    pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     pub(super) bytes: Vec<u8>,
     /// The answer in it, where the 2xx was an offer.
     pub(super) session: Option<Vec<u8>>,
@@ -101,7 +102,8 @@ impl Leg {
         arrival: &Arrival,
     ) -> Option<Self> {
         let leg = Self::new(context, name, Direction::Inbound, party, tag, LegState::Incoming(dialog))?;
-        Some(Self { peer: arrival.source, local: arrival.local, ..leg })
+        let sent_by = context.listen_of(context.trunk(leg.trunk)?, arrival.way)?.sent_by();
+        Some(Self { peer: arrival.source, local: arrival.way.local, sent_by, ..leg })
     }
 
     /// The leg of a far end that we call.
@@ -148,10 +150,17 @@ impl Leg {
             contact: party.contact,
             local: listen.local,
             peer,
-            sent_by: listen.advertised,
+            sent_by: listen.sent_by(),
             secrets: party.secrets,
             speech: Speech::new(u64::from(context.random.next_u32()), media),
         })
+    }
+
+    /// A message of the far end came this way: what we send goes back there.
+    pub(super) fn heard_from(&mut self, way: Way) {
+        if way.transport == self.sent_by.transport {
+            self.peer = way.remote;
+        }
     }
 
     /// The dialog, if it is confirmed and not over.

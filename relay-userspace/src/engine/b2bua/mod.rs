@@ -65,6 +65,7 @@ use super::sip::message::Message;
 use super::sip::method::Method;
 use super::sip::name::Name;
 use super::sip::transaction::{ClientKey, TransactionEvent};
+use super::sip::transport::Way;
 use super::time::Instant;
 
 /// All calls of one shard.
@@ -262,14 +263,13 @@ impl Calls {
 
     fn told(&mut self, context: &mut Context, event: TransactionEvent) {
         match event {
-            TransactionEvent::NewRequest { key, message, local, remote } => {
-                let Some(trunk) = context.config.trunk_of_source(remote.ip()) else { return };
-                self.requested(
-                    context,
-                    Arrival { transaction: key, request: message, local, source: remote, trunk },
-                );
+            TransactionEvent::NewRequest { key, message, way } => {
+                let source = way.remote;
+                let Some(trunk) = context.config.trunk_of_source(source.ip()) else { return };
+                self.requested(context, Arrival { transaction: key, request: message, way, source, trunk });
             }
-            TransactionEvent::Ack { message, remote, .. } => {
+            TransactionEvent::Ack { message, way } => {
+                let remote = way.remote;
                 let trunk = context.config.trunk_of_source(remote.ip());
                 if let Some((id, leg)) = leg_of_request(context, &message)
                     && self.all.get(&id).is_some_and(|call| Some(call.legs[leg].trunk) == trunk)
@@ -284,22 +284,33 @@ impl Calls {
                     self.cancelled(context, id);
                 }
             }
-            TransactionEvent::Response { key, message, remote } => {
-                self.responded(context, key, &message, remote);
+            TransactionEvent::Response { key, message, way } => {
+                self.responded(context, key, &message, way);
             }
-            TransactionEvent::StrayResponse { message, remote, .. } => {
-                self.accepted_again(context, &message, remote);
+            TransactionEvent::StrayResponse { message, way } => {
+                self.accepted_again(context, &message, way);
             }
-            TransactionEvent::Timeout { key } => match context.index.requests.remove(&key) {
-                Some(Purpose::Invite(id, leg)) => {
-                    self.with(context, id, |call, context| call.invite_timed_out(context, leg));
-                }
-                Some(Purpose::Bye(id, _)) => {
-                    self.with(context, id, |call, _| call.bye_done());
-                }
-                Some(Purpose::Stray) | None => {}
-            },
+            TransactionEvent::Timeout { key } => self.failed(context, key, Call::invite_timed_out),
+            TransactionEvent::Unreachable { key } => self.failed(context, key, Call::invite_undelivered),
             TransactionEvent::AckTimeout { .. } => context.count(Counter::Unacknowledged),
+        }
+    }
+
+    /// No response comes to a request of ours.
+    fn failed(
+        &mut self,
+        context: &mut Context,
+        key: ClientKey,
+        invite: fn(&mut Call, &mut Context, LegName),
+    ) {
+        match context.index.requests.remove(&key) {
+            Some(Purpose::Invite(id, leg)) => {
+                self.with(context, id, |call, context| invite(call, context, leg));
+            }
+            Some(Purpose::Bye(id, _)) => {
+                self.with(context, id, |call, _| call.bye_done());
+            }
+            Some(Purpose::Stray) | None => {}
         }
     }
 
@@ -351,7 +362,7 @@ impl Calls {
         self.reap(context, id);
     }
 
-    fn responded(&mut self, context: &mut Context, key: ClientKey, message: &Message, source: SocketAddr) {
+    fn responded(&mut self, context: &mut Context, key: ClientKey, message: &Message, way: Way) {
         let is_final = message.status().is_some_and(|status| status >= 200);
         let purpose = if is_final {
             context.index.requests.remove(&key)
@@ -360,18 +371,18 @@ impl Calls {
         };
         match purpose {
             Some(Purpose::Invite(id, leg)) => {
-                self.with(context, id, |call, context| call.invite_answered(context, leg, message, source));
+                self.with(context, id, |call, context| call.invite_answered(context, leg, message, way));
             }
             Some(Purpose::Bye(id, _)) if is_final => {
                 self.with(context, id, |call, _| call.bye_done());
             }
             Some(Purpose::Bye(..) | Purpose::Stray) => {}
-            None => self.accepted_again(context, message, source),
+            None => self.accepted_again(context, message, way),
         }
     }
 
     /// A 2xx to an INVITE that has had its answer.
-    fn accepted_again(&mut self, context: &mut Context, message: &Message, source: SocketAddr) {
+    fn accepted_again(&mut self, context: &mut Context, message: &Message, way: Way) {
         let is_success = message.status().is_some_and(|status| (200..300).contains(&status));
         if !is_success || message.method() != Method::Invite {
             return;
@@ -380,9 +391,9 @@ impl Calls {
         let Some(tag) = tag.filter(|tag| Slot::of_token(tag) == Some(context.slot)) else { return };
         match context.index.tags.get(&tag).copied() {
             Some((id, leg)) => {
-                self.with(context, id, |call, context| call.accepted_again(context, leg, message, source));
+                self.with(context, id, |call, context| call.accepted_again(context, leg, message, way));
             }
-            None => dialogs::accepted_too_late(context, message, source),
+            None => dialogs::accepted_too_late(context, message, way),
         }
     }
 

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::exchange::Arrival;
 use super::leg::Leg;
 use super::refusal::Refusal;
+use super::setup::is_secure;
 use crate::engine::cdr::Cause;
 use crate::engine::config::{NumberFormat, Trunk, TrunkId};
 use crate::engine::directory::PartyAddress;
@@ -19,6 +20,7 @@ use crate::engine::sip::dialog::Initiator;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::transport::SentBy;
 use crate::engine::sip::uri::Uri;
 
 /// A call as it is about to be.
@@ -76,9 +78,13 @@ impl Plan {
             PartyAddress::Number(number) => written(number.reveal(), to.format),
             PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
         };
-        let target = Uri::sip_at(Some(&user), to.target);
+        let secure = is_secure(&arrival.request);
+        let at = SentBy { transport: to.transport, address: to.target };
+        let target = Uri::reached_at(Some(&user), at, secure);
+        let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
+        let here_for_callee = context.listen(to)?.sent_by();
         let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
-        let ours = [context.listen(from)?.advertised.ip(), context.listen(to)?.advertised.ip()];
+        let ours = [here_for_caller.address.ip(), here_for_callee.address.ip()];
         let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| Some(hidden(party, ends, known, ours));
         Some(Self {
             facts: Facts {
@@ -96,7 +102,7 @@ impl Plan {
                 proxy: Some(bridge.caller_dialled),
                 remote: caller_address.masked(),
                 country: country(caller_address),
-                contact: here(context, from, &bridge.caller_dialled)?,
+                contact: contact(from, &bridge.caller_dialled, here_for_caller, secure),
                 secrets: hidden(&bridge.callee, &callee_ends, &caller_ends),
             },
             callee: Party {
@@ -104,11 +110,11 @@ impl Plan {
                 proxy: Some(bridge.callee_sees),
                 remote: bridge.callee.masked(),
                 country: country(&bridge.callee),
-                contact: shown.clone(),
+                contact: contact(to, &bridge.callee_sees, here_for_callee, secure),
                 secrets: hidden(caller_address, &caller_ends, &callee_ends),
             },
             invitation: Invitation {
-                to: target.clone(),
+                to: Uri::sip_at(Some(&user), to.target),
                 target,
                 fields: vec![(Name::PAssertedIdentity, format!("<{}>", shown.as_str()))],
                 from: shown,
@@ -166,6 +172,11 @@ pub(super) fn hidden(party: &PartyAddress, ends: &[IpAddr], known: &[IpAddr], ou
 pub(super) fn here(context: &Context, trunk: &Trunk, proxy: &ProxyNumber) -> Option<Uri> {
     let advertised = context.listen(trunk)?.advertised;
     Some(Uri::sip_at(Some(&written(proxy.digits(), trunk.format)), advertised))
+}
+
+/// Our Contact towards a trunk for a proxy number.
+pub(super) fn contact(trunk: &Trunk, proxy: &ProxyNumber, at: SentBy, secure: bool) -> Uri {
+    Uri::reached_at(Some(&written(proxy.digits(), trunk.format)), at, secure)
 }
 
 /// A number as a trunk writes it.

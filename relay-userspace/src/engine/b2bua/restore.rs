@@ -22,10 +22,11 @@ use crate::engine::counters::Counter;
 use crate::engine::directory::{Binding, PartyAddress};
 use crate::engine::event::Event;
 use crate::engine::ids::{LegName, SessionId};
-use crate::engine::io::{Datagram, Output};
+use crate::engine::io::{Output, Signal};
 use crate::engine::media::{MediaSession, Side};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::transaction::{SuccessDue, SuccessRetransmitter};
+use crate::engine::sip::transport::{SentBy, Way};
 use crate::engine::sip::uri::Uri;
 
 /// Numbers of requests that may have been used since the call was written.
@@ -48,7 +49,8 @@ impl Resending {
         Unacknowledged {
             leg: self.leg,
             cseq: self.cseq,
-            remote: response.remote,
+            remote: response.way.remote,
+            otherwise: response.way.otherwise,
             bytes: response.bytes.clone(),
         }
     }
@@ -166,7 +168,7 @@ fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
         contact: Uri::sip_at(None, nowhere),
         local: nowhere,
         peer: nowhere,
-        sent_by: nowhere,
+        sent_by: SentBy::udp(nowhere),
         speech: Speech::new(0, nowhere.ip()),
         secrets: None,
     };
@@ -186,13 +188,15 @@ fn join(context: &mut Context, leg: &mut Leg, record: DialogRecord) {
         context.index.begun.insert((id.call_id.clone(), id.remote_tag.clone()));
     }
     leg.contact = record.contact;
-    (leg.local, leg.peer, leg.sent_by) = (record.local, record.peer, record.sent_by);
+    let sent_by = SentBy { transport: record.transport, address: record.sent_by };
+    (leg.local, leg.peer, leg.sent_by) = (record.local, record.peer, sent_by);
     leg.invite_cseq = record.invite_cseq;
     let trunk = context.trunk(leg.trunk);
     // Another socket talks to the trunk when that one is no longer configured.
-    let is_ours = context.config.sip.listen.iter().any(|listen| listen.local == leg.local);
+    let here = (leg.sent_by.transport, leg.local);
+    let is_ours = context.config.sip.listen.iter().any(|listen| (listen.transport, listen.local) == here);
     if let Some(listen) = trunk.and_then(|trunk| context.listen(trunk)).filter(|_| !is_ours) {
-        (leg.local, leg.sent_by) = (listen.local, listen.advertised);
+        (leg.local, leg.sent_by) = (listen.local, listen.sent_by());
     }
     let media = trunk.and_then(|trunk| context.config.media.addresses.get(trunk.media));
     if let Some(address) = media {
@@ -235,8 +239,9 @@ fn media(
 }
 
 fn resending(context: &Context, leg: &Leg, unacknowledged: Unacknowledged) -> Resending {
-    let Unacknowledged { leg: name, cseq, remote, bytes } = unacknowledged;
-    let response = Datagram { local: leg.local, remote, bytes };
+    let Unacknowledged { leg: name, cseq, remote, otherwise, bytes } = unacknowledged;
+    let way = Way { transport: leg.sent_by.transport, local: leg.local, remote, otherwise };
+    let response = Signal { way, bytes };
     let retransmitter = SuccessRetransmitter::new(context.now.mono, response, &context.config.sip.timers);
     Resending { leg: name, cseq, retransmitter }
 }
@@ -286,7 +291,7 @@ impl Call {
             let target = context.trunk(leg.trunk).map_or(leg.peer.ip(), |trunk| trunk.target.ip());
             [target, leg.peer.ip()]
         };
-        let ours = [self.legs.a.sent_by.ip(), self.legs.b.sent_by.ip()];
+        let ours = [self.legs.a.sent_by.address.ip(), self.legs.b.sent_by.address.ip()];
         let secrets = plan::hidden(hidden, &ends(name.other()), &ends(name), ours);
         self.legs[name].secrets = Some(secrets);
     }
@@ -305,7 +310,7 @@ impl Call {
         if let Some(resending) = &self.resending {
             let response = resending.retransmitter.response().clone();
             let at = resending.retransmitter.deadline();
-            context.send(response.local, response.remote, response.bytes);
+            context.send(response.way, response.bytes);
             context.timers.arm(self.id, Timer::Acknowledge, at);
         }
     }
@@ -329,7 +334,7 @@ impl Call {
                 self.resending = None;
                 return self.end(context, Ending { side, cause: Cause::ProtocolError, status: 408 });
             }
-            SuccessDue::Resend(datagram) => context.send(datagram.local, datagram.remote, datagram.bytes),
+            SuccessDue::Resend(response) => context.send(response.way, response.bytes),
             SuccessDue::Wait => {}
         }
         let at = retransmitter.deadline();

@@ -29,10 +29,14 @@ use crate::engine::sip::header::NameAddr;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
+use crate::engine::sip::transport::{SentBy, Transport, Way};
 use crate::engine::sip::uri::{Host, Scheme};
 
 /// How long a caller is asked to wait when we are full, in seconds.
 const RETRY_AFTER: &str = "10";
+
+/// RFC 5630 section 5.1.1.1 for who insists on TLS where there is none.
+const NOT_PROTECTED: &str = "380 vizard \"SIPS Not Allowed\"";
 
 /// What the engine as a whole says about new calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +127,26 @@ fn judge(context: &mut Context, waiting: &Waiting, admission: Admission) -> Resu
         }
         Admission::Draining | Admission::Full | Admission::Open => {}
     }
+    if is_secure(invite) && !plan.facts.emergency && !is_protected(context, arrival, &plan) {
+        let refusal = plan.refusal(480, Cause::NotAcceptable);
+        return Err(refusal.with(Name::Warning, NOT_PROTECTED.to_owned()));
+    }
     match in_dialog::offer(context, id, arrival, &plan.facts.rules(context)) {
         Ok(offer) => Ok(Judged { plan, dialog, offer }),
         Err(415) => Err(plan.refusal(415, Cause::NotAcceptable).with(Name::Accept, ACCEPT.to_owned())),
         Err(status) => Err(plan.refusal(status, Cause::NotAcceptable)),
     }
+}
+
+/// Whether a call is to be over TLS from end to end (RFC 3261 section 19.1).
+pub(super) fn is_secure(invite: &Message) -> bool {
+    invite.request_uri().is_some_and(|uri| uri.scheme() == Scheme::Sips)
+}
+
+/// Whether both legs of a call are over TLS.
+fn is_protected(context: &Context, arrival: &Arrival, plan: &Plan) -> bool {
+    let callee = context.trunk(plan.callee.trunk).map(|trunk| trunk.transport);
+    [Some(arrival.way.transport), callee].iter().all(|transport| *transport == Some(Transport::Tls))
 }
 
 /// Asks the policy.
@@ -234,17 +253,19 @@ impl Call {
         let LegState::Outgoing { initiator, .. } = &leg.state else { return };
         let request = invitation.request(context, initiator, leg, &branch, hops);
         let request = request.build_with_body(&content_type, &body);
-        let (purpose, local, remote) = (Purpose::Invite(self.id, name), leg.local, leg.peer);
+        let SentBy { transport, .. } = leg.sent_by;
+        let way = Way { transport, local: leg.local, remote: leg.peer, otherwise: None };
+        let purpose = Purpose::Invite(self.id, name);
         if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
             return self.end(context, Ending::LEAK);
         }
         if let Some(Exchange { offer: Some(offer), invite, .. }) = &self.exchange {
             let offer = Word { description: offer, signalled_from: invite.source.ip() };
             let dscp = context.config.media.dscp;
-            let outputs = self.media.expected(name.other(), offer, remote.ip(), dscp);
+            let outputs = self.media.expected(name.other(), offer, way.remote.ip(), dscp);
             self.carry(context, outputs);
         }
-        let sent = if found { context.request(purpose, request, local, remote) } else { None };
+        let sent = if found { context.request(purpose, request, way) } else { None };
         match sent {
             Some(key) => {
                 self.legs[name].inviting = Some(key);

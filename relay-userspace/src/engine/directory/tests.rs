@@ -22,13 +22,17 @@ use crate::engine::io::Transaction;
 use crate::engine::number::Typed;
 use crate::engine::privacy::Keyring;
 use crate::engine::privacy::tests::{keyring, random, vault};
+use crate::engine::sip::transport::Transport;
 
 pub(in crate::engine) fn config() -> Config {
     let trunk = |name: &str| Trunk {
         name: name.into(),
         target: "192.0.2.1:5060".parse().unwrap(),
         sources: vec!["192.0.2.0/24".parse().unwrap()],
+        transport: Transport::Udp,
         listen: 0,
+        listen_large: None,
+        tls: config::TlsPeer::default(),
         media: 0,
         country: "US".parse().unwrap(),
         trusted: true,

@@ -2,7 +2,8 @@ use super::*;
 use crate::engine::Engine;
 use crate::engine::directory::tests::config;
 use crate::engine::ids::Slot;
-use crate::engine::io::{Datagram, Input};
+use crate::engine::io::{Input, Signal};
+use crate::engine::sip::transport::Way;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -285,9 +286,8 @@ fn strangers_are_counted_by_network() {
         let address = std::net::Ipv6Addr::from(0x2001_0db8_0000_0007_u128 << 64 | knock);
         engine.handle_input(
             now,
-            Input::Received(Datagram {
-                local: "[2001:db8::10]:5060".parse().unwrap(),
-                remote: (address, 5060).into(),
+            Input::Received(Signal {
+                way: Way::udp("[2001:db8::10]:5060".parse().unwrap(), (address, 5060).into()),
                 bytes: b"OPTIONS sip:x SIP/2.0\r\n\r\n".to_vec(),
             }),
         );

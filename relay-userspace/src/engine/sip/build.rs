@@ -17,6 +17,7 @@ use super::method::Method;
 use super::name::Name;
 use super::scan;
 use super::status;
+use super::transport::SentBy;
 use super::uri::{Host, Uri};
 
 /// A value that would break the message it was put into. Prints no value.
@@ -113,10 +114,34 @@ pub struct Request {
     pub bytes: Vec<u8>,
 }
 
+impl Request {
+    /// The same request with a Via of another transport.
+    #[must_use]
+    pub fn over(mut self, sent_by: SentBy) -> Self {
+        // Ours is the line behind the first.
+        let end = |bytes: &[u8]| memchr::memmem::find(bytes, b"\r\n").map(|at| at + 2);
+        if let Some(start) = end(&self.bytes)
+            && let Some(length) = end(&self.bytes[start..])
+        {
+            let via = our_via(sent_by, &self.branch);
+            self.bytes.splice(start..start + length, via.into_bytes());
+        }
+        self
+    }
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request({}, {} bytes)", self.method, self.bytes.len())
     }
+}
+
+/// Our Via. RFC 3581 is about datagrams: an answer over a connection needs no
+/// address.
+fn our_via(sent_by: SentBy, branch: &str) -> String {
+    let SentBy { transport, address } = sent_by;
+    let rport = if transport.is_reliable() { "" } else { ";rport" };
+    format!("Via: SIP/2.0/{transport} {address};branch={MAGIC_COOKIE}{branch}{rport}\r\n")
 }
 
 /// Builds a request, field by field. Our Via comes first.
@@ -128,9 +153,9 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    /// A request with the Via `SIP/2.0/UDP sent_by;branch=z9hG4bK` + `branch`
-    /// and `;rport`. `branch` is a token of ours (see [`crate::engine::ids::Slot::token`]).
-    pub fn new(method: Method, uri: &Uri, sent_by: SocketAddr, branch: &str) -> Self {
+    /// A request with a Via of ours, whose branch is `z9hG4bK` + `branch`; over UDP
+    /// with `;rport`. `branch` is a token of ours (see [`crate::engine::ids::Slot::token`]).
+    pub fn new(method: Method, uri: &Uri, sent_by: SentBy, branch: &str) -> Self {
         let mut writer = Writer::new();
         if !scan::is_token(branch) {
             writer.fail(BuildError::Token(Name::Via));
@@ -138,13 +163,8 @@ impl RequestBuilder {
         if !scan::is_token(method.as_str()) {
             writer.fail(BuildError::Token(Name::CSeq));
         }
-        write_infallibly(
-            &mut writer.out,
-            format_args!(
-                "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {sent_by};branch={MAGIC_COOKIE}{branch};rport\r\n",
-                uri.as_str()
-            ),
-        );
+        write_infallibly(&mut writer.out, format_args!("{method} {} SIP/2.0\r\n", uri.as_str()));
+        writer.out.push_str(&our_via(sent_by, branch));
         Self { writer, method, branch: branch.to_owned() }
     }
 

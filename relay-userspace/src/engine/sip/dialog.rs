@@ -1,4 +1,4 @@
-//! Dialogs: RFC 3261 section 12, for both sides, over UDP.
+//! Dialogs: RFC 3261 section 12, for both sides.
 //!
 //! A dialog knows who is who (Call-ID, tags, URIs), the order of requests
 //! (`CSeq` both ways) and the way to the peer (route set, remote target). It
@@ -10,7 +10,6 @@
 //! rest.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use thiserror::Error;
 
@@ -19,6 +18,7 @@ use super::header::{HeaderError, HeaderProblem, NameAddr, Transport};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
+use super::transport::SentBy;
 use super::uri::{Scheme, Uri};
 
 /// The greatest `CSeq` number (RFC 3261 section 8.1.1.5).
@@ -74,7 +74,7 @@ impl Initiator {
         method: Method,
         target: &Uri,
         display: Option<&str>,
-        sent_by: SocketAddr,
+        sent_by: SentBy,
         branch: &str,
     ) -> RequestBuilder {
         RequestBuilder::new(method, target, sent_by, branch)
@@ -347,14 +347,14 @@ impl Dialog {
 
     /// The next request of ours inside the dialog, with Via, Route,
     /// Max-Forwards, From, To, Call-ID and `CSeq` in place (section 12.2.1.1).
-    pub fn request(&mut self, method: Method, sent_by: SocketAddr, branch: &str) -> RequestBuilder {
+    pub fn request(&mut self, method: Method, sent_by: SentBy, branch: &str) -> RequestBuilder {
         self.local_cseq = self.local_cseq.saturating_add(1).min(LAST_CSEQ);
         self.write(method, self.local_cseq, sent_by, branch)
     }
 
     /// The ACK of a 2xx to our INVITE with this `CSeq` number (section
     /// 13.2.2.4). `branch` is a fresh one; the ACK has no transaction.
-    pub fn ack(&self, cseq: u32, sent_by: SocketAddr, branch: &str) -> RequestBuilder {
+    pub fn ack(&self, cseq: u32, sent_by: SentBy, branch: &str) -> RequestBuilder {
         self.write(Method::Ack, cseq, sent_by, branch)
     }
 
@@ -368,7 +368,7 @@ impl Dialog {
         self.route_set.first().and_then(|route| NameAddr::parse(route).ok()).map(|route| route.uri())
     }
 
-    fn write(&self, method: Method, cseq: u32, sent_by: SocketAddr, branch: &str) -> RequestBuilder {
+    fn write(&self, method: Method, cseq: u32, sent_by: SentBy, branch: &str) -> RequestBuilder {
         let remote_tag = Some(self.id.remote_tag.as_str()).filter(|tag| !tag.is_empty());
         let strict_router = self.first_route().filter(|route| !route.is_loose_router());
         let builder = match &strict_router {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::method::Method;
 use super::name::Name;
 use super::scan::{self, trim};
+use super::transport::Way;
 use super::uri::{self, Host, Parts, Uri, UriError};
 
 /// A header field that cannot be used. Names the field, never its value.
@@ -293,12 +294,21 @@ impl<'a> Via<'a> {
         self.params.get("rport").is_some()
     }
 
-    /// Where a UDP response goes to a request that came from `source`
-    /// (RFC 3261 section 18.2.2, RFC 3581 section 4). `maddr` is not followed:
-    /// it would let a sender aim our responses at anybody.
+    /// The way of a response to a request that came this way (RFC 3261 section
+    /// 18.2.2, RFC 3581 section 4): back over its connection, else over a new one to
+    /// where Via says that the sender listens. `maddr` is not followed: it would let
+    /// a sender aim our responses at anybody.
     #[must_use]
-    pub fn response_target(&self, source: SocketAddr) -> SocketAddr {
-        if self.wants_rport() { source } else { SocketAddr::new(source.ip(), self.port.unwrap_or(5060)) }
+    pub fn response_way(&self, came: Way) -> Way {
+        let listens =
+            || SocketAddr::new(came.remote.ip(), self.port.unwrap_or(came.transport.default_port()));
+        if came.transport.is_reliable() {
+            Way { otherwise: Some(listens()), ..came }
+        } else if self.wants_rport() {
+            came
+        } else {
+            Way { remote: listens(), ..came }
+        }
     }
 }
 

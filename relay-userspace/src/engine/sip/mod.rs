@@ -17,6 +17,7 @@ pub mod name;
 pub mod sdp;
 pub mod status;
 pub mod transaction;
+pub mod transport;
 pub mod typed;
 pub mod uri;
 

@@ -13,6 +13,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::transport::{SentBy, Transport};
+
 /// Why a text is no URI. Says where to look, never what was found.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum UriError {
@@ -131,6 +133,22 @@ impl Uri {
             // Only port 0 gets here: an address nobody can be reached at.
             Err(_) => Self::nowhere(),
         }
+    }
+
+    /// A user at an address, and how to get there: UDP needs no word for it, and
+    /// neither does `sips`, which says that every hop is over TLS.
+    #[must_use]
+    pub fn reached_at(user: Option<&str>, at: SentBy, secure: bool) -> Self {
+        let uri = Self::sip_at(user, at.address);
+        let text = match at.transport {
+            Transport::Udp => return uri,
+            Transport::Tls if secure => uri.as_str().replacen("sip:", "sips:", 1),
+            Transport::Tcp | Transport::Tls => {
+                format!("{};transport={}", uri.as_str(), at.transport.word())
+            }
+        };
+        // Neither breaks a URI.
+        Self::parse(&text).unwrap_or(uri)
     }
 
     /// A URI of a host that does not exist (RFC 2606).

@@ -13,7 +13,7 @@ fn peer() -> std::net::UdpSocket {
 }
 
 /// Loopback delivers before `send_to` returns, so nothing has to be awaited.
-fn receive_all(transport: &mut UdpTransport) -> Vec<Datagram> {
+fn receive_all(transport: &mut UdpTransport) -> Vec<Signal> {
     let mut all = Vec::new();
     while transport.receive(0, |datagram| all.push(datagram)) == Drained::Perhaps {}
     all
@@ -28,7 +28,7 @@ fn datagrams_arrive_whole_in_order_and_with_their_source() {
         peer.send_to(bytes, local).unwrap();
     }
     let received = receive_all(&mut transport);
-    assert!(received.iter().all(|d| d.remote == peer.local_addr().unwrap() && d.local == local));
+    assert!(received.iter().all(|d| d.way == Way::udp(local, peer.local_addr().unwrap())));
     assert_eq!(received.into_iter().map(|d| d.bytes).collect::<Vec<_>>(), sent);
     assert_eq!(transport.counters().received, 100);
 }
@@ -50,7 +50,7 @@ fn more_than_a_batch_leaves_in_order() {
     let (mut transport, peer) = (transport(100), peer());
     let (local, remote) = (transport.addresses().next().unwrap(), peer.local_addr().unwrap());
     for n in 0..100 {
-        transport.queue(Datagram { local, remote, bytes: vec![n] });
+        transport.queue(Signal { way: Way::udp(local, remote), bytes: vec![n] });
     }
     transport.flush();
     let mut buffer = [0; 8];
@@ -65,10 +65,10 @@ fn more_than_a_batch_leaves_in_order() {
 fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_next() {
     let (mut transport, peer) = (transport(100), peer());
     let (local, remote) = (transport.addresses().next().unwrap(), peer.local_addr().unwrap());
-    transport.queue(Datagram { local, remote, bytes: vec![0; 70_000] });
-    transport.queue(Datagram { local, remote: "127.0.0.1:0".parse().unwrap(), bytes: vec![1] });
-    transport.queue(Datagram { local, remote, bytes: vec![2] });
-    transport.queue(Datagram { local: "127.0.0.1:1".parse().unwrap(), remote, bytes: vec![3] });
+    transport.queue(Signal { way: Way::udp(local, remote), bytes: vec![0; 70_000] });
+    transport.queue(Signal { way: Way::udp(local, "127.0.0.1:0".parse().unwrap()), bytes: vec![1] });
+    transport.queue(Signal { way: Way::udp(local, remote), bytes: vec![2] });
+    transport.queue(Signal { way: Way::udp("127.0.0.1:1".parse().unwrap(), remote), bytes: vec![3] });
     transport.flush();
     let mut buffer = [0; 8];
     peer.recv_from(&mut buffer).unwrap();
@@ -83,7 +83,7 @@ fn the_queue_is_bounded_while_the_kernel_has_no_room() {
     let (local, remote) = (transport.addresses().next().unwrap(), "127.0.0.1:9".parse().unwrap());
     transport.sockets[0].blocked = true;
     for _ in 0..QUEUE + 7 {
-        transport.queue(Datagram { local, remote, bytes: vec![0] });
+        transport.queue(Signal { way: Way::udp(local, remote), bytes: vec![0] });
     }
     transport.flush();
     assert_eq!(transport.counters().sent, 0);

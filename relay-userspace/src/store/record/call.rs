@@ -3,7 +3,8 @@
 //! The richest record there is, and the most often written one: addresses are
 //! bytes, not text, and nothing stands here twice. The second version adds how
 //! streams travel, who sends and who does not, whether each side shares a port, who
-//! was not heard, what is no longer learned, and why the fast path does not carry it.
+//! was not heard, what is no longer learned, why the fast path does not carry it, and
+//! over what each side is talked to.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::engine::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transpor
 use crate::engine::ids::{BindingId, SessionId};
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::sdp::{Component, IceCredentials, Token};
+use crate::engine::sip::transport::Transport as Over;
 use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 
@@ -45,10 +47,55 @@ pub(in crate::store) struct CallV1 {
 }
 
 /// What came before, what more there is to say of each stream that there is,
-/// which far ends were not heard for a while, which service took the call, and why
-/// nothing faster carries it.
+/// which far ends were not heard for a while, which service took the call, why nothing
+/// faster carries it, and how its legs are reached.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store) struct CallV2(CallV1, Vec<StreamV2>, [bool; 2], Option<DiversionV2>, Option<String>);
+pub(in crate::store) struct CallV2(
+    CallV1,
+    Vec<StreamV2>,
+    [bool; 2],
+    Option<DiversionV2>,
+    Option<String>,
+    ReachV2,
+);
+
+/// Over what each leg is talked to; and where an unacknowledged response goes when the
+/// connection is gone that it belongs to.
+#[derive(Serialize, Deserialize)]
+struct ReachV2([OverV2; 2], Option<SocketAddr>);
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum OverV2 {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl From<Over> for OverV2 {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Udp => Self::Udp,
+            Over::Tcp => Self::Tcp,
+            Over::Tls => Self::Tls,
+        }
+    }
+}
+
+impl From<OverV2> for Over {
+    fn from(over: OverV2) -> Self {
+        match over {
+            OverV2::Udp => Self::Udp,
+            OverV2::Tcp => Self::Tcp,
+            OverV2::Tls => Self::Tls,
+        }
+    }
+}
+
+fn to_reach(call: &CallRecord) -> ReachV2 {
+    let over = |leg: &LegRecord| leg.dialog.as_ref().map_or(Over::Udp, |dialog| dialog.transport);
+    let waits = call.unacknowledged.as_ref();
+    ReachV2(call.legs.each_ref().map(|leg| over(leg).into()), waits.and_then(|waits| waits.otherwise))
+}
 
 /// What the second version adds to a stream, whose `mux` before was that of A.
 #[derive(Serialize, Deserialize)]
@@ -214,15 +261,24 @@ impl Stored for CallRecord {
         let diversion = self.diversion.map(DiversionV2::from);
         let slow_because = self.carrier.as_ref().and_then(|carrier| carrier.slow_because.as_deref());
         let slow_because = slow_because.map(str::to_owned);
-        CallV2(to_v1(self), streams.map(to_added).collect(), self.one_way, diversion, slow_because)
+        let added = streams.map(to_added).collect();
+        CallV2(to_v1(self), added, self.one_way, diversion, slow_because, to_reach(self))
     }
 
     fn from_shape(record: CallV2) -> Result<Self, String> {
-        let CallV2(call, added, one_way, diversion, slow_because) = record;
+        let CallV2(call, added, one_way, diversion, slow_because, ReachV2(over, otherwise)) = record;
         let diversion = diversion.map(Diversion::from);
         let mut call = Self { diversion, one_way, ..from_v1(call)? };
         if let Some(carrier) = &mut call.carrier {
             carrier.slow_because = slow_because.map(Arc::from);
+        }
+        for (leg, over) in call.legs.iter_mut().zip(over) {
+            if let Some(dialog) = &mut leg.dialog {
+                dialog.transport = over.into();
+            }
+        }
+        if let Some(waits) = &mut call.unacknowledged {
+            waits.otherwise = otherwise;
         }
         for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
             stream.transport = added.transport.into();
@@ -285,6 +341,7 @@ fn from_v1(record: CallV1) -> Result<CallRecord, String> {
             leg: waits.leg.leg()?,
             cseq: waits.cseq,
             remote: waits.remote,
+            otherwise: None,
             bytes: waits.bytes,
         })
     };
@@ -391,6 +448,7 @@ fn from_dialog(dialog: DialogV1) -> Result<DialogRecord, String> {
         local: dialog.local,
         peer: dialog.peer,
         sent_by: dialog.sent_by,
+        transport: Over::Udp,
         invite_cseq: dialog.invite_cseq,
         acked: dialog.acked.map(|(cseq, session)| AckRecord { cseq, session }),
         origin: dialog.origin,

@@ -18,9 +18,10 @@ use crate::engine::event::Event;
 use crate::engine::flow::{FlowSpec, FlowStats};
 use crate::engine::geography;
 use crate::engine::ids::{BindingId, LegName, SessionId, Slot};
-use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId};
+use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId, Signal};
 use crate::engine::privacy::VaultId;
 use crate::engine::privacy::tests::{asker, vault};
+use crate::engine::sip::transport::{Transport, Way};
 use crate::engine::time::{Instant, Now, Timestamp};
 
 pub(super) const CUSTOMER: &str = "12125551200";
@@ -74,7 +75,10 @@ pub(super) fn config() -> Config {
         name: name.to_owned(),
         target: carrier(leg),
         sources: vec![carrier(leg).ip().into()],
+        transport: Transport::Udp,
         listen,
+        listen_large: None,
+        tls: TlsPeer::default(),
         media: 0,
         country: "US".parse().unwrap(),
         trusted: true,
@@ -85,7 +89,7 @@ pub(super) fn config() -> Config {
     };
     Config {
         sip: Sip {
-            listen: vec![Listen { local: listen, advertised: listen }],
+            listen: vec![Listen { transport: Transport::Udp, local: listen, advertised: listen }],
             timers: Timers::default(),
             ring_timeout: Duration::from_mins(1),
             max_call: Duration::from_hours(1),
@@ -262,7 +266,7 @@ impl World {
         // As long as what it replaces, for Content-Length's sake.
         let text = text.replace("LEAK-OF-?", leak(leg));
         let local = "192.0.2.1:5060".parse().unwrap();
-        self.input(Input::Received(Datagram { local, remote: from, bytes: text.as_bytes().to_vec() }));
+        self.input(Input::Received(Signal { way: Way::udp(local, from), bytes: text.as_bytes().to_vec() }));
     }
 
     pub(super) fn ask(&mut self, request: AdminRequest) -> AdminReply {
@@ -400,9 +404,9 @@ impl World {
         self.cdrs.push(cdr);
     }
 
-    fn deliver(&mut self, datagram: &Datagram) {
-        let text = String::from_utf8(datagram.bytes.clone()).expect("our messages are text");
-        let leg = if datagram.remote.ip() == carrier(LegName::A).ip() { LegName::A } else { LegName::B };
+    fn deliver(&mut self, signal: &Signal) {
+        let text = String::from_utf8(signal.bytes.clone()).expect("our messages are text");
+        let leg = if signal.way.remote.ip() == carrier(LegName::A).ip() { LegName::A } else { LegName::B };
         if self.masked {
             let other = leg.other();
             for secret in [number(other), &number(other)[1..], media_address(other), leak(other)] {
@@ -411,7 +415,7 @@ impl World {
             let signalling = carrier(other).ip().to_string();
             assert!(!text.contains(&signalling), "leg {leg} is shown the other carrier:\n{text}");
         }
-        self.inbox.entry(datagram.remote).or_default().push_back(Msg::parse(text));
+        self.inbox.entry(signal.way.remote).or_default().push_back(Msg::parse(text));
     }
 
     /// The next message that a carrier has received.

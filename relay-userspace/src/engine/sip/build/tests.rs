@@ -6,8 +6,8 @@ fn parse(bytes: &[u8]) -> Message {
     Message::parse(bytes, &ParseLimits::default()).unwrap()
 }
 
-fn sent_by() -> SocketAddr {
-    "192.0.2.1:5060".parse().unwrap()
+fn sent_by() -> SentBy {
+    SentBy::udp("192.0.2.1:5060".parse().unwrap())
 }
 
 fn uri() -> Uri {
@@ -82,7 +82,7 @@ fn the_top_via_of_a_response_says_where_the_request_came_from() {
 fn a_to_tag_is_added_once() {
     let tag = |to: &str, tag| {
         let request = peer("Via: SIP/2.0/UDP h;branch=1", to);
-        let response = ResponseBuilder::new(&request, sent_by(), 200, tag).build().unwrap();
+        let response = ResponseBuilder::new(&request, sent_by().address, 200, tag).build().unwrap();
         parse(&response).to().unwrap().tag().map(str::to_owned)
     };
     assert_eq!(tag("<sip:b@h>", Some("ours")).as_deref(), Some("ours"));

@@ -2,8 +2,8 @@ use super::*;
 use crate::engine::sip::build::ResponseBuilder;
 use crate::engine::sip::message::ParseLimits;
 
-fn address() -> SocketAddr {
-    "192.0.2.1:5060".parse().unwrap()
+fn address() -> SentBy {
+    SentBy::udp("192.0.2.1:5060".parse().unwrap())
 }
 
 fn parse(bytes: &[u8]) -> Message {
@@ -36,7 +36,7 @@ fn pair(record_route: &str) -> (Dialog, Dialog) {
     let invite = parse(&invite.bytes);
     let mut callee = Dialog::uas(&invite, "callee", 100).unwrap();
     callee.confirm();
-    let ok = ResponseBuilder::new(&invite, address(), 200, Some("callee"))
+    let ok = ResponseBuilder::new(&invite, address().address, 200, Some("callee"))
         .record_routes_of(&invite)
         .contact(&uri("sip:callee@192.0.2.2"))
         .build()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::sip::transport;
 
 #[test]
 fn a_quoted_display_name_cannot_pose_as_the_uri() {
@@ -83,11 +84,26 @@ fn vias_of_every_shape() {
 
 #[test]
 fn responses_go_where_rfc_3581_says() {
-    let source = "198.51.100.1:1024".parse().unwrap();
-    let target = |text| Via::parse(text).unwrap().response_target(source).to_string();
+    let came = Way::udp("192.0.2.1:5060".parse().unwrap(), "198.51.100.1:1024".parse().unwrap());
+    let target = |text| Via::parse(text).unwrap().response_way(came).remote.to_string();
     assert_eq!(target("SIP/2.0/UDP h:5070;branch=1;rport"), "198.51.100.1:1024");
     assert_eq!(target("SIP/2.0/UDP h:5070;branch=1"), "198.51.100.1:5070");
     assert_eq!(target("SIP/2.0/UDP h;branch=1;maddr=192.0.2.66"), "198.51.100.1:5060");
+}
+
+#[test]
+fn responses_over_connections_go_back_over_them_or_to_where_the_sender_listens() {
+    let source = "198.51.100.1:1024".parse().unwrap();
+    let way = |text, transport| {
+        let came = Way { transport, ..Way::udp("192.0.2.1:5060".parse().unwrap(), source) };
+        let back = Via::parse(text).unwrap().response_way(came);
+        assert_eq!((back.transport, back.remote), (transport, source));
+        back.otherwise.unwrap().to_string()
+    };
+    let (tcp, tls) = (transport::Transport::Tcp, transport::Transport::Tls);
+    assert_eq!(way("SIP/2.0/TCP h:5070;branch=1;rport", tcp), "198.51.100.1:5070");
+    assert_eq!(way("SIP/2.0/TCP 192.0.2.66;branch=1", tcp), "198.51.100.1:5060");
+    assert_eq!(way("SIP/2.0/TLS h;branch=1;maddr=192.0.2.66", tls), "198.51.100.1:5061");
 }
 
 #[test]

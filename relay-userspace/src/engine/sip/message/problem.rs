@@ -1,13 +1,13 @@
 //! Why a message is refused, and the refusal.
 
 use std::fmt;
-use std::net::SocketAddr;
-
 use thiserror::Error;
 
 use super::Message;
+use crate::engine::io::Signal;
 use crate::engine::sip::build::ResponseBuilder;
 use crate::engine::sip::header::HeaderError;
+use crate::engine::sip::transport::Way;
 use crate::engine::sip::uri::UriError;
 
 /// What is wrong with a message.
@@ -100,11 +100,12 @@ impl ParseError {
     /// `None` for responses, for ACK, and when Via, From, To, Call-ID or
     /// `CSeq` cannot be read. It keeps no state (RFC 3261 section 8.2.7).
     #[must_use]
-    pub fn refusal(&self, source: SocketAddr, tag: &str) -> Option<(SocketAddr, Vec<u8>)> {
+    pub fn refusal(&self, came: Way, tag: &str) -> Option<Signal> {
         let request = self.request.as_deref()?;
-        let target = request.via().ok()?.response_target(source);
-        let bytes = ResponseBuilder::new(request, source, self.problem.status(), Some(tag)).build().ok()?;
-        Some((target, bytes))
+        let way = request.via().ok()?.response_way(came);
+        let status = self.problem.status();
+        let bytes = ResponseBuilder::new(request, came.remote, status, Some(tag)).build().ok()?;
+        Some(Signal { way, bytes })
     }
 }
 

@@ -2,6 +2,8 @@ mod mutation;
 mod torture;
 
 use super::*;
+use crate::engine::io::Signal;
+use crate::engine::sip::transport::Way;
 
 fn parse(text: &str) -> Result<Message, ParseError> {
     Message::parse(text.as_bytes(), &ParseLimits::default())
@@ -20,12 +22,16 @@ fn invite(extra: &str) -> String {
     )
 }
 
+/// The way of every message here.
+fn came() -> Way {
+    Way::udp("192.0.2.1:5060".parse().unwrap(), "198.51.100.1:5060".parse().unwrap())
+}
+
 /// The refusal's status; `None` when the message must be dropped.
 fn refusal(text: &str) -> Option<u16> {
     let error = parse(text).expect_err("a message that is refused");
-    let source = "198.51.100.1:5060".parse().unwrap();
-    let (target, bytes) = error.refusal(source, "tag")?;
-    assert_eq!(target.ip(), source.ip());
+    let Signal { way, bytes } = error.refusal(came(), "tag")?;
+    assert_eq!(way.remote.ip(), came().remote.ip());
     let refusal = Message::parse(&bytes, &ParseLimits { headers: usize::MAX, ..ParseLimits::default() });
     // A core field that is malformed is echoed as it came, so the refusal can be as bad.
     Some(refusal.map_or_else(|_| error.problem.status(), |message| message.status().unwrap()))
@@ -160,14 +166,13 @@ fn limits_are_kept() {
     assert!(parse(&invite("A: 1\r\nB: 2\r\nC: 3\r\n")).is_ok());
     let many = parse(&invite("A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n")).unwrap_err();
     assert_eq!(many.problem, Problem::TooManyHeaders { limit: 8 });
-    let source = "192.0.2.1:5060".parse().unwrap();
-    assert!(many.refusal(source, "t").is_some());
+    assert!(many.refusal(came(), "t").is_some());
     let long_body = parse(&(invite("") + &"x".repeat(400))).unwrap_err();
     assert_eq!(long_body.problem.status(), 513);
-    assert!(long_body.refusal(source, "t").is_some());
+    assert!(long_body.refusal(came(), "t").is_some());
     let long_head = parse(&invite(&format!("A: {}\r\n", "x".repeat(400)))).unwrap_err();
     assert_eq!(long_head.problem, Problem::TooLong { limit: 400 });
-    assert!(long_head.refusal(source, "t").is_none());
+    assert!(long_head.refusal(came(), "t").is_none());
 }
 
 #[test]

@@ -3,16 +3,16 @@
 use std::mem;
 use std::net::SocketAddr;
 
-use super::effects::Effects;
-use super::timing::Deadline;
+use super::effects::{Effects, Failure};
+use super::timing::{Deadline, Pace};
 use super::{ClientKey, Owner, TransactionEvent, Transactions, identity, requeue};
 use super::{invite_client, non_invite_client};
-use crate::engine::config::Timers;
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
 use crate::engine::sip::build::{self, Request};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
+use crate::engine::sip::transport::{Transport, Way};
 use crate::engine::time::Instant;
 
 #[derive(Debug)]
@@ -28,8 +28,7 @@ pub(super) struct Client {
     pub(super) machine: ClientMachine,
     /// Whether the user hears of it; a CANCEL's outcome is nobody's business.
     pub(super) has_user: bool,
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     pub(super) queued: Option<Instant>,
 }
 
@@ -37,7 +36,7 @@ pub(super) struct Client {
 pub(super) struct ClientStep {
     effects: Effects,
     has_user: bool,
-    cancel: Option<(Request, SocketAddr, SocketAddr)>,
+    cancel: Option<(Request, Way)>,
 }
 
 impl Transactions {
@@ -45,72 +44,65 @@ impl Transactions {
         &mut self,
         now: Instant,
         request: Request,
-        local: SocketAddr,
-        remote: SocketAddr,
+        way: Way,
         has_user: bool,
     ) -> ClientKey {
         let Request { method, branch, bytes } = request;
         let id = identity::of_client(&branch, &method);
-        self.sends.push_back(Datagram { local, remote, bytes: bytes.clone() });
+        self.sends.push_back(Signal { way, bytes: bytes.clone() });
+        let pace = self.pace(way.transport);
         let machine = if method == Method::Invite {
-            ClientMachine::Invite(invite_client::State::start(now, bytes, &self.timers))
+            ClientMachine::Invite(invite_client::State::start(now, bytes, &pace))
         } else {
-            ClientMachine::NonInvite(non_invite_client::State::start(now, bytes, &self.timers))
+            ClientMachine::NonInvite(non_invite_client::State::start(now, bytes, &pace))
         };
         let key = ClientKey(self.fresh_key());
         self.client_ids.insert(id.clone(), key);
-        self.clients.insert(key, Client { id, method, machine, has_user, local, remote, queued: None });
+        self.clients.insert(key, Client { id, method, machine, has_user, way, queued: None });
+        self.by_peer.extend(over(way).map(|(transport, peer)| (transport, peer, key)));
         self.requeue_client(key);
         key
     }
 
-    pub(super) fn receive_response(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
-        status: u16,
-        message: Message,
-    ) {
+    pub(super) fn receive_response(&mut self, now: Instant, way: Way, status: u16, message: Message) {
         let method = message.method();
         let key = self.find_client(&message, &method);
         let Some(key) = key else {
             if method == Method::Invite && (200..300).contains(&status) {
-                self.events.push_back(TransactionEvent::StrayResponse { message, local, remote });
+                self.events.push_back(TransactionEvent::StrayResponse { message, way });
             } else {
                 self.counts.stray_responses += 1;
             }
             return;
         };
-        let timers = self.timers;
-        let step = self.step_client(key, |machine| match machine {
+        let step = self.step_client(key, |machine, pace| match machine {
             ClientMachine::Invite(state) => {
                 let ack = |request: &[u8]| {
                     build::hop_by_hop(Method::Ack, request, message.header(Name::To)).map(|ack| ack.bytes)
                 };
-                let (state, effects) = state.respond(now, status, ack, &timers);
+                let (state, effects) = state.respond(now, status, ack, pace);
                 (ClientMachine::Invite(state), effects)
             }
             ClientMachine::NonInvite(state) => {
-                let (state, effects) = state.respond(now, status, &timers);
+                let (state, effects) = state.respond(now, status, pace);
                 (ClientMachine::NonInvite(state), effects)
             }
         });
         if let Some(step) = step {
             self.counts.absorbed += u64::from(!step.effects.deliver);
-            self.follow_client(now, key, step, Some((message, remote)));
+            self.follow_client(now, key, step, Some((message, way)));
         }
     }
 
     pub(super) fn expire_client(&mut self, now: Instant, key: ClientKey) {
-        let (timers, waiting) = (self.timers, self.sends.len());
-        let step = self.step_client(key, |machine| match machine {
+        let waiting = self.sends.len();
+        let step = self.step_client(key, |machine, pace| match machine {
             ClientMachine::Invite(state) => {
                 let (state, effects) = state.expire(now);
                 (ClientMachine::Invite(state), effects)
             }
             ClientMachine::NonInvite(state) => {
-                let (state, effects) = state.expire(now, &timers);
+                let (state, effects) = state.expire(now, pace);
                 (ClientMachine::NonInvite(state), effects)
             }
         });
@@ -135,20 +127,22 @@ impl Transactions {
     pub(super) fn step_client(
         &mut self,
         key: ClientKey,
-        step: impl FnOnce(ClientMachine) -> (ClientMachine, Effects),
+        step: impl FnOnce(ClientMachine, &Pace) -> (ClientMachine, Effects),
     ) -> Option<ClientStep> {
+        let timers = self.timers;
         let client = self.clients.get_mut(&key)?;
+        let pace = Pace::over(timers, client.way.transport);
         let ended = ClientMachine::NonInvite(non_invite_client::State::Terminated);
-        let (machine, mut effects) = step(mem::replace(&mut client.machine, ended));
+        let (machine, mut effects) = step(mem::replace(&mut client.machine, ended), &pace);
         client.machine = machine;
-        let (local, remote, has_user) = (client.local, client.remote, client.has_user);
+        let (way, has_user) = (client.way, client.has_user);
         let cancel = effects
             .cancel
             .then(|| client.machine.request().and_then(|of| build::hop_by_hop(Method::Cancel, of, None)))
             .flatten()
-            .map(|cancel| (cancel, local, remote));
+            .map(|cancel| (cancel, way));
         self.requeue_client(key);
-        self.sends.extend(effects.send.take().map(|bytes| Datagram { local, remote, bytes }));
+        self.sends.extend(effects.send.take().map(|bytes| Signal { way, bytes }));
         Some(ClientStep { effects, has_user, cancel })
     }
 
@@ -158,21 +152,25 @@ impl Transactions {
         now: Instant,
         key: ClientKey,
         step: ClientStep,
-        cause: Option<(Message, SocketAddr)>,
+        cause: Option<(Message, Way)>,
     ) {
-        if let Some((cancel, local, remote)) = step.cancel {
-            self.start_client(now, cancel, local, remote, false);
+        if let Some((cancel, way)) = step.cancel {
+            self.start_client(now, cancel, way, false);
         }
         if !step.has_user {
             return;
         }
-        if step.effects.failure.is_some() {
-            self.events.push_back(TransactionEvent::Timeout { key });
+        match step.effects.failure {
+            Some(Failure::Timeout | Failure::AckTimeout) => {
+                self.events.push_back(TransactionEvent::Timeout { key });
+            }
+            Some(Failure::Unreachable) => self.events.push_back(TransactionEvent::Unreachable { key }),
+            None => {}
         }
-        if let Some((message, remote)) = cause
+        if let Some((message, way)) = cause
             && step.effects.deliver
         {
-            self.events.push_back(TransactionEvent::Response { key, message, remote });
+            self.events.push_back(TransactionEvent::Response { key, message, way });
         }
     }
 
@@ -185,15 +183,46 @@ impl Transactions {
             && let Some(client) = self.clients.remove(&key)
         {
             self.client_ids.remove(&client.id);
+            for (transport, peer) in over(client.way) {
+                self.by_peer.remove(&(transport, peer, key));
+            }
+        }
+    }
+
+    /// Fails what was on its way over a connection.
+    pub(super) fn disconnect_clients(&mut self, now: Instant, transport: Transport, peer: SocketAddr) {
+        let range = (transport, peer, ClientKey(0))..=(transport, peer, ClientKey(u64::MAX));
+        let lost: Vec<ClientKey> = self.by_peer.range(range).map(|&(.., key)| key).collect();
+        for key in lost {
+            let step = self.step_client(key, |machine, _| match machine {
+                ClientMachine::Invite(state) => {
+                    let (state, effects) = state.disconnected();
+                    (ClientMachine::Invite(state), effects)
+                }
+                ClientMachine::NonInvite(state) => {
+                    let (state, effects) = state.disconnected();
+                    (ClientMachine::NonInvite(state), effects)
+                }
+            });
+            if let Some(step) = step {
+                self.counts.disconnected += u64::from(step.effects.failure.is_some());
+                self.follow_client(now, key, step, None);
+            }
         }
     }
 }
 
+/// The connections that a request may have taken.
+fn over(way: Way) -> impl Iterator<Item = (Transport, SocketAddr)> {
+    let peers = [Some(way.remote), way.otherwise].into_iter().flatten();
+    peers.filter(move |_| way.transport.is_reliable()).map(move |peer| (way.transport, peer))
+}
+
 impl ClientMachine {
-    pub(super) fn cancel(self, now: Instant, timers: &Timers) -> (Self, Effects) {
+    pub(super) fn cancel(self, now: Instant, pace: &Pace) -> (Self, Effects) {
         match self {
             Self::Invite(state) => {
-                let (state, effects) = state.cancel(now, timers);
+                let (state, effects) = state.cancel(now, pace);
                 (Self::Invite(state), effects)
             }
             Self::NonInvite(_) => (self, Effects::none()),

@@ -7,6 +7,8 @@ pub(super) enum Failure {
     Timeout,
     /// No ACK came.
     AckTimeout,
+    /// The connection that it went over is no more, or never came about.
+    Unreachable,
 }
 
 /// The outcome of one step, beside the next state.

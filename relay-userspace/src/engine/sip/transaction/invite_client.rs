@@ -1,5 +1,5 @@
 //! The INVITE client transaction: RFC 3261 section 17.1.1 with the Accepted
-//! state of RFC 6026 section 7.2, over UDP.
+//! state of RFC 6026 section 7.2.
 //!
 //! ```text
 //!                          | INVITE from TU: send it
@@ -23,17 +23,21 @@
 //!
 //! A CANCEL waits for the first provisional response, and 64*T1 after it the
 //! transaction ends even if nothing answers (section 9.1).
+//!
+//! Over a connection timer A does not run and Completed is passed over, since
+//! timer D is zero. A connection that is lost in Calling ends the transaction
+//! (section 17.1.4). In Proceeding it does not: the far end has the INVITE, and its
+//! answer comes over a new connection (section 18.2.2).
 
 use super::effects::{Effects, Failure};
-use super::timing::{Deadline, Retransmission, Timer, earlier, timeout};
-use crate::engine::config::Timers;
+use super::timing::{Deadline, Pace, Retransmission, Timer, earlier};
 use crate::engine::time::Instant;
 
 /// The request is sent, nothing has come back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Calling {
     request: Vec<u8>,
-    a: Retransmission,
+    a: Option<Retransmission>,
     b: Instant,
     cancel: bool,
 }
@@ -71,19 +75,17 @@ pub(super) enum State {
 
 impl State {
     /// Starts; the caller sends the request.
-    pub(super) fn start(now: Instant, request: Vec<u8>, timers: &Timers) -> Self {
-        Self::Calling(Calling {
-            request,
-            a: Retransmission::first(now, timers),
-            b: now + timeout(timers),
-            cancel: false,
-        })
+    pub(super) fn start(now: Instant, request: Vec<u8>, pace: &Pace) -> Self {
+        Self::Calling(Calling { request, a: pace.resend(now), b: now + pace.timeout(), cancel: false })
     }
 
     /// What the state waits for.
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match self {
-            Self::Calling(calling) => Some(earlier((calling.b, Timer::B), (calling.a.at, Timer::A))),
+            Self::Calling(calling) => {
+                let b = (calling.b, Timer::B);
+                Some(calling.a.map_or(b, |a| earlier(b, (a.at, Timer::A))))
+            }
             Self::Proceeding(proceeding) => proceeding.cancelled.map(|at| (at, Timer::Cancelled)),
             Self::Completed(completed) => Some((completed.d, Timer::D)),
             Self::Accepted(accepted) => Some((accepted.m, Timer::M)),
@@ -98,8 +100,10 @@ impl State {
                 (Self::Terminated, Effects::failed(Failure::Timeout))
             }
             Self::Calling(calling) => {
-                let effects = Effects::send(calling.request.clone());
-                (Self::Calling(Calling { a: calling.a.doubled(now, None), ..calling }), effects)
+                let effects =
+                    calling.a.map_or_else(Effects::none, |_| Effects::send(calling.request.clone()));
+                let a = calling.a.map(|a| a.doubled(now, None));
+                (Self::Calling(Calling { a, ..calling }), effects)
             }
             Self::Proceeding(_) => (Self::Terminated, Effects::failed(Failure::Timeout)),
             Self::Completed(_) | Self::Accepted(_) | Self::Terminated => (Self::Terminated, Effects::none()),
@@ -112,9 +116,9 @@ impl State {
         now: Instant,
         status: u16,
         ack: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
-        timers: &Timers,
+        pace: &Pace,
     ) -> (Self, Effects) {
-        let over = now + timeout(timers);
+        let over = now + pace.timeout();
         match (self, status) {
             (Self::Calling(Calling { request, cancel, .. }), ..200) => {
                 let cancelled = cancel.then_some(over);
@@ -135,7 +139,8 @@ impl State {
             ) => {
                 let ack = ack(&request);
                 let effects = Effects { send: ack.clone(), deliver: true, ..Effects::none() };
-                (Self::Completed(Completed { ack, d: over }), effects)
+                let copies = pace.copies_until(now, pace.timeout());
+                (copies.map_or(Self::Terminated, |d| Self::Completed(Completed { ack, d })), effects)
             }
             (Self::Completed(completed), 300..) => {
                 let effects = Effects { send: completed.ack.clone(), ..Effects::none() };
@@ -148,13 +153,23 @@ impl State {
     }
 
     /// The user wants the request cancelled.
-    pub(super) fn cancel(self, now: Instant, timers: &Timers) -> (Self, Effects) {
+    pub(super) fn cancel(self, now: Instant, pace: &Pace) -> (Self, Effects) {
         match self {
             Self::Calling(calling) => (Self::Calling(Calling { cancel: true, ..calling }), Effects::none()),
             Self::Proceeding(Proceeding { request, cancelled: None }) => (
-                Self::Proceeding(Proceeding { request, cancelled: Some(now + timeout(timers)) }),
+                Self::Proceeding(Proceeding { request, cancelled: Some(now + pace.timeout()) }),
                 Effects { cancel: true, ..Effects::none() },
             ),
+            Self::Proceeding(_) | Self::Completed(_) | Self::Accepted(_) | Self::Terminated => {
+                (self, Effects::none())
+            }
+        }
+    }
+
+    /// The connection is lost.
+    pub(super) fn disconnected(self) -> (Self, Effects) {
+        match self {
+            Self::Calling(_) => (Self::Terminated, Effects::failed(Failure::Unreachable)),
             Self::Proceeding(_) | Self::Completed(_) | Self::Accepted(_) | Self::Terminated => {
                 (self, Effects::none())
             }

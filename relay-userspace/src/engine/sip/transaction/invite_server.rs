@@ -1,5 +1,5 @@
 //! The INVITE server transaction: RFC 3261 section 17.2.1 with the Accepted
-//! state of RFC 6026 section 7.1, over UDP.
+//! state of RFC 6026 section 7.1.
 //!
 //! ```text
 //!                             | INVITE to TU
@@ -20,10 +20,12 @@
 //!                             v                 v                 |
 //!                        Terminated <-----------+-----------------+
 //! ```
+//!
+//! Over a connection timer G does not run and Confirmed is passed over, since
+//! timer I is zero; timer H waits for the ACK all the same.
 
 use super::effects::{Effects, Failure};
-use super::timing::{Deadline, Retransmission, TRYING_AFTER, Timer, earlier, timeout};
-use crate::engine::config::Timers;
+use super::timing::{Deadline, Pace, Retransmission, TRYING_AFTER, Timer, earlier};
 use crate::engine::time::Instant;
 
 /// The user has the request and has not decided.
@@ -45,7 +47,7 @@ enum Progress {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Completed {
     response: Vec<u8>,
-    g: Retransmission,
+    g: Option<Retransmission>,
     h: Instant,
 }
 
@@ -84,22 +86,26 @@ impl State {
                 Some((*at, Timer::Trying))
             }
             Self::Proceeding(Proceeding { provisional: Progress::Sent(_) }) | Self::Terminated => None,
-            Self::Completed(completed) => Some(earlier((completed.h, Timer::H), (completed.g.at, Timer::G))),
+            Self::Completed(completed) => {
+                let h = (completed.h, Timer::H);
+                Some(completed.g.map_or(h, |g| earlier(h, (g.at, Timer::G))))
+            }
             Self::Confirmed(confirmed) => Some((confirmed.i, Timer::I)),
             Self::Accepted(accepted) => Some((accepted.l, Timer::L)),
         }
     }
 
     /// The deadline has passed.
-    pub(super) fn expire(self, now: Instant, timers: &Timers) -> (Self, Effects) {
+    pub(super) fn expire(self, now: Instant, pace: &Pace) -> (Self, Effects) {
         match self {
             Self::Proceeding(proceeding) => proceeding.send_again(),
             Self::Completed(completed) if now >= completed.h => {
                 (Self::Terminated, Effects::failed(Failure::AckTimeout))
             }
             Self::Completed(completed) => {
-                let effects = Effects::send(completed.response.clone());
-                let g = completed.g.doubled(now, Some(timers.t2));
+                let effects =
+                    completed.g.map_or_else(Effects::none, |_| Effects::send(completed.response.clone()));
+                let g = completed.g.map(|g| g.doubled(now, Some(pace.timers.t2)));
                 (Self::Completed(Completed { g, ..completed }), effects)
             }
             Self::Confirmed(_) | Self::Accepted(_) | Self::Terminated => (Self::Terminated, Effects::none()),
@@ -119,9 +125,12 @@ impl State {
     }
 
     /// An ACK with the INVITE's branch has come.
-    pub(super) fn acknowledged(self, now: Instant, timers: &Timers) -> (Self, Effects) {
+    pub(super) fn acknowledged(self, now: Instant, pace: &Pace) -> (Self, Effects) {
         match self {
-            Self::Completed(_) => (Self::Confirmed(Confirmed { i: now + timers.t4 }), Effects::none()),
+            Self::Completed(_) => {
+                let copies = pace.copies_until(now, pace.timers.t4);
+                (copies.map_or(Self::Terminated, |i| Self::Confirmed(Confirmed { i })), Effects::none())
+            }
             Self::Accepted(_) => (self, Effects::deliver()),
             Self::Proceeding(_) | Self::Confirmed(_) | Self::Terminated => (self, Effects::none()),
         }
@@ -134,9 +143,9 @@ impl State {
         now: Instant,
         status: u16,
         response: Vec<u8>,
-        timers: &Timers,
+        pace: &Pace,
     ) -> (Self, Effects) {
-        let over = now + timeout(timers);
+        let over = now + pace.timeout();
         match (self, status) {
             (Self::Proceeding(_), ..200) => (
                 Self::Proceeding(Proceeding { provisional: Progress::Sent(response.clone()) }),
@@ -146,7 +155,7 @@ impl State {
                 (Self::Accepted(Accepted { l: over }), Effects::send(response))
             }
             (Self::Proceeding(_), 300..) => {
-                let g = Retransmission::first(now, timers);
+                let g = pace.resend(now);
                 (
                     Self::Completed(Completed { response: response.clone(), g, h: over }),
                     Effects::send(response),

@@ -1,4 +1,4 @@
-//! Transactions: RFC 3261 section 17 with RFC 6026, over UDP, without I/O.
+//! Transactions: RFC 3261 section 17 with RFC 6026, without I/O.
 //!
 //! Each of the four machines is a module with one struct per state; a step
 //! consumes the state, so a transition that the diagram does not have cannot be
@@ -7,7 +7,7 @@
 //!
 //! The transactions' user (the back-to-back user agent) gets every request
 //! once, every response in order of arrival, and for every request of its own
-//! exactly one outcome: a final response or a timeout. What belongs to the hop
+//! exactly one outcome: a final response, a timeout, or a lost connection. What belongs to the hop
 //! is done here: retransmission, absorption, the ACK of failures, CANCEL and
 //! its answer, the 100 that is late. The ACK and the retransmission of a 2xx
 //! are the user's (section 13), with [`SuccessRetransmitter`] for the latter.
@@ -36,11 +36,13 @@ pub use success::{SuccessDue, SuccessRetransmitter};
 use super::build::Request;
 use super::message::{Message, StartLine};
 use super::method::Method;
+use super::transport::{Transport, Way};
 use crate::engine::config::Timers;
-use crate::engine::io::Datagram;
+use crate::engine::io::{Disconnection, Signal};
 use crate::engine::time::Instant;
 use client::Client;
 use server::Server;
+use timing::Pace;
 
 /// Names a client transaction: a request of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,20 +62,16 @@ pub enum TransactionEvent {
         key: ServerKey,
         /// The request.
         message: Message,
-        /// Where it arrived.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
+        /// How it came.
+        way: Way,
     },
     /// An ACK that belongs to no failure of ours: that of a 2xx, or a stray
     /// one, as its dialog tells.
     Ack {
         /// The ACK.
         message: Message,
-        /// Where it arrived.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
+        /// How it came.
+        way: Way,
     },
     /// An INVITE without a final response was cancelled. The CANCEL is
     /// answered; answer the INVITE with 487. Comes once.
@@ -88,21 +86,26 @@ pub enum TransactionEvent {
         key: ClientKey,
         /// The response.
         message: Message,
-        /// Where it came from.
-        remote: SocketAddr,
+        /// How it came.
+        way: Way,
     },
     /// A 2xx to an INVITE whose transaction is gone. If its dialog is known,
     /// send the ACK again.
     StrayResponse {
         /// The response.
         message: Message,
-        /// Where it arrived.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
+        /// How it came.
+        way: Way,
     },
     /// No final response came in time. Nothing more comes for this key.
     Timeout {
+        /// The request.
+        key: ClientKey,
+    },
+    /// The connection that it went over was lost before anything came back, or
+    /// never came about: as if 503 had come (RFC 3261 section 8.1.3.1). Nothing more
+    /// comes for this key.
+    Unreachable {
         /// The request.
         key: ClientKey,
     },
@@ -134,6 +137,8 @@ pub struct TransactionCounts {
     pub stray_responses: u64,
     /// CANCELs for no INVITE in progress.
     pub stray_cancels: u64,
+    /// Requests of ours that were lost with their connection.
+    pub disconnected: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,9 +157,11 @@ pub struct Transactions {
     servers: BTreeMap<ServerKey, Server>,
     client_ids: BTreeMap<String, ClientKey>,
     server_ids: BTreeMap<String, ServerKey>,
+    /// Requests of ours over connections, by whom these are with.
+    by_peer: BTreeSet<(Transport, SocketAddr, ClientKey)>,
     queue: BTreeSet<(Instant, Owner)>,
     events: VecDeque<TransactionEvent>,
-    sends: VecDeque<Datagram>,
+    sends: VecDeque<Signal>,
     counts: TransactionCounts,
     scratch: String,
 }
@@ -172,6 +179,7 @@ impl Transactions {
             servers: BTreeMap::new(),
             client_ids: BTreeMap::new(),
             server_ids: BTreeMap::new(),
+            by_peer: BTreeSet::new(),
             queue: BTreeSet::new(),
             events: VecDeque::new(),
             sends: VecDeque::new(),
@@ -180,16 +188,16 @@ impl Transactions {
         }
     }
 
-    /// Takes in a message that arrived at `local` from `remote`.
-    pub fn receive(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, message: Message) {
+    /// Takes in a message that arrived this way.
+    pub fn receive(&mut self, now: Instant, way: Way, message: Message) {
         match message.start() {
             StartLine::Response { status } => {
                 let status = *status;
-                self.receive_response(now, local, remote, status, message);
+                self.receive_response(now, way, status, message);
             }
-            StartLine::Request { method: Method::Ack, .. } => self.receive_ack(now, local, remote, message),
-            StartLine::Request { method: Method::Cancel, .. } => self.receive_cancel(local, remote, &message),
-            StartLine::Request { .. } => self.receive_request(now, local, remote, message),
+            StartLine::Request { method: Method::Ack, .. } => self.receive_ack(now, way, message),
+            StartLine::Request { method: Method::Cancel, .. } => self.receive_cancel(way, &message),
+            StartLine::Request { .. } => self.receive_request(now, way, message),
         }
     }
 
@@ -202,13 +210,12 @@ impl Transactions {
         &mut self,
         now: Instant,
         request: Request,
-        local: SocketAddr,
-        remote: SocketAddr,
+        way: Way,
     ) -> Result<ClientKey, LimitReached> {
         if self.len() >= self.limit {
             return Err(LimitReached { limit: self.limit });
         }
-        Ok(self.start_client(now, request, local, remote, true))
+        Ok(self.start_client(now, request, way, true))
     }
 
     /// Sends a response in a server transaction; one after the final response
@@ -216,26 +223,29 @@ impl Transactions {
     /// transaction is gone.
     pub fn respond(&mut self, now: Instant, key: ServerKey, response: Vec<u8>) -> bool {
         let Some(status) = status_of(&response) else { return false };
-        let timers = self.timers;
-        self.step_server(key, |machine| machine.respond(now, status, response, &timers)).is_some()
+        self.step_server(key, |machine, pace| machine.respond(now, status, response, pace)).is_some()
+    }
+
+    /// A connection is lost: what was on its way over it fails at once.
+    pub fn disconnected(&mut self, now: Instant, lost: &Disconnection) {
+        self.disconnect_clients(now, lost.transport, lost.remote);
     }
 
     /// Cancels an INVITE of ours: at once if it was answered provisionally,
     /// else as soon as it is. Its outcome still comes (487, or a 2xx that
     /// crossed, or a timeout). No effect on what has ended.
     pub fn cancel(&mut self, now: Instant, key: ClientKey) {
-        let timers = self.timers;
-        let step = self.step_client(key, |machine| machine.cancel(now, &timers));
+        let step = self.step_client(key, |machine, pace| machine.cancel(now, pace));
         if let Some(step) = step {
             self.follow_client(now, key, step, None);
         }
     }
 
-    /// Where the responses of a server transaction go: from, to. For the
-    /// retransmission of a 2xx.
+    /// Where the responses of a server transaction go, for the retransmission of a
+    /// 2xx.
     #[must_use]
-    pub fn response_path(&self, key: ServerKey) -> Option<(SocketAddr, SocketAddr)> {
-        self.servers.get(&key).map(|server| (server.local, server.remote))
+    pub fn response_way(&self, key: ServerKey) -> Option<Way> {
+        self.servers.get(&key).map(|server| server.way)
     }
 
     /// The next event.
@@ -246,7 +256,7 @@ impl Transactions {
 
     /// The next message to send.
     #[must_use = "a message that is not sent is lost"]
-    pub fn poll_send(&mut self) -> Option<Datagram> {
+    pub fn poll_send(&mut self) -> Option<Signal> {
         self.sends.pop_front()
     }
 
@@ -298,6 +308,10 @@ impl Transactions {
     #[must_use]
     pub const fn counts(&self) -> TransactionCounts {
         self.counts
+    }
+
+    fn pace(&self, transport: Transport) -> Pace {
+        Pace::over(self.timers, transport)
     }
 
     fn fresh_key(&mut self) -> u64 {

@@ -1,4 +1,4 @@
-//! The non-INVITE server transaction: RFC 3261 section 17.2.2, over UDP.
+//! The non-INVITE server transaction: RFC 3261 section 17.2.2.
 //!
 //! ```text
 //!                          | request to TU
@@ -17,10 +17,11 @@
 //!                          v
 //!                     Terminated
 //! ```
+//!
+//! Over a connection Completed is passed over, since timer J is zero.
 
 use super::effects::Effects;
-use super::timing::{Deadline, Timer, timeout};
-use crate::engine::config::Timers;
+use super::timing::{Deadline, Pace, Timer};
 use crate::engine::time::Instant;
 
 /// The user has said something provisional.
@@ -80,16 +81,18 @@ impl State {
         now: Instant,
         status: u16,
         response: Vec<u8>,
-        timers: &Timers,
+        pace: &Pace,
     ) -> (Self, Effects) {
         match (self, status) {
             (Self::Trying | Self::Proceeding(_), ..200) => {
                 (Self::Proceeding(Proceeding { response: response.clone() }), Effects::send(response))
             }
-            (Self::Trying | Self::Proceeding(_), 200..) => (
-                Self::Completed(Completed { response: response.clone(), j: now + timeout(timers) }),
-                Effects::send(response),
-            ),
+            (Self::Trying | Self::Proceeding(_), 200..) => {
+                let next = pace.copies_until(now, pace.timeout()).map_or(Self::Terminated, |j| {
+                    Self::Completed(Completed { response: response.clone(), j })
+                });
+                (next, Effects::send(response))
+            }
             (state @ (Self::Completed(_) | Self::Terminated), _) => (state, Effects::none()),
         }
     }

@@ -1,17 +1,16 @@
 //! Server transactions: the peers' requests, whatever their machine.
 
 use std::mem;
-use std::net::SocketAddr;
 
 use super::effects::Effects;
-use super::timing::Deadline;
+use super::timing::{Deadline, Pace};
 use super::{Owner, ServerKey, TransactionEvent, Transactions, identity, requeue};
 use super::{invite_server, non_invite_server};
-use crate::engine::config::Timers;
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
 use crate::engine::sip::build::ResponseBuilder;
 use crate::engine::sip::message::{Message, ParseLimits};
 use crate::engine::sip::method::Method;
+use crate::engine::sip::transport::Way;
 use crate::engine::time::Instant;
 
 #[derive(Debug)]
@@ -24,34 +23,27 @@ pub(super) enum ServerMachine {
 pub(super) struct Server {
     pub(super) id: String,
     pub(super) machine: ServerMachine,
-    pub(super) local: SocketAddr,
     /// Where responses go.
-    pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     pub(super) queued: Option<Instant>,
 }
 
 impl Transactions {
-    pub(super) fn receive_request(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
-        message: Message,
-    ) {
+    pub(super) fn receive_request(&mut self, now: Instant, way: Way, message: Message) {
         let method = message.method();
         if let Some(key) = self.find_server(&message, &method) {
             self.counts.absorbed += 1;
-            self.step_server(key, ServerMachine::retransmitted);
+            self.step_server(key, |machine, _| machine.retransmitted());
             return;
         }
-        let Ok(target) = message.via().map(|via| via.response_target(remote)) else { return };
+        let Ok(back) = message.via().map(|via| via.response_way(way)) else { return };
         if self.len() >= self.limit {
             self.counts.over_limit += 1;
-            self.answer_statelessly(local, remote, &message, 503, None);
+            self.answer_statelessly(way, &message, 503, None);
             return;
         }
         let machine = if method == Method::Invite {
-            let Ok(trying) = ResponseBuilder::new(&message, remote, 100, None).build() else { return };
+            let Ok(trying) = ResponseBuilder::new(&message, way.remote, 100, None).build() else { return };
             ServerMachine::Invite { state: invite_server::State::start(now, trying), cancelled: false }
         } else {
             ServerMachine::NonInvite(non_invite_server::State::Trying)
@@ -59,23 +51,16 @@ impl Transactions {
         let key = ServerKey(self.fresh_key());
         let id = self.scratch.clone();
         self.server_ids.insert(id.clone(), key);
-        self.servers.insert(key, Server { id, machine, local, remote: target, queued: None });
+        self.servers.insert(key, Server { id, machine, way: back, queued: None });
         self.requeue_server(key);
-        self.events.push_back(TransactionEvent::NewRequest { key, message, local, remote });
+        self.events.push_back(TransactionEvent::NewRequest { key, message, way });
     }
 
-    pub(super) fn receive_ack(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
-        message: Message,
-    ) {
-        let timers = self.timers;
+    pub(super) fn receive_ack(&mut self, now: Instant, way: Way, message: Message) {
         let effects = self.find_server(&message, &Method::Ack).and_then(|key| {
-            self.step_server(key, |machine| match machine {
+            self.step_server(key, |machine, pace| match machine {
                 ServerMachine::Invite { state, cancelled } => {
-                    let (state, effects) = state.acknowledged(now, &timers);
+                    let (state, effects) = state.acknowledged(now, pace);
                     (ServerMachine::Invite { state, cancelled }, effects)
                 }
                 other @ ServerMachine::NonInvite(_) => (other, Effects::none()),
@@ -84,19 +69,19 @@ impl Transactions {
         match effects {
             Some(Effects { deliver: false, .. }) => {}
             Some(Effects { deliver: true, .. }) | None => {
-                self.events.push_back(TransactionEvent::Ack { message, local, remote });
+                self.events.push_back(TransactionEvent::Ack { message, way });
             }
         }
     }
 
     /// Answers a CANCEL without a transaction of its own: while the INVITE's
     /// lives, the answer to a retransmission is the same.
-    pub(super) fn receive_cancel(&mut self, local: SocketAddr, remote: SocketAddr, message: &Message) {
+    pub(super) fn receive_cancel(&mut self, way: Way, message: &Message) {
         let invite = self.find_server(message, &Method::Cancel);
         let found = invite.and_then(|key| Some((key, self.servers.get_mut(&key)?)));
         let Some((key, Server { machine: ServerMachine::Invite { state, cancelled }, .. })) = found else {
             self.counts.stray_cancels += 1;
-            self.answer_statelessly(local, remote, message, 481, None);
+            self.answer_statelessly(way, message, 481, None);
             return;
         };
         if matches!(state, invite_server::State::Proceeding(_)) && !mem::replace(cancelled, true) {
@@ -104,14 +89,14 @@ impl Transactions {
         }
         // Section 9.2: the To tag of this answer and of the INVITE's is one.
         let tag = state.last_response().and_then(tag_of);
-        self.answer_statelessly(local, remote, message, 200, tag);
+        self.answer_statelessly(way, message, 200, tag);
     }
 
     pub(super) fn expire_server(&mut self, now: Instant, key: ServerKey) {
-        let (timers, waiting) = (self.timers, self.sends.len());
-        let effects = self.step_server(key, |machine| match machine {
+        let waiting = self.sends.len();
+        let effects = self.step_server(key, |machine, pace| match machine {
             ServerMachine::Invite { state, cancelled } => {
-                let (state, effects) = state.expire(now, &timers);
+                let (state, effects) = state.expire(now, pace);
                 (ServerMachine::Invite { state, cancelled }, effects)
             }
             ServerMachine::NonInvite(state) => {
@@ -134,15 +119,17 @@ impl Transactions {
     pub(super) fn step_server(
         &mut self,
         key: ServerKey,
-        step: impl FnOnce(ServerMachine) -> (ServerMachine, Effects),
+        step: impl FnOnce(ServerMachine, &Pace) -> (ServerMachine, Effects),
     ) -> Option<Effects> {
+        let timers = self.timers;
         let server = self.servers.get_mut(&key)?;
+        let pace = Pace::over(timers, server.way.transport);
         let ended = ServerMachine::NonInvite(non_invite_server::State::Terminated);
-        let (machine, mut effects) = step(mem::replace(&mut server.machine, ended));
+        let (machine, mut effects) = step(mem::replace(&mut server.machine, ended), &pace);
         server.machine = machine;
-        let (local, remote) = (server.local, server.remote);
+        let way = server.way;
         self.requeue_server(key);
-        self.sends.extend(effects.send.take().map(|bytes| Datagram { local, remote, bytes }));
+        self.sends.extend(effects.send.take().map(|bytes| Signal { way, bytes }));
         Some(effects)
     }
 
@@ -159,18 +146,11 @@ impl Transactions {
     }
 
     /// Answers without keeping anything (RFC 3261 section 8.2.7).
-    fn answer_statelessly(
-        &mut self,
-        local: SocketAddr,
-        source: SocketAddr,
-        request: &Message,
-        status: u16,
-        tag: Option<String>,
-    ) {
+    fn answer_statelessly(&mut self, way: Way, request: &Message, status: u16, tag: Option<String>) {
         let tag = tag.unwrap_or_else(|| identity::stateless_tag(&self.scratch));
-        let Ok(remote) = request.via().map(|via| via.response_target(source)) else { return };
-        let response = ResponseBuilder::new(request, source, status, Some(&tag)).build();
-        self.sends.extend(response.ok().map(|bytes| Datagram { local, remote, bytes }));
+        let Ok(back) = request.via().map(|via| via.response_way(way)) else { return };
+        let response = ResponseBuilder::new(request, way.remote, status, Some(&tag)).build();
+        self.sends.extend(response.ok().map(|bytes| Signal { way: back, bytes }));
     }
 }
 
@@ -196,15 +176,15 @@ impl ServerMachine {
         now: Instant,
         status: u16,
         response: Vec<u8>,
-        timers: &Timers,
+        pace: &Pace,
     ) -> (Self, Effects) {
         match self {
             Self::Invite { state, cancelled } => {
-                let (state, effects) = state.respond(now, status, response, timers);
+                let (state, effects) = state.respond(now, status, response, pace);
                 (Self::Invite { state, cancelled }, effects)
             }
             Self::NonInvite(state) => {
-                let (state, effects) = state.respond(now, status, response, timers);
+                let (state, effects) = state.respond(now, status, response, pace);
                 (Self::NonInvite(state), effects)
             }
         }

@@ -1,16 +1,16 @@
 //! Retransmission of a 2xx to an INVITE until its ACK comes (RFC 3261 section
 //! 13.3.1.4): the work of the transaction's user, since the transaction ends
-//! with the first 2xx.
+//! with the first 2xx. Over connections too: an ACK may be lost behind the next hop.
 
 use super::timing::{Retransmission, timeout};
 use crate::engine::config::Timers;
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
 use crate::engine::time::Instant;
 
 /// A 2xx that waits for its ACK. Drop it when the ACK comes.
 #[derive(Clone, Debug)]
 pub struct SuccessRetransmitter {
-    response: Datagram,
+    response: Signal,
     next: Retransmission,
     give_up: Instant,
     longest: std::time::Duration,
@@ -22,7 +22,7 @@ pub enum SuccessDue {
     /// Nothing yet.
     Wait,
     /// Send the 2xx again.
-    Resend(Datagram),
+    Resend(Signal),
     /// No ACK came in 64*T1: end the call with BYE.
     GiveUp,
 }
@@ -30,7 +30,7 @@ pub enum SuccessDue {
 impl SuccessRetransmitter {
     /// The 2xx was sent at `now`; `response` is what is sent again.
     #[must_use]
-    pub fn new(now: Instant, response: Datagram, timers: &Timers) -> Self {
+    pub fn new(now: Instant, response: Signal, timers: &Timers) -> Self {
         Self {
             response,
             next: Retransmission::first(now, timers),
@@ -41,7 +41,7 @@ impl SuccessRetransmitter {
 
     /// The 2xx.
     #[must_use]
-    pub const fn response(&self) -> &Datagram {
+    pub const fn response(&self) -> &Signal {
         &self.response
     }
 

@@ -1,4 +1,5 @@
 mod lossy;
+mod reliable;
 mod tables;
 
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::engine::sip::build::{RequestBuilder, ResponseBuilder};
 use crate::engine::sip::message::ParseLimits;
+use crate::engine::sip::transport::SentBy;
 use crate::engine::sip::uri::Uri;
 
 /// Two ends of a network that loses nothing.
@@ -23,9 +25,14 @@ fn there() -> SocketAddr {
     "192.0.2.2:5060".parse().unwrap()
 }
 
+/// From here to there.
+fn forth() -> Way {
+    Way::udp(here(), there())
+}
+
 fn request_with(method: Method, branch: &str) -> Request {
     let uri = Uri::parse("sip:bob@example.com").unwrap();
-    RequestBuilder::new(method, &uri, here(), branch)
+    RequestBuilder::new(method, &uri, SentBy::udp(here()), branch)
         .max_forwards(70)
         .from(None, &uri, "from")
         .to(None, &uri, None)
@@ -49,9 +56,10 @@ impl Pair {
                 return;
             }
             for (datagram, to) in [(forth, &mut self.server), (back, &mut self.client)] {
-                if let Some(Datagram { local, remote, bytes }) = datagram {
+                if let Some(Signal { way, bytes }) = datagram {
                     let message = Message::parse(&bytes, &ParseLimits::default()).unwrap();
-                    to.receive(self.now, remote, local, message);
+                    let back = Way { local: way.remote, remote: way.local, otherwise: None, ..way };
+                    to.receive(self.now, back, message);
                 }
             }
         }
@@ -66,11 +74,11 @@ impl Pair {
 
     /// Sends a request and lets the server's user see it.
     fn start(&mut self, method: Method) -> (ClientKey, ServerKey, Message) {
-        let client = self.client.send_request(self.now, request_with(method, "x"), here(), there()).unwrap();
+        let client = self.client.send_request(self.now, request_with(method, "x"), forth()).unwrap();
         self.carry();
         match self.server.poll_event() {
-            Some(TransactionEvent::NewRequest { key, message, remote, .. }) => {
-                assert_eq!(remote, here());
+            Some(TransactionEvent::NewRequest { key, message, way }) => {
+                assert_eq!(way.remote, here());
                 (client, key, message)
             }
             other => panic!("{other:?}"),
@@ -105,11 +113,95 @@ fn a_refused_invite_is_acknowledged_by_its_transaction() {
     assert!(pair.client.poll_timeout().is_none() && pair.server.poll_timeout().is_none());
 }
 
+/// An INVITE over a connection, and its transaction.
+fn over_a_connection(client: &mut Transactions, method: Method) -> ClientKey {
+    let way = Way { transport: Transport::Tcp, otherwise: Some(spare()), ..forth() };
+    let key = client.send_request(Instant::ORIGIN, request_with(method, "x"), way).unwrap();
+    assert_eq!(client.poll_send().unwrap().way, way);
+    key
+}
+
+/// Where else a connection may lead.
+fn spare() -> SocketAddr {
+    "192.0.2.2:5070".parse().unwrap()
+}
+
+fn lost(transport: Transport, remote: SocketAddr) -> Disconnection {
+    Disconnection { transport, remote, refused: None }
+}
+
+#[test]
+fn what_was_on_its_way_over_a_lost_connection_fails_at_once() {
+    for method in [Method::Invite, Method::Bye] {
+        for remote in [there(), spare()] {
+            let mut client = Transactions::new(Timers::default(), 10);
+            let key = over_a_connection(&mut client, method.clone());
+            for other in
+                [lost(Transport::Tls, remote), lost(Transport::Udp, remote), lost(Transport::Tcp, here())]
+            {
+                client.disconnected(Instant::ORIGIN, &other);
+                assert!(client.poll_event().is_none());
+            }
+            client.disconnected(Instant::ORIGIN, &lost(Transport::Tcp, remote));
+            let told = client.poll_event();
+            assert!(matches!(told, Some(TransactionEvent::Unreachable { key: of }) if of == key), "{told:?}");
+            assert!(client.is_empty() && client.by_peer.is_empty() && client.poll_event().is_none());
+            assert_eq!(client.counts().disconnected, 1);
+        }
+    }
+}
+
+#[test]
+fn an_invite_that_rings_outlives_its_connection() {
+    let mut client = Transactions::new(Timers::default(), 10);
+    over_a_connection(&mut client, Method::Invite);
+    let response = |status: u16| {
+        let text = format!(
+            "SIP/2.0 {status} x\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=f\r\n\
+             To: <sip:b@h>;tag=t\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n"
+        );
+        Message::parse(text.as_bytes(), &ParseLimits::default()).unwrap()
+    };
+    let way = Way { transport: Transport::Tcp, ..Way::udp(here(), there()) };
+    client.receive(Instant::ORIGIN, way, response(180));
+    assert!(matches!(client.poll_event(), Some(TransactionEvent::Response { .. })));
+    client.disconnected(Instant::ORIGIN, &lost(Transport::Tcp, there()));
+    assert!(client.poll_event().is_none());
+    // The answer comes over another connection.
+    client.receive(Instant::ORIGIN, Way { remote: spare(), ..way }, response(486));
+    assert!(matches!(client.poll_event(), Some(TransactionEvent::Response { .. })));
+    assert!(client.is_empty(), "nothing is waited for over a connection");
+}
+
+#[test]
+fn over_a_connection_nothing_is_sent_twice_and_nothing_lingers() {
+    let mut pair = Pair::new();
+    let way = Way { transport: Transport::Tcp, ..forth() };
+    pair.client.send_request(pair.now, request_with(Method::Invite, "x"), way).unwrap();
+    let sent = pair.client.poll_send().unwrap();
+    pair.advance(Duration::from_secs(20));
+    assert_eq!(pair.client.counts().retransmitted, 0, "timer A");
+    pair.client.sends.push_back(sent);
+    pair.carry();
+    let Some(TransactionEvent::NewRequest { key, message, .. }) = pair.server.poll_event() else { panic!() };
+    pair.answer(key, &message, 486);
+    assert_eq!(pair.response(), 486);
+    assert!(pair.client.is_empty() && pair.server.is_empty(), "timers D and I");
+
+    pair.client.send_request(pair.now, request_with(Method::Bye, "y"), way).unwrap();
+    pair.carry();
+    let Some(TransactionEvent::NewRequest { key, message, .. }) = pair.server.poll_event() else { panic!() };
+    pair.advance(Duration::from_secs(20));
+    assert_eq!(pair.client.counts().retransmitted, 0, "timer E");
+    pair.answer(key, &message, 200);
+    assert_eq!(pair.response(), 200);
+    assert!(pair.client.is_empty() && pair.server.is_empty(), "timers J and K");
+}
+
 #[test]
 fn a_cancel_waits_for_a_provisional_response_and_is_answered() {
     let mut pair = Pair::new();
-    let client =
-        pair.client.send_request(pair.now, request_with(Method::Invite, "x"), here(), there()).unwrap();
+    let client = pair.client.send_request(pair.now, request_with(Method::Invite, "x"), forth()).unwrap();
     pair.client.cancel(pair.now, client);
     pair.carry();
     let Some(TransactionEvent::NewRequest { key, message, .. }) = pair.server.poll_event() else { panic!() };
@@ -127,7 +219,7 @@ fn a_cancel_waits_for_a_provisional_response_and_is_answered() {
 /// The server end alone, fed by hand.
 fn arrive(transactions: &mut Transactions, bytes: &[u8]) -> Option<TransactionEvent> {
     let message = Message::parse(bytes, &ParseLimits::default()).unwrap();
-    transactions.receive(Instant::ORIGIN, there(), here(), message);
+    transactions.receive(Instant::ORIGIN, Way::udp(there(), here()), message);
     transactions.poll_event()
 }
 
@@ -186,10 +278,7 @@ fn a_cancel_without_an_invite_and_a_request_over_the_limit_are_answered_without_
     assert_eq!(server.len(), 1);
     assert_eq!((server.counts().over_limit, server.counts().stray_cancels), (1, 1));
     let request = request_with(Method::Bye, "z");
-    assert_eq!(
-        server.send_request(Instant::ORIGIN, request, here(), there()),
-        Err(LimitReached { limit: 1 })
-    );
+    assert_eq!(server.send_request(Instant::ORIGIN, request, forth()), Err(LimitReached { limit: 1 }));
 }
 
 #[test]
@@ -216,7 +305,7 @@ fn a_cancel_is_told_once_and_answered_each_time_with_the_tag_of_the_invite() {
 #[test]
 fn a_response_that_is_not_ours_is_dropped_and_a_stray_2xx_is_told() {
     let mut client = Transactions::new(Timers::default(), 10);
-    client.send_request(Instant::ORIGIN, request_with(Method::Bye, "x"), here(), there()).unwrap();
+    client.send_request(Instant::ORIGIN, request_with(Method::Bye, "x"), forth()).unwrap();
     let response = |status: u16, via: &str, method: &str| {
         format!(
             "SIP/2.0 {status} x\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch={via}\r\nFrom: <sip:a@h>;tag=f\r\n\
@@ -238,7 +327,7 @@ fn a_response_that_is_not_ours_is_dropped_and_a_stray_2xx_is_told() {
 
 #[test]
 fn a_2xx_is_sent_again_until_64_t1() {
-    let response = Datagram { local: there(), remote: here(), bytes: b"200".to_vec() };
+    let response = Signal { way: Way::udp(there(), here()), bytes: b"200".to_vec() };
     let mut retransmitter = SuccessRetransmitter::new(Instant::ORIGIN, response, &Timers::default());
     let mut sent = Vec::new();
     loop {

@@ -1,8 +1,10 @@
-//! Timers of RFC 3261, table 4, for UDP: names, durations, retransmission.
+//! Timers of RFC 3261, table 4: names, durations, retransmission, and which of
+//! them run over which transport.
 
 use std::time::Duration;
 
 use crate::engine::config::Timers;
+use crate::engine::sip::transport::Transport;
 use crate::engine::time::Instant;
 
 /// How long a server transaction waits for its user before it answers an
@@ -75,6 +77,37 @@ pub(super) fn earlier(one: Deadline, other: Deadline) -> Deadline {
 /// `64 * T1`: how long a transaction is tried.
 pub(super) fn timeout(timers: &Timers) -> Duration {
     timers.t1.saturating_mul(64)
+}
+
+/// The timers as they run over one transport. Where nothing is lost nothing is
+/// sent again (no A, E, G), and nothing comes again that would have to be waited
+/// for (D, I, J, K are zero). L and M run everywhere (RFC 6026 section 8.7), since
+/// copies of a 2xx come from the user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) timers: Timers,
+    transport: Transport,
+}
+
+impl Pace {
+    pub(super) const fn over(timers: Timers, transport: Transport) -> Self {
+        Self { timers, transport }
+    }
+
+    /// When what was sent at `now` is sent again.
+    pub(super) fn resend(&self, now: Instant) -> Option<Retransmission> {
+        (!self.transport.is_reliable()).then(|| Retransmission::first(now, &self.timers))
+    }
+
+    /// `64 * T1`.
+    pub(super) fn timeout(&self) -> Duration {
+        timeout(&self.timers)
+    }
+
+    /// Until when copies of what came at `now` may come; `None` where there are none.
+    pub(super) fn copies_until(&self, now: Instant, lifetime: Duration) -> Option<Instant> {
+        (!self.transport.is_reliable()).then(|| now + lifetime)
+    }
 }
 
 /// When a message is sent again, and how long after that once more.

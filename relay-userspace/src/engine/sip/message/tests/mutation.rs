@@ -5,6 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::*;
+use super::came;
+use crate::engine::io::Signal;
 use crate::engine::sip::build::ResponseBuilder;
 
 const SEEDS: [&str; 3] = [
@@ -69,7 +71,8 @@ fn read_everything(message: &Message) {
 fn damaged_messages_never_break_anything() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let limits = ParseLimits { bytes: 1_000, headers: 16 };
-    let source = "198.51.100.1:5060".parse().unwrap();
+    let came = came();
+    let source = came.remote;
     let (mut accepted, mut answered, mut dropped) = (0, 0, 0);
     for round in 0..60_000 {
         let mut bytes = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
@@ -87,8 +90,8 @@ fn damaged_messages_never_break_anything() {
                 assert_eq!(again.list(Name::Via).count(), message.list(Name::Via).count());
                 assert!(again.to().unwrap().tag().is_some());
             }
-            Err(error) => match error.refusal(source, "t") {
-                Some((_, bytes)) => {
+            Err(error) => match error.refusal(came, "t") {
+                Some(Signal { bytes, .. }) => {
                     answered += 1;
                     assert!(bytes.starts_with(b"SIP/2.0 "));
                     assert!(bytes.ends_with(b"\r\nContent-Length: 0\r\n\r\n"));

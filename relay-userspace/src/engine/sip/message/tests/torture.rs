@@ -10,7 +10,7 @@ fn read(bytes: &[u8]) -> Result<Message, ParseError> {
 /// The status of the answer to a message that must be refused.
 fn refused(bytes: &[u8]) -> Option<u16> {
     let error = read(bytes).expect_err("a message that is refused");
-    error.refusal("192.0.2.1:5060".parse().unwrap(), "t").map(|_| error.problem.status())
+    error.refusal(super::came(), "t").map(|_| error.problem.status())
 }
 
 #[test]

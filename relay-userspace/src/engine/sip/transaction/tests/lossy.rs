@@ -8,14 +8,15 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{here, request_with, there};
+use super::{forth, here, request_with};
 use crate::engine::config::Timers;
 use crate::engine::ids::Slot;
-use crate::engine::io::Datagram;
+use crate::engine::io::Signal;
 use crate::engine::sip::build::ResponseBuilder;
 use crate::engine::sip::message::{Message, ParseLimits};
 use crate::engine::sip::method::Method;
 use crate::engine::sip::transaction::{ClientKey, ServerKey, TransactionEvent, Transactions};
+use crate::engine::sip::transport::Way;
 use crate::engine::time::Instant;
 
 const LIMIT: usize = 10_000;
@@ -26,7 +27,7 @@ struct World {
     client: Transactions,
     server: Transactions,
     /// What is on the way, by arrival.
-    flying: BTreeMap<(Instant, u64), (bool, Datagram)>,
+    flying: BTreeMap<(Instant, u64), (bool, Signal)>,
     sequence: u64,
     /// In percent.
     loss: u32,
@@ -74,7 +75,7 @@ impl World {
         Duration::from_millis(u64::from(self.random.next_u32() % longest_ms))
     }
 
-    fn put(&mut self, to_server: bool, datagram: &Datagram) {
+    fn put(&mut self, to_server: bool, datagram: &Signal) {
         let copies = if self.chance(self.loss) { 0 } else { 1 + u32::from(self.chance(self.duplication)) };
         for _ in 0..copies {
             let at = self.now + self.delay(self.longest_delay_ms);
@@ -176,10 +177,10 @@ impl World {
             assert!(at >= self.now, "time runs forward");
             self.now = at;
             while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= at) {
-                let (to_server, Datagram { local, remote, bytes }) = entry.remove();
+                let (to_server, Signal { way, bytes }) = entry.remove();
                 let message = Message::parse(&bytes, &ParseLimits::default()).unwrap();
                 let end = if to_server { &mut self.server } else { &mut self.client };
-                end.receive(at, remote, local, message);
+                end.receive(at, Way::udp(way.remote, way.local), message);
             }
             while let Some(entry) = self.plans.first_entry().filter(|entry| entry.key().0 <= at) {
                 let ((_, key), (request, status)) = entry.remove_entry();
@@ -209,7 +210,7 @@ fn every_request_has_exactly_one_outcome() {
                 .clone();
             let branch = Slot(7).token(&mut world.random);
             let request = request_with(method, &branch);
-            let key = world.client.send_request(world.now, request, here(), there()).unwrap();
+            let key = world.client.send_request(world.now, request, forth()).unwrap();
             world.outcomes.insert(key, Vec::new());
             world.patience.insert((world.now + Duration::from_mins(1), key));
             if world.chance(30) {

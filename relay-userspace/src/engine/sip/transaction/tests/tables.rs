@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crate::engine::config::Timers;
 use crate::engine::sip::transaction::effects::{Effects, Failure};
-use crate::engine::sip::transaction::timing::{Deadline, Timer};
+use crate::engine::sip::transaction::timing::{Deadline, Pace, Timer};
 use crate::engine::sip::transaction::{invite_client, invite_server, non_invite_client, non_invite_server};
+use crate::engine::sip::transport::Transport;
 use crate::engine::time::Instant;
 
 /// What a step did, in a form that a table can hold.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     state: &'static str,
     send: Option<&'static str>,
     deliver: bool,
@@ -19,7 +20,7 @@ struct Seen {
     failure: Option<Failure>,
 }
 
-fn seen(state: &'static str, effects: &Effects) -> Seen {
+pub(super) fn seen(state: &'static str, effects: &Effects) -> Seen {
     let send = effects.send.as_deref().map(|bytes| match bytes {
         b"request" => "request",
         b"ack" => "ack",
@@ -32,8 +33,8 @@ fn seen(state: &'static str, effects: &Effects) -> Seen {
     Seen { state, send, deliver: effects.deliver, cancel: effects.cancel, failure: effects.failure }
 }
 
-/// `-> State [send x] [deliver] [cancel] [timeout] [no-ack]`
-fn expected(text: &'static str) -> Seen {
+/// `-> State [send x] [deliver] [cancel] [timeout] [no-ack] [unreachable]`
+pub(super) fn expected(text: &'static str) -> Seen {
     let mut words = text.split(' ');
     let mut seen =
         Seen { state: words.next().unwrap(), send: None, deliver: false, cancel: false, failure: None };
@@ -43,21 +44,22 @@ fn expected(text: &'static str) -> Seen {
             "cancel" => seen.cancel = true,
             "timeout" => seen.failure = Some(Failure::Timeout),
             "no-ack" => seen.failure = Some(Failure::AckTimeout),
+            "unreachable" => seen.failure = Some(Failure::Unreachable),
             other => seen.send = Some(other),
         }
     }
     seen
 }
 
-fn timers() -> Timers {
-    Timers::default()
+fn udp() -> Pace {
+    Pace::over(Timers::default(), Transport::Udp)
 }
 
-fn at(milliseconds: u64) -> Instant {
+pub(super) fn at(milliseconds: u64) -> Instant {
     Instant::after_origin(Duration::from_millis(milliseconds))
 }
 
-fn deadline(found: Option<Deadline>) -> Option<(u128, Timer)> {
+pub(super) fn deadline(found: Option<Deadline>) -> Option<(u128, Timer)> {
     found.map(|(at, timer)| (at.since_origin().as_millis(), timer))
 }
 
@@ -88,11 +90,11 @@ mod invite_client_table {
     }
 
     fn respond(state: State, status: u16) -> (State, Effects) {
-        state.respond(at(0), status, |request| (request == b"request").then(|| b"ack".to_vec()), &timers())
+        state.respond(at(0), status, |request| (request == b"request").then(|| b"ack".to_vec()), &udp())
     }
 
     fn enter(name: &str) -> State {
-        let calling = State::start(at(0), b"request".to_vec(), &timers());
+        let calling = State::start(at(0), b"request".to_vec(), &udp());
         match name {
             "calling" => calling,
             "proceeding" => respond(calling, 180).0,
@@ -168,7 +170,7 @@ mod invite_client_table {
                 assert_eq!(name(&before), state);
                 let (after, effects) = match event {
                     Status(status) => respond(before, status),
-                    Cancel => before.cancel(at(0), &timers()),
+                    Cancel => before.cancel(at(0), &udp()),
                     Early => before.expire(at(500)),
                     Late => before.expire(at(32_000)),
                     Event::Again | Event::Ack => unreachable!(),
@@ -185,7 +187,7 @@ mod invite_client_table {
         assert_eq!(deadline(enter("completed").deadline()), Some((32_000, Timer::D)));
         assert_eq!(deadline(enter("accepted").deadline()), Some((32_000, Timer::M)));
         assert_eq!(deadline(enter("terminated").deadline()), None);
-        let cancelled = enter("proceeding").cancel(at(1_000), &timers()).0;
+        let cancelled = enter("proceeding").cancel(at(1_000), &udp()).0;
         assert_eq!(deadline(cancelled.deadline()), Some((33_000, Timer::Cancelled)));
     }
 
@@ -203,13 +205,13 @@ mod invite_client_table {
 
     #[test]
     fn a_cancel_is_sent_once_and_not_before_a_provisional_response() {
-        let (state, effects) = enter("calling").cancel(at(0), &timers());
+        let (state, effects) = enter("calling").cancel(at(0), &udp());
         assert!(!effects.cancel);
         let (state, effects) = respond(state, 100);
         assert!(effects.cancel);
         let (state, effects) = respond(state, 180);
         assert!(!effects.cancel);
-        assert!(!state.cancel(at(0), &timers()).1.cancel);
+        assert!(!state.cancel(at(0), &udp()).1.cancel);
     }
 }
 
@@ -229,12 +231,12 @@ mod non_invite_client_table {
     }
 
     fn enter(name: &str) -> State {
-        let trying = State::start(at(0), b"request".to_vec(), &timers());
+        let trying = State::start(at(0), b"request".to_vec(), &udp());
         match name {
             "trying" => trying,
-            "proceeding" => trying.respond(at(0), 100, &timers()).0,
-            "completed" => trying.respond(at(0), 200, &timers()).0,
-            _ => trying.expire(at(32_000), &timers()).0,
+            "proceeding" => trying.respond(at(0), 100, &udp()).0,
+            "completed" => trying.respond(at(0), 200, &udp()).0,
+            _ => trying.expire(at(32_000), &udp()).0,
         }
     }
 
@@ -278,9 +280,9 @@ mod non_invite_client_table {
             for (event, outcome) in events.into_iter().zip(row) {
                 let before = enter(state);
                 let (after, effects) = match event {
-                    Status(status) => before.respond(at(0), status, &timers()),
-                    Early => before.expire(at(500), &timers()),
-                    Late => before.expire(at(32_000), &timers()),
+                    Status(status) => before.respond(at(0), status, &udp()),
+                    Early => before.expire(at(500), &udp()),
+                    Late => before.expire(at(32_000), &udp()),
                     Event::Again | Event::Ack | Event::Cancel => unreachable!(),
                 };
                 assert_eq!(seen(name(&after), &effects), expected(outcome), "{state} on {event:?}");
@@ -294,7 +296,7 @@ mod non_invite_client_table {
         let mut sent = Vec::new();
         while let Some((when, timer)) = state.deadline() {
             sent.push((when.since_origin().as_millis(), timer));
-            state = state.expire(when, &timers()).0;
+            state = state.expire(when, &udp()).0;
         }
         let at = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
         assert_eq!(sent, [at.map(|at| (at, Timer::E)).as_slice(), &[(32_000, Timer::F)]].concat());
@@ -307,7 +309,7 @@ mod non_invite_client_table {
         let mut sent = Vec::new();
         while let Some((when, timer)) = state.deadline() {
             sent.push((when.since_origin().as_millis(), timer));
-            state = state.expire(when, &timers()).0;
+            state = state.expire(when, &udp()).0;
         }
         let at = [500, 4_500, 8_500, 12_500, 16_500, 20_500, 24_500, 28_500].map(|at| (at, Timer::E));
         assert_eq!(sent, [at.as_slice(), &[(32_000, Timer::F)]].concat());
@@ -337,7 +339,7 @@ mod invite_server_table {
             200..300 => b"response",
             300.. => b"refusal",
         };
-        state.respond(at(0), status, bytes.to_vec(), &timers())
+        state.respond(at(0), status, bytes.to_vec(), &udp())
     }
 
     fn enter(name: &str) -> State {
@@ -346,9 +348,9 @@ mod invite_server_table {
             "new" => new,
             "proceeding" => respond(new, 180).0,
             "completed" => respond(new, 486).0,
-            "confirmed" => respond(new, 486).0.acknowledged(at(0), &timers()).0,
+            "confirmed" => respond(new, 486).0.acknowledged(at(0), &udp()).0,
             "accepted" => respond(new, 200).0,
-            _ => respond(new, 486).0.expire(at(32_000), &timers()).0,
+            _ => respond(new, 486).0.expire(at(32_000), &udp()).0,
         }
     }
 
@@ -419,9 +421,9 @@ mod invite_server_table {
                 let (after, effects) = match event {
                     Status(status) => respond(before, status),
                     Again => before.retransmitted(),
-                    Ack => before.acknowledged(at(0), &timers()),
-                    Early => before.expire(at(500), &timers()),
-                    Late => before.expire(at(32_000), &timers()),
+                    Ack => before.acknowledged(at(0), &udp()),
+                    Early => before.expire(at(500), &udp()),
+                    Late => before.expire(at(32_000), &udp()),
                     Event::Cancel => unreachable!(),
                 };
                 assert_eq!(seen(name(&after), &effects), expected(outcome), "{state} on {event:?}");
@@ -439,7 +441,7 @@ mod invite_server_table {
         let mut sent = Vec::new();
         while let Some((when, timer)) = state.deadline() {
             sent.push((when.since_origin().as_millis(), timer));
-            state = state.expire(when, &timers()).0;
+            state = state.expire(when, &udp()).0;
         }
         let at = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
         assert_eq!(sent, [at.map(|at| (at, Timer::G)).as_slice(), &[(32_000, Timer::H)]].concat());
@@ -463,7 +465,7 @@ mod non_invite_server_table {
 
     fn respond(state: State, status: u16) -> (State, Effects) {
         let bytes: &[u8] = if status < 200 { b"provisional" } else { b"response" };
-        state.respond(at(0), status, bytes.to_vec(), &timers())
+        state.respond(at(0), status, bytes.to_vec(), &udp())
     }
 
     fn enter(name: &str) -> State {
