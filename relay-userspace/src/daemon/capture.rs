@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::worker::{Ask, Door};
+use super::door::{Ask, Door};
 use crate::api::local::{CapturedPacket, Response};
 use crate::datapath::Datapath;
 use crate::datapath::tap::{Copied, TapSink, TapStream, Tapped};

@@ -20,8 +20,8 @@ use tracing::debug;
 
 use super::anchor_file::AnchorFile;
 use super::capture;
+use super::door::{Ask, Capture, Door, refused};
 use super::keeper::KeeperDoor;
-use super::worker::{Ask, Capture, Door, refused};
 use crate::api::local::{CaptureRequest, Request, Response};
 use crate::api::permissions::{Caller, Members};
 use crate::api::server::{Connection, Listener, Reply};

@@ -26,8 +26,8 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::certificate::{self, CertificateError, Destroyed};
-use super::key_file::{self, KeyFileError};
-use super::run::random;
+use super::key_file::{self, KeyFileError, KeySource};
+use super::random::random;
 use super::waker::Waker;
 use crate::api::local::RotationPhase;
 use crate::engine::admin::{Refusal, RefusalKind};
@@ -38,15 +38,6 @@ use crate::store::{StoreError, VaultReader};
 /// Before the store or the key file is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
-/// Where the keys are that a running daemon may change.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// In a file.
-    File(PathBuf),
-    /// In the environment, where nobody can change them.
-    Environment,
-}
 
 /// What the keeper is asked or told.
 enum Task {

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::keeper::KeySource;
 use crate::engine::privacy::{Keyring, KeyringError};
 use crate::store::SledStore;
 
@@ -23,6 +22,15 @@ use crate::store::SledStore;
 pub const KEYS_VARIABLE: &str = "VIZARD_KEYS";
 /// A thousand epochs take a tenth of it.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Where the keys are that a running daemon may change.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// In a file.
+    File(PathBuf),
+    /// In the environment, where nobody can change them.
+    Environment,
+}
 
 /// The keys of the environment, or else of a file. `store` tells what a missing
 /// file means.

@@ -21,11 +21,13 @@ mod capture;
 mod certificate;
 mod clock;
 mod control;
+mod door;
 pub mod inspect;
 mod journal;
 mod keeper;
 pub mod key_file;
 mod notify;
+mod random;
 mod run;
 mod stop;
 mod waker;
@@ -51,18 +53,20 @@ use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
 
-pub use keeper::KeySource;
-pub use run::{random, run};
+pub use key_file::KeySource;
+pub use random::random;
+pub use run::run;
 pub use worker::Ended;
 
 use anchor_file::{AnchorFile, AnchorFileError};
 use clock::Clock;
 use control::{ControlServer, Records};
+use door::{Door, WAITING_REQUESTS};
 use journal::Journal;
 use keeper::{Keeper, KeeperThread, Tools};
 use stop::StopFlag;
 use waker::Waker;
-use worker::{Door, State, WAITING_REQUESTS, Worker};
+use worker::{State, Worker};
 
 /// What a daemon is made of.
 pub struct Parts {

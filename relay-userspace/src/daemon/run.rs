@@ -4,14 +4,12 @@ use std::process;
 use std::thread;
 
 use anyhow::{Context, bail};
-use rand::SeedableRng;
-use rand_chacha::ChaCha20Rng;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use super::random::{random, seed};
 use super::stop::StopFlag;
 use super::{Daemon, Ended, Parts, key_file, notify};
 use crate::datapath;
@@ -83,18 +81,6 @@ fn raise_descriptor_limit() {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, most) {
         warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
-}
-
-/// A source of keys and ids, seeded by the kernel.
-pub fn random() -> anyhow::Result<ChaCha20Rng> {
-    seed().map(ChaCha20Rng::from_seed)
-}
-
-fn seed() -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    let length = getrandom(&mut seed, GetRandomFlags::empty()).context("no random numbers")?;
-    // The kernel promises up to 256 bytes in one go.
-    if length == seed.len() { Ok(seed) } else { bail!("the kernel gave {length} random bytes, not 32") }
 }
 
 /// The signals that stop the daemon, caught.

@@ -6,7 +6,7 @@
 //! side by side, each with its own engine.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,21 +15,19 @@ use tokio::sync::oneshot;
 
 use super::capture::Captures;
 use super::clock::Clock;
+use super::door::{Ask, Asked, Capture};
 use super::journal::Journal;
 use super::keeper::KeeperDoor;
 use super::stop::{Stop, StopFlag};
 use super::waker::Waker;
 use crate::api::local::{Response, Status};
 use crate::datapath::Datapath;
-use crate::datapath::tap::TapSink;
 use crate::engine::Engine;
-use crate::engine::admin::{AdminReply, AdminRequest, Refusal, RefusalKind};
+use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::event::Event;
 use crate::engine::flow::{Carrier, FlowSpec};
 use crate::engine::guard::{GuardReply, Rule};
-use crate::engine::ids::SessionId;
 use crate::engine::io::{Input, Output, RequestId};
-use crate::engine::privacy::Asker;
 use crate::engine::time::Instant;
 use crate::net::udp::{Drained, UdpTransport};
 use crate::telemetry::EventLog;
@@ -40,8 +38,6 @@ const BATCHES_PER_TURN: usize = 4;
 const REQUESTS_PER_TURN: usize = 8;
 /// Answers of the store in one turn.
 const ANSWERS_PER_TURN: usize = 1024;
-/// Requests of operators that wait for their turn.
-pub(super) const WAITING_REQUESTS: usize = 128;
 /// How long calls may take to end after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The longest sleep; only bounds what a lost wake-up could cost.
@@ -95,34 +91,6 @@ pub enum Ended {
     AtOnce,
 }
 
-/// A request of an operator, and where its answer goes.
-pub(super) struct Asked {
-    pub(super) what: Ask,
-    pub(super) answer: oneshot::Sender<Response>,
-}
-
-/// What is asked of the loop.
-#[derive(Debug)]
-pub(super) enum Ask {
-    Admin(Asker, AdminRequest),
-    Status(Asker),
-    /// What somebody asked for and may not.
-    Denied(Asker, AdminRequest),
-    /// Copies of a call's packets for a user.
-    Capture(Capture),
-    /// Nobody wants them any more.
-    EndCapture(SessionId),
-}
-
-/// A capture that is asked for.
-#[derive(Debug)]
-pub(super) struct Capture {
-    pub(super) session: SessionId,
-    pub(super) asker: Asker,
-    pub(super) masked: bool,
-    pub(super) sink: TapSink,
-}
-
 /// How a request waits for the engine.
 enum Asking {
     /// The reply is the answer.
@@ -131,38 +99,6 @@ enum Asking {
     Counters(oneshot::Sender<Response>),
     /// The reply is the call whose flows are to be tapped.
     Call(Capture, oneshot::Sender<Response>),
-}
-
-/// The way to the loop for those who serve operators.
-#[derive(Clone)]
-pub(super) struct Door {
-    pub(super) requests: SyncSender<Asked>,
-    pub(super) waker: Waker,
-}
-
-impl Door {
-    /// Tells the loop something that has no answer. Without room for it, or anybody
-    /// to hear it, it is lost.
-    pub(super) fn tell(&self, what: Ask) {
-        let (answer, _nobody_waits) = oneshot::channel();
-        if self.requests.try_send(Asked { what, answer }).is_ok() {
-            self.waker.wake();
-        }
-    }
-
-    /// Asks the loop and waits for its answer.
-    pub(super) async fn ask(&self, what: Ask) -> Response {
-        let (answer, answered) = oneshot::channel();
-        let gone = || refused("the daemon is stopping", "ask again when it has started");
-        match self.requests.try_send(Asked { what, answer }) {
-            Ok(()) => self.waker.wake(),
-            Err(TrySendError::Full(_)) => {
-                return refused("too many requests wait to be served", "try again in a moment");
-            }
-            Err(TrySendError::Disconnected(_)) => return gone(),
-        }
-        answered.await.unwrap_or_else(|_| gone())
-    }
 }
 
 impl Worker {
@@ -478,9 +414,4 @@ impl Worker {
             self.transport.writable(index);
         }
     }
-}
-
-/// An answer that is none.
-pub(super) fn refused(what: &str, remedy: &str) -> Response {
-    Response::Refused(Refusal { kind: RefusalKind::Unavailable, what: what.into(), remedy: remedy.into() })
 }
