@@ -8,7 +8,7 @@ use relay_ebpf::header::{Rtp, Udp};
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 
-use crate::forward::{self, Exit};
+use crate::forward;
 use crate::maps::{self, Cell, LiveFlow};
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
@@ -33,7 +33,7 @@ pub(crate) fn verdict<N: Network>(
     let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
     let leaving = if apart { maps::flow(maps::beside(slot)) } else { Some(live) };
     let Some(leaving) = leaving else { return refused(slot, Verdict::FlowChanging) };
-    let exit = exit(leaving.fields(), room);
+    let known = find_exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {
         return refused(slot, Verdict::FlowChanging);
     }
@@ -46,7 +46,7 @@ pub(crate) fn verdict<N: Network>(
         let mut packet = tapped(&datagram, payload);
         tap::copy_to_tap(context.ctx, &raw mut packet);
     }
-    match forward::forward(context, datagram, &exit, room) {
+    match forward::forward(context, datagram, known, room) {
         Ok(verdict) => {
             maps::count_forwarded(slot, payload);
             Ok(verdict)
@@ -55,14 +55,18 @@ pub(crate) fn verdict<N: Network>(
     }
 }
 
-/// How what a flow admits leaves.
+/// Finds out how what a flow admits leaves; whether the control plane knows the way, since
+/// the kernel's tables are asked otherwise.
 #[inline(always)]
-fn exit(flow: &Flow, room: &mut Room) -> Exit {
-    let family = flow.exit_family();
-    let to = followed(flow).unwrap_or_else(|| flow.send_to());
+fn find_exit(flow: &Flow, room: &mut Room) -> bool {
+    let (family, to) = (flow.exit_family(), flow.send_to());
     // A followed source may live elsewhere than the far end that the hop was resolved for.
-    let known = same(family, &to, &flow.send_to()) && maps::hop(flow.hop(), &mut room.way);
-    Exit { family, from: flow.send_from(), to, class: flow.traffic_class(), known }
+    let (to, near) = match followed(flow) {
+        Some(source) => (source, same(family, &source, &to)),
+        None => (to, true),
+    };
+    room.shape.leave(family, flow.send_from(), to, flow.traffic_class());
+    near && maps::hop(flow.hop(), &mut room.way)
 }
 
 /// An admitted datagram, as the tap wants it.

@@ -24,6 +24,19 @@ impl Update {
         Self { sum: !checksum as u64 }
     }
 
+    /// Of this sum, as [`Self::sum`] gives it.
+    #[inline(always)]
+    pub const fn of_sum(sum: u64) -> Self {
+        Self { sum }
+    }
+
+    /// The sum so far.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sum(self) -> u64 {
+        self.sum
+    }
+
     /// One or two aligned pairs of bytes more.
     #[inline(always)]
     pub const fn plus(self, value: u32) -> Self {

@@ -4,9 +4,9 @@
 //! frames change their size, out of line in `reshape`.
 
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{End, Family};
+use relay_ebpf::abi::Family;
 use relay_ebpf::checksum::Update;
-use relay_ebpf::header::{Ipv4, Ipv6, Udp};
+use relay_ebpf::header::{Ipv4, Ipv6};
 use relay_ebpf::verdict::Verdict;
 
 use crate::apart;
@@ -14,54 +14,26 @@ use crate::fib;
 use crate::maps;
 use crate::network::{Datagram, Network, replaced};
 use crate::packet;
-use crate::reshape::{self, Room, Shape};
-
-/// How a datagram leaves.
-pub(crate) struct Exit {
-    /// The family of both ends.
-    pub(crate) family: Family,
-    /// Where it leaves from.
-    pub(crate) from: End,
-    /// Where it goes.
-    pub(crate) to: End,
-    /// Its traffic class.
-    pub(crate) class: u8,
-    /// Whether the control plane knows the way; the kernel's tables are asked
-    /// otherwise.
-    pub(crate) known: bool,
-}
-
-impl Exit {
-    /// The size of the packet that a UDP datagram of `length` becomes.
-    #[inline(always)]
-    fn packet_length(&self, length: u16) -> u32 {
-        let header = match self.family {
-            Family::V4 => size_of::<Ipv4>(),
-            Family::V6 => size_of::<Ipv6>(),
-        };
-        header as u32 + u32::from(length)
-    }
-}
+use crate::reshape::{self, Room};
 
 /// Sends the datagram.
 #[inline(always)]
 pub(crate) fn forward<N: Network>(
     context: &XdpContext,
     datagram: Datagram<N>,
-    exit: &Exit,
+    known: bool,
     room: &mut Room,
 ) -> Result<Verdict, Verdict> {
     let ingress = packet::ingress(context.ctx);
-    let length = exit.packet_length(datagram.udp.length());
-    let known = exit.known;
+    let length = packet_length(room.shape.family, datagram.udp.length());
     if !known {
-        let (way, shape) = room.with(Shape::of(exit));
+        let Room { way, shape } = room;
         apart::heard(fib::find_route(context.ctx, shape, way, length, datagram.arrived_on))?;
     } else if length > u32::from(room.way.mtu) {
         return Err(Verdict::ExceedsMtu);
     }
     let interface = room.way.interface;
-    rewrite(context, datagram, exit, room)?;
+    rewrite(context, datagram, room)?;
     if interface == ingress {
         return Ok(if known { Verdict::Transmitted } else { Verdict::FibTransmitted });
     }
@@ -71,28 +43,30 @@ pub(crate) fn forward<N: Network>(
     Ok(if known { Verdict::Redirected } else { Verdict::FibRedirected })
 }
 
+/// The size of the packet that a UDP datagram of `length` becomes.
 #[inline(always)]
-fn rewrite<N: Network>(
-    context: &XdpContext,
-    datagram: Datagram<N>,
-    exit: &Exit,
-    room: &mut Room,
-) -> Result<(), Verdict> {
+fn packet_length(family: Family, length: u16) -> u32 {
+    let header = match family {
+        Family::V4 => size_of::<Ipv4>(),
+        Family::V6 => size_of::<Ipv6>(),
+    };
+    header as u32 + u32::from(length)
+}
+
+#[inline(always)]
+fn rewrite<N: Network>(context: &XdpContext, datagram: Datagram<N>, room: &mut Room) -> Result<(), Verdict> {
     let Datagram { ethernet, network, udp, .. } = datagram;
-    let (from, to) = (exit.from, exit.to);
+    let Room { way, shape } = room;
     let update = Update::of(udp.checksum)
-        .word(udp.source, from.port.to_wire())
-        .word(udp.destination, to.port.to_wire());
-    if exit.family != N::FAMILY {
-        let update = replaced(update, &network.source(), &from.address);
-        let update = replaced(update, &network.destination(), &to.address);
-        let (way, shape) = room.with(Shape {
-            head: Datagram::<N>::UDP as u8,
-            length: udp.length(),
-            checksum: if udp.checksum == 0 { 0 } else { update.finish_udp() },
-            hops: network.hops_left().wrapping_sub(1),
-            ..Shape::of(exit)
-        });
+        .word(udp.source, shape.from_port.to_wire())
+        .word(udp.destination, shape.to_port.to_wire());
+    if shape.family != N::FAMILY {
+        let update = replaced(update, &network.source(), &shape.from);
+        let update = replaced(update, &network.destination(), &shape.to);
+        shape.head = Datagram::<N>::UDP as u8;
+        shape.length = udp.length();
+        shape.checksum = if udp.checksum == 0 { 0 } else { update.finish_udp() };
+        shape.hops = network.hops_left().wrapping_sub(1);
         return match N::FAMILY {
             Family::V4 => {
                 if shape.checksum == 0 {
@@ -103,23 +77,17 @@ fn rewrite<N: Network>(
             Family::V6 => apart::heard(reshape::make_v4(context.ctx, way, shape)).map(drop),
         };
     }
-    let update = network.rewrite(&from.address, &to.address, exit.class, update);
-    rewrite_udp(udp, from, to, update);
-    let way = &mut room.way;
+    let update = network.rewrite(&shape.from, &shape.to, shape.class, update);
+    udp.source = shape.from_port.to_wire();
+    udp.destination = shape.to_port.to_wire();
+    // A datagram without a checksum stays without one (IPv4 alone, RFC 768).
+    if udp.checksum != 0 {
+        udp.checksum = update.finish_udp();
+    }
     if way.tag_count() != 0 {
         return apart::heard(reshape::add_tags(context.ctx, way, N::ETHERTYPE.into())).map(drop);
     }
     ethernet.destination = way.destination;
     ethernet.source = way.source;
     Ok(())
-}
-
-#[inline(always)]
-fn rewrite_udp(udp: &mut Udp, from: End, to: End, update: Update) {
-    udp.source = from.port.to_wire();
-    udp.destination = to.port.to_wire();
-    // A datagram without a checksum stays without one (IPv4 alone, RFC 768).
-    if udp.checksum != 0 {
-        udp.checksum = update.finish_udp();
-    }
 }

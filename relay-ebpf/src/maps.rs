@@ -3,7 +3,6 @@
 //! Sizes of the per-flow arrays, next hops among them, are those of one slot; the control plane sets
 //! them before loading. `relay_ebpf::abi` says who writes what.
 
-use core::arch::asm;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
@@ -21,6 +20,7 @@ use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::quality;
 use relay_ebpf::verdict::Verdict;
 
+use crate::packet::keep_order;
 use crate::reshape::Room;
 use crate::scrub::Place;
 
@@ -446,12 +446,4 @@ pub(crate) fn take_from_bucket(source: u64, now: u64) -> bool {
 #[inline(always)]
 pub(crate) fn redirect(interface: u32) -> bool {
     DEVICES.redirect(interface, 0).is_ok()
-}
-
-/// Keeps the compiler from moving memory accesses across this point; the
-/// target has no instruction for `core::sync::atomic::compiler_fence`.
-#[inline(always)]
-fn keep_order() {
-    // SAFETY: no instruction at all.
-    unsafe { asm!("", options(nostack, preserves_flags)) };
 }

@@ -9,7 +9,7 @@ use relay_ebpf::header::{
 };
 use relay_ebpf::verdict::Verdict;
 
-use crate::packet::{Frame, Plain};
+use crate::packet::{Frame, Plain, keep_order, settled};
 
 /// A UDP datagram to a media address and port, unfragmented, in a frame without
 /// VLAN tags: `vlan` takes them off before.
@@ -165,15 +165,16 @@ impl Network for Ipv6 {
         self.length()
     }
 
-    // Out of line: four addresses at once in registers are more than the program's
-    // stack has room for.
-    #[inline(never)]
+    // One address after the other: all four at once in registers are more than the
+    // program's stack has room for.
+    #[inline(always)]
     fn rewrite(&mut self, from: &Address, to: &Address, class: u8, udp: Update) -> Update {
-        let udp = replaced(udp, &self.source(), from);
-        let udp = replaced(udp, &self.destination(), to);
         self.set_traffic_class(class);
         self.hop_limit = self.hop_limit.wrapping_sub(1);
+        let udp = replaced(udp, &self.source(), from);
         self.source = pairs_v6(from);
+        keep_order();
+        let udp = replaced(udp, &self.destination(), to);
         self.destination = pairs_v6(to);
         udp
     }
@@ -184,9 +185,10 @@ impl Network for Ipv6 {
 #[inline(always)]
 pub(crate) fn replaced(update: Update, old: &Address, new: &Address) -> Update {
     let (old, new) = (old.words(), new.words());
-    update
+    let update = update
         .double_word(old[0], new[0])
         .double_word(old[1], new[1])
         .double_word(old[2], new[2])
-        .double_word(old[3], new[3])
+        .double_word(old[3], new[3]);
+    Update::of_sum(settled(update.sum()))
 }

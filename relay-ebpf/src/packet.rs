@@ -189,3 +189,20 @@ pub(crate) fn ingress(context: *mut xdp_md) -> u32 {
     // SAFETY: the context that the kernel passed to this invocation.
     unsafe { read_volatile(&raw const (*context).ingress_ifindex) }
 }
+
+/// The value, which is computed here and not where it is used: what goes into it need
+/// not be kept.
+#[inline(always)]
+pub(crate) fn settled(mut value: u64) -> u64 {
+    // SAFETY: changes nothing.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Keeps the compiler from moving memory accesses across this point; the
+/// target has no instruction for `core::sync::atomic::compiler_fence`.
+#[inline(always)]
+pub(crate) fn keep_order() {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
+}

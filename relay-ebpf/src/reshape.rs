@@ -15,7 +15,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
-use relay_ebpf::abi::{Address, Family, Hop, Port, Tag};
+use relay_ebpf::abi::{Address, End, Family, Hop, Port, Tag};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Udp, VlanTag, pairs_v4, pairs_v6,
@@ -23,8 +23,7 @@ use relay_ebpf::header::{
 use relay_ebpf::verdict::Verdict;
 
 use crate::apart;
-use crate::forward::Exit;
-use crate::packet::Frame;
+use crate::packet::{self, Frame};
 
 /// The shortest frame, without its check sequence.
 const SHORTEST_FRAME: usize = 60;
@@ -34,16 +33,8 @@ const SHORTEST_FRAME: usize = 60;
 pub(crate) struct Room {
     /// The way out.
     pub(crate) way: Hop,
-    shape: Shape,
-}
-
-impl Room {
-    /// With this shape.
-    #[inline(always)]
-    pub(crate) fn with(&mut self, shape: Shape) -> (&mut Hop, &mut Shape) {
-        self.shape = shape;
-        (&mut self.way, &mut self.shape)
-    }
+    /// What leaves by it.
+    pub(crate) shape: Shape,
 }
 
 /// What a datagram becomes, for what happens out of line.
@@ -74,31 +65,12 @@ pub(crate) struct Shape {
 const _: () = assert!(size_of::<Shape>() == 44);
 
 impl Shape {
-    const NONE: Self = Self {
-        from: Address::NONE,
-        to: Address::NONE,
-        from_port: Port::new(0),
-        to_port: Port::new(0),
-        head: 0,
-        length: 0,
-        checksum: 0,
-        hops: 0,
-        class: 0,
-        family: Family::V4,
-    };
-
-    /// Of a datagram that leaves so, before anything is known of it.
+    /// Leaves so.
     #[inline(always)]
-    pub(crate) fn of(exit: &Exit) -> Self {
-        Self {
-            from: exit.from.address,
-            to: exit.to.address,
-            from_port: exit.from.port,
-            to_port: exit.to.port,
-            class: exit.class,
-            family: exit.family,
-            ..Self::NONE
-        }
+    pub(crate) fn leave(&mut self, family: Family, from: End, to: End, class: u8) {
+        (self.from, self.from_port) = (from.address, from.port);
+        (self.to, self.to_port) = (to.address, to.port);
+        (self.family, self.class) = (family, class);
     }
 }
 
@@ -250,17 +222,19 @@ fn complete(context: *mut xdp_md, shape: *mut Shape) -> Result<(), Verdict> {
     let shape = apart::given(shape)?;
     let frame = Frame::of_metadata(context);
     let payload = shape.length.wrapping_sub(size_of::<Udp>() as u16);
-    let (from, to) = (shape.from.words(), shape.to.words());
+    let payload = payload_sum(frame, usize::from(shape.head) + size_of::<Udp>(), payload)?;
+    // What is read behind this need not wait on the stack.
+    packet::keep_order();
     let mut sum = Update::ANEW
+        .plus(payload)
         .plus(u32::from(PROTOCOL_UDP).to_be())
         .plus(shape.from_port.to_wire().into())
         .plus(shape.to_port.to_wire().into())
         // Once in the header and once in the pseudo-header.
         .plus(shape.length.to_be().into())
-        .plus(shape.length.to_be().into())
-        .plus(payload_sum(frame, usize::from(shape.head) + size_of::<Udp>(), payload)?);
-    for index in 0..4 {
-        sum = sum.plus(from[index]).plus(to[index]);
+        .plus(shape.length.to_be().into());
+    for (from, to) in shape.from.words().into_iter().zip(shape.to.words()) {
+        sum = sum.plus(from).plus(to);
     }
     shape.checksum = sum.finish_udp();
     Ok(())

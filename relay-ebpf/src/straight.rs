@@ -238,22 +238,21 @@ impl Header for V6 {
         words.put_half::<IP>(u16::from_ne_bytes([first & 0xf0 | class >> 4, class << 4 | second & 0x0f]));
         let [protocol, hops] = words.half::<{ IP + 6 }>().to_ne_bytes();
         words.put_half::<{ IP + 6 }>(u16::from_ne_bytes([protocol, hops.wrapping_sub(1)]));
-        Update::ANEW
-            .and(replace::<{ IP + 8 }>(words, from[0]))
-            .and(replace::<{ IP + 12 }>(words, from[1]))
-            .and(replace::<{ IP + 16 }>(words, from[2]))
-            .and(replace::<{ IP + 20 }>(words, from[3]))
-            .and(replace::<{ IP + 24 }>(words, to[0]))
-            .and(replace::<{ IP + 28 }>(words, to[1]))
-            .and(replace::<{ IP + 32 }>(words, to[2]))
-            .and(replace::<{ IP + 36 }>(words, to[3]))
+        let moved = replace::<{ IP + 8 }>(words, Update::ANEW, from[0]);
+        let moved = replace::<{ IP + 12 }>(words, moved, from[1]);
+        let moved = replace::<{ IP + 16 }>(words, moved, from[2]);
+        let moved = replace::<{ IP + 20 }>(words, moved, from[3]);
+        let moved = replace::<{ IP + 24 }>(words, moved, to[0]);
+        let moved = replace::<{ IP + 28 }>(words, moved, to[1]);
+        let moved = replace::<{ IP + 32 }>(words, moved, to[2]);
+        replace::<{ IP + 36 }>(words, moved, to[3])
     }
 }
 
-/// Writes a word in place of another; what that changes.
+/// Writes a word in place of another; what that changes, beside what is `moved` already.
 #[inline(always)]
-fn replace<const AT: usize>(words: Words, new: u32) -> Update {
+fn replace<const AT: usize>(words: Words, moved: Update, new: u32) -> Update {
     let old = words.word::<AT>();
     words.put::<AT>(new);
-    Update::ANEW.double_word(old, new)
+    Update::of_sum(packet::settled(moved.double_word(old, new).sum()))
 }
