@@ -7,12 +7,15 @@
 //! system call.
 //!
 //! Who writes what never overlaps: the control plane writes the state and the
-//! bodies of a [`FlowSlot`] and [`HopSlot`], the program writes [`LearnedSource`]
-//! and [`FlowCount`]. An update of a flow therefore cannot erase what was learned
-//! or counted. What was learned stands beside the bodies, so that one look-up
-//! finds both; nobody ever writes a whole [`FlowSlot`].
+//! bodies of a [`FlowSlot`], its [`FlowRest`] and a [`HopSlot`], the program writes
+//! [`LearnedSource`] and the counts. An update of a flow therefore cannot erase what
+//! was learned or counted; nobody ever writes a whole [`FlowSlot`].
 //!
-//! Publication. A slot holds two bodies; `state` names the live one by its
+//! Among many flows a packet costs as much as the memory that it touches: with a
+//! [`FlowSlot`], nearly every one needs two neighbouring cache lines, and half a page for
+//! sixteen flows. What few packets need stands in [`FlowRest`].
+//!
+//! Publication. There are two bodies; `state` names the live one by its
 //! sequence number (its lowest bit is the body's index) and is zero when there
 //! is no flow. The control plane writes the idle body, then `state`. A reader
 //! takes `state` once and reaches the body through it, an address dependency
@@ -47,20 +50,19 @@ mod tap;
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::bucket::BucketSet;
-use crate::quality::Series;
 use crate::verdict::Verdict;
 
 pub use address::{Address, End, Family, Port};
-pub use flow::{Allowed, Content, Exit, Flow, FlowSlot};
+pub use flow::{Allowed, Content, Exit, Flow, FlowRest, FlowSlot, FlowView, Head, Tail};
 pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatment};
 pub use hop::{Attachment, Hop, HopSlot, Tag, mac_words};
 pub use layout::Layout;
-pub use record::{FlowCount, LearnedSource, Phase};
+pub use record::{Counted, CountedRarely, FlowCount, LearnedSource, Phase, count_arrived};
 pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
 
 /// Grows with every change to a layout, a map or the meaning of a field; part
 /// of the names of pinned maps.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Media addresses at most.
 pub const MAX_ADDRESSES: usize = 16;
@@ -78,8 +80,8 @@ pub const LAYOUT: &str = "LAYOUT";
 pub const KEPT_LAYOUT: &str = "KEPT_LAYOUT";
 /// Array of [`FlowSlot`], one per media address and port.
 pub const FLOWS: &str = "FLOWS";
-/// Array of [`FlowCount`], as [`FLOWS`].
-pub const COUNTS: &str = "COUNTS";
+/// Array of [`FlowRest`], as [`FLOWS`].
+pub const RESTS: &str = "RESTS";
 /// Array of [`HopSlot`].
 pub const HOPS: &str = "HOPS";
 /// Per-CPU array of `u64`: packets per [`Verdict`].
@@ -124,7 +126,7 @@ pub const fn hops(slots: u32) -> u32 {
 /// the kernel are not counted.
 #[must_use]
 pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
-    let per_slot = size_of::<FlowSlot>() + size_of::<FlowCount>();
+    let per_slot = size_of::<FlowSlot>() + size_of::<FlowRest>();
     let verdicts = Verdict::COUNT as u64 * size_of::<u64>() as u64 * cpus;
     // A device map keeps a bucket and, per device, one record of at most a cache line or two.
     let devices = MAX_DEVICES as u64 * 128;
@@ -147,12 +149,13 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Flow>() == 96 && align_of::<Flow>() == 8);
-    assert!(size_of::<FlowSlot>() == 256 && align_of::<FlowSlot>() == 64);
-    assert!(offset_of!(Flow, send_from_rest) == 56);
-    assert!(FlowSlot::offset_of_body(0) == 8 && FlowSlot::offset_of_body(1) == 128);
+    assert!(size_of::<Head>() == 56 && align_of::<Head>() == 8 && size_of::<Tail>() == 40);
+    assert!(size_of::<FlowSlot>() == 128 && align_of::<FlowSlot>() == 64);
+    assert!(offset_of!(FlowSlot, head) == 8 && offset_of!(FlowSlot, learned) == 64);
+    assert!(size_of::<FlowRest>() == 192 && align_of::<FlowRest>() == 64);
+    assert!(offset_of!(FlowRest, head) == 64 && offset_of!(FlowRest, tail) == 128);
     assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
-    assert!(size_of::<FlowCount>() == 64 && size_of::<Series>() == 32);
+    assert!(size_of::<Counted>() == 32 && size_of::<CountedRarely>() == 24);
     assert!(size_of::<Attachment>() == 12);
     assert!(size_of::<Hop>() == 28 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);
@@ -163,14 +166,14 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Attachment, FlowCount, FlowSlot, Guard, GuardRule, HopSlot, Layout};
+    use super::{Attachment, FlowRest, FlowSlot, Guard, GuardRule, HopSlot, Layout};
 
     // SAFETY: `repr(C)` of integers and of `repr(transparent)` integers, every
     // byte is a field (the size asserts above leave no room for padding), and
     // every bit pattern is a value.
     unsafe impl aya::Pod for FlowSlot {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for FlowCount {}
+    unsafe impl aya::Pod for FlowRest {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HopSlot {}
     // SAFETY: as above.

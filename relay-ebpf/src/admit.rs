@@ -3,7 +3,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use relay_ebpf::abi::{End, Family, Flow, LearnedSource, Phase};
+use relay_ebpf::abi::{End, Family, FlowView, LearnedSource, Phase};
 use relay_ebpf::header::{Rtp, Udp};
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
@@ -28,19 +28,19 @@ pub(crate) fn verdict<N: Network>(
     let flow = live.fields();
     let (class, payload) = match admit(&datagram, live) {
         Ok(admitted) => admitted,
-        Err(verdict) => return refused(slot, verdict),
+        Err(verdict) => return refused(live, verdict),
     };
     let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
     let leaving = if apart { maps::flow(maps::beside(slot)) } else { Some(live) };
-    let Some(leaving) = leaving else { return refused(slot, Verdict::FlowChanging) };
+    let Some(leaving) = leaving else { return refused(live, Verdict::FlowChanging) };
     let known = find_exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {
-        return refused(slot, Verdict::FlowChanging);
+        return refused(live, Verdict::FlowChanging);
     }
     let at = Datagram::<N>::PAYLOAD as u16;
     match scrub::scrub(context.ctx, flow, class, at, payload, datagram.udp.checksum) {
         Ok(checksum) => datagram.udp.checksum = checksum,
-        Err(verdict) => return refused(slot, verdict),
+        Err(verdict) => return refused(live, verdict),
     }
     if flow.is_tapped() {
         let mut packet = tapped(&datagram, payload);
@@ -48,17 +48,17 @@ pub(crate) fn verdict<N: Network>(
     }
     match forward::forward(context, datagram, known, room) {
         Ok(verdict) => {
-            maps::count_forwarded(slot, payload);
+            live.count_forwarded(payload);
             Ok(verdict)
         }
-        Err(verdict) => refused(slot, verdict),
+        Err(verdict) => refused(live, verdict),
     }
 }
 
 /// Finds out how what a flow admits leaves; whether the control plane knows the way, since
 /// the kernel's tables are asked otherwise.
 #[inline(always)]
-fn find_exit(flow: &Flow, room: &mut Room) -> bool {
+fn find_exit(flow: FlowView<'_>, room: &mut Room) -> bool {
     let (family, to) = (flow.exit_family(), flow.send_to());
     // A followed source may live elsewhere than the far end that the hop was resolved for.
     let (to, near) = match followed(flow) {
@@ -84,9 +84,9 @@ fn tapped<N: Network>(datagram: &Datagram<N>, length: u16) -> Packet {
 
 /// STUN for the daemon is neither forwarded nor refused.
 #[inline(always)]
-fn refused(slot: u32, verdict: Verdict) -> Result<Verdict, Verdict> {
+fn refused(live: LiveFlow, verdict: Verdict) -> Result<Verdict, Verdict> {
     if !matches!(verdict, Verdict::LocalStun) {
-        maps::count_refused(slot);
+        live.count_refused();
     }
     Err(verdict)
 }
@@ -121,13 +121,13 @@ fn admit<N: Network>(datagram: &Datagram<N>, live: LiveFlow) -> Result<(Class, u
         Class::Rtp => Some(datagram.frame.view::<Rtp>(at)?.place()),
         Class::Rtcp | Class::Dtls | Class::Stun | Class::Opaque => None,
     };
-    maps::count_arrived(datagram.slot, place, flow.tick());
+    live.count_arrived(place);
     Ok((class, payload))
 }
 
 /// The class of the payload at `at`, when the flow takes it and its header holds.
 #[inline(always)]
-fn content(flow: &Flow, frame: Frame, at: usize, payload: u16) -> Result<Class, Verdict> {
+fn content(flow: FlowView<'_>, frame: Frame, at: usize, payload: u16) -> Result<Class, Verdict> {
     let rule = flow.rule();
     let class = rule.class_of(payload, || frame.bytes(at))?;
     if matches!(class, Class::Rtp) {
@@ -146,7 +146,7 @@ fn content(flow: &Flow, frame: Frame, at: usize, payload: u16) -> Result<Class, 
 fn check_source<N: Network>(
     slot: u32,
     cell: Cell,
-    flow: &Flow,
+    flow: FlowView<'_>,
     source: End,
     fixes_source: impl FnOnce() -> Result<(), Verdict>,
 ) -> Result<(), Verdict> {
@@ -190,7 +190,7 @@ fn learn(slot: u32, cell: Cell, word: u64, epoch: u32, source: End) -> Result<()
 /// Whether this is where signalling says that the far end is: where the other
 /// direction goes.
 #[inline(always)]
-fn is_named<N: Network>(flow: &Flow, source: &End) -> bool {
+fn is_named<N: Network>(flow: FlowView<'_>, source: &End) -> bool {
     let Some(opposite) = flow.opposite().and_then(maps::flow) else { return false };
     opposite.fields().goes_to(N::FAMILY, source) && opposite.is_whole()
 }
@@ -206,7 +206,7 @@ extern "C" fn report_source(slot: u32, port: u32) -> u32 {
 /// Where the far end's packets come from, when the flow follows them and that
 /// is known.
 #[inline(always)]
-fn followed(flow: &Flow) -> Option<End> {
+fn followed(flow: FlowView<'_>) -> Option<End> {
     let live = maps::flow(flow.follows()?)?;
     let cell = live.cell();
     let locked = LearnedSource::word(live.fields().epoch(), Phase::Locked);

@@ -4,6 +4,7 @@
 //! them before loading. `relay_ebpf::abi` says who writes what.
 
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::ops::Deref;
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
@@ -13,8 +14,9 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
-    Address, Attachment, BUCKET_SETS, End, Family, Flow, FlowCount, FlowSlot, Guard, GuardRule, Hop, HopSlot,
-    Layout, LearnedSource, MAX_DEVICES, MAX_RULES, Phase, Port, TAP_RING, TapCopy,
+    Address, Attachment, BUCKET_SETS, End, Family, FlowRest, FlowSlot, FlowView, Guard, GuardRule, Head, Hop,
+    HopSlot, Layout, LearnedSource, MAX_DEVICES, MAX_RULES, Phase, Port, TAP_RING, Tail, TapCopy,
+    count_arrived,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
 use relay_ebpf::quality;
@@ -32,7 +34,7 @@ static FLOWS: Array<FlowSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static KEPT_LAYOUT: Array<Layout> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-static COUNTS: Array<FlowCount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static RESTS: Array<FlowRest> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static HOPS: Array<HopSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -136,6 +138,25 @@ pub(crate) fn beside(slot: u32) -> u32 {
 /// The flow of a slot.
 #[inline(always)]
 pub(crate) fn flow(slot: u32) -> Option<LiveFlow> {
+    let rest = RESTS.get_ptr_mut(slot)?;
+    Some(LiveFlow { live: live(slot, || Some(rest.cast_const()))?, rest })
+}
+
+/// The flow of a slot, as far as nearly every packet needs it.
+#[inline(always)]
+pub(crate) fn head(slot: u32) -> Option<LiveHead> {
+    live(slot, || RESTS.get_ptr(slot))
+}
+
+/// The tail of the body that `head` is of.
+#[inline(always)]
+pub(crate) fn tail(slot: u32, head: &LiveHead) -> Option<&'static Tail> {
+    let rest = RESTS.get_ptr(slot)?;
+    Some(head.tail(rest))
+}
+
+#[inline(always)]
+fn live(slot: u32, rest: impl FnOnce() -> Option<*const FlowRest>) -> Option<LiveHead> {
     let place = FLOWS.get_ptr_mut(slot)?;
     // SAFETY: a map value stays where it is as long as the map lives; `state`
     // is written by another thread, hence volatile.
@@ -143,41 +164,43 @@ pub(crate) fn flow(slot: u32) -> Option<LiveFlow> {
     if state == 0 {
         return None;
     }
-    Some(LiveFlow { state, place })
+    // SAFETY: the head of a live body; the control plane writes the other one. Were it
+    // to write this one (two updates within one packet), integers without
+    // invariants would be read, and `is_whole` would reject them.
+    let head = unsafe { if state & 1 == 0 { &(*place).head } else { &(*rest()?).head } };
+    Some(LiveHead { state, place, head })
 }
 
-/// The live body of a slot, and its cell.
+/// The head of the live body of a slot, and what stands beside it.
 #[derive(Clone, Copy)]
-pub(crate) struct LiveFlow {
+pub(crate) struct LiveHead {
     state: u32,
     place: *mut FlowSlot,
+    head: &'static Head,
 }
 
-impl LiveFlow {
+impl LiveHead {
+    /// The head. It is only to be acted upon once [`LiveHead::is_whole`] said so after it
+    /// was read; so is a tail.
     #[inline(always)]
-    fn body(&self) -> *const Flow {
-        // SAFETY: one of the two bodies within the value.
-        unsafe { self.place.byte_add(FlowSlot::offset_of_body(self.state)).cast() }
-    }
-
-    /// Its fields. They are only to be acted upon once [`LiveFlow::is_whole`]
-    /// said so after they were read.
-    #[inline(always)]
-    pub(crate) fn fields(&self) -> &'static Flow {
-        // SAFETY: a live body; the control plane writes the other one. Were it
-        // to write this one (two updates within one packet), integers without
-        // invariants would be read, and `is_whole` would reject them.
-        unsafe { &*self.body() }
+    pub(crate) fn head(&self) -> &'static Head {
+        self.head
     }
 
     /// Whether what was read so far belongs to one and the same flow.
     #[inline(always)]
     pub(crate) fn is_whole(&self) -> bool {
         keep_order();
-        // SAFETY: as above.
-        let sequence = unsafe { read_volatile(self.body().cast::<u32>()) };
+        // SAFETY: as in `live`.
+        let sequence = unsafe { read_volatile((&raw const *self.head).cast::<u32>()) };
         keep_order();
         sequence == self.state
+    }
+
+    #[inline(always)]
+    fn tail(&self, rest: *const FlowRest) -> &'static Tail {
+        // SAFETY: as in `live`.
+        unsafe { if self.state & 1 == 0 { &(*rest).even_tail } else { &(*rest).tail } }
     }
 
     /// Where its learned source lives.
@@ -185,6 +208,62 @@ impl LiveFlow {
     pub(crate) fn cell(&self) -> Cell {
         // SAFETY: a field of the value, which the program alone writes.
         Cell(unsafe { addr_of_mut!((*self.place).learned) })
+    }
+
+    /// Counts that a packet was forwarded; `relay_ebpf::quality` says what may race with it.
+    #[inline(always)]
+    pub(crate) fn count_forwarded(&self, payload: u16) {
+        // SAFETY: fields of a map value, every word of which may have any value.
+        unsafe { (*self.place).counted.forwarded(payload) };
+    }
+
+    /// Counts a packet of RTP that was admitted, when it is but the next one
+    /// ([`quality::Order::follows`]). Whether it was counted.
+    #[inline(always)]
+    pub(crate) fn count_following(&self, place: quality::Place) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.place).counted.order.follows(place) }
+    }
+}
+
+/// A live flow, whole.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveFlow {
+    live: LiveHead,
+    rest: *mut FlowRest,
+}
+
+impl LiveFlow {
+    /// Its body, as [`LiveHead::head`].
+    #[inline(always)]
+    pub(crate) fn fields(&self) -> FlowView<'static> {
+        FlowView::of(self.live.head, self.live.tail(self.rest))
+    }
+
+    /// Counts an admitted packet.
+    #[inline(always)]
+    pub(crate) fn count_arrived(&self, place: Option<quality::Place>) {
+        // SAFETY: takes nothing and cannot fail.
+        let clock = || unsafe { bpf_ktime_get_ns() };
+        // SAFETY: fields of map values, every word of which may have any value.
+        let (order, rarely) = unsafe { (&mut (*self.live.place).counted.order, &mut (*self.rest).rarely) };
+        count_arrived(order, rarely, place, self.live.head.tick(), clock);
+    }
+
+    /// Counts a packet that the flow refused: these come from anybody and on any CPU.
+    #[inline(always)]
+    pub(crate) fn count_refused(&self) {
+        // SAFETY: an aligned word of a map value.
+        unsafe { atomic_xadd::<_, _, RELAXED>(addr_of_mut!((*self.rest).refused), 1_u64) };
+    }
+}
+
+impl Deref for LiveFlow {
+    type Target = LiveHead;
+
+    #[inline(always)]
+    fn deref(&self) -> &LiveHead {
+        &self.live
     }
 }
 
@@ -218,15 +297,16 @@ impl Cell {
         self.port() == source.port && self.quad(0) == words[0] && rest
     }
 
+    /// Its port, likewise.
     #[inline(always)]
-    fn port(self) -> Port {
+    pub(crate) fn port(self) -> Port {
         // SAFETY: as above.
         unsafe { read_volatile(addr_of!((*self.0).port)) }
     }
 
-    /// One word of the address.
+    /// One word of its address, likewise.
     #[inline(always)]
-    fn quad(self, index: usize) -> u32 {
+    pub(crate) fn quad(self, index: usize) -> u32 {
         // SAFETY: as above; an address is four words.
         unsafe { read_volatile(addr_of!((*self.0).address).cast::<u32>().add(index)) }
     }
@@ -250,60 +330,6 @@ impl Cell {
             atomic_xchg::<_, SEQ_CST>(word, LearnedSource::word(epoch, Phase::Locked));
         }
         true
-    }
-}
-
-/// Counts an admitted packet; `relay_ebpf::quality` says what may race with it.
-#[inline(always)]
-pub(crate) fn count_arrived(slot: u32, place: Option<quality::Place>, tick: u32) {
-    if let Some(count) = COUNTS.get_ptr_mut(slot) {
-        // SAFETY: takes nothing and cannot fail.
-        let clock = || unsafe { bpf_ktime_get_ns() };
-        // SAFETY: a map value, every word of which may have any value.
-        unsafe { (*count).arrived(place, tick, clock) };
-    }
-}
-
-/// Counts that it was forwarded.
-#[inline(always)]
-pub(crate) fn count_forwarded(slot: u32, payload: u16) {
-    if let Some(count) = COUNTS.get_ptr_mut(slot) {
-        // SAFETY: as above.
-        unsafe { (*count).forwarded(payload) };
-    }
-}
-
-/// Counts a packet of RTP that was forwarded.
-#[inline(always)]
-pub(crate) fn count_straight(slot: u32, place: quality::Place, payload: u16) {
-    let Some(count) = COUNTS.get_ptr_mut(slot) else { return };
-    // SAFETY: as above.
-    let (count, series) = unsafe { (&mut *count, addr_of_mut!((*count).series)) };
-    count.forwarded(payload);
-    // SAFETY: as above.
-    if !unsafe { (*series).follows(place) } {
-        count_place(slot, place.ssrc, place.sequence.into(), place.timestamp);
-    }
-}
-
-/// Counts a packet of RTP that says more than that it is the next one. Apart from the
-/// straight way.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_place(slot: u32, ssrc: u32, sequence: u32, timestamp: u32) -> u32 {
-    if let Some(live) = flow(slot) {
-        let place = quality::Place { ssrc, sequence: sequence as u16, timestamp };
-        count_arrived(slot, Some(place), live.fields().tick());
-    }
-    0
-}
-
-/// Counts a packet that a flow refused: these come from anybody and on any CPU.
-#[inline(always)]
-pub(crate) fn count_refused(slot: u32) {
-    if let Some(count) = COUNTS.get_ptr_mut(slot) {
-        // SAFETY: an aligned word of a map value.
-        unsafe { atomic_xadd::<_, _, RELAXED>(addr_of_mut!((*count).refused), 1_u64) };
     }
 }
 

@@ -43,21 +43,28 @@ pub struct Place {
     pub timestamp: u32,
 }
 
-/// The record of a flow: totals that only grow, and where the series is.
+/// What each packet changes of a flow's record: where the series is, and totals that only
+/// grow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Series {
+pub struct Order {
     /// Packets that the sequence numbers say were sent.
     pub expected: u32,
     /// Of these, those that did not come, less those that came twice: as a
     /// signed number.
     pub lost: u32,
-    /// Packets that came after one with a higher number.
-    pub reordered: u32,
     ssrc: u32,
     highest: u16,
     /// The number that makes a jump a new series (`bad_seq` of appendix A.1).
     restart: u16,
+}
+
+/// What few packets change of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Packets that came after one with a higher number.
+    pub reordered: u32,
     /// In sixteenths of [`UNIT`].
     jitter: u32,
     /// When the first packet of the last pair came, and its timestamp.
@@ -65,17 +72,45 @@ pub struct Series {
     timestamp: u32,
 }
 
+/// The whole record, where it stands in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// Order and totals.
+    pub order: Order,
+    /// Jitter, and what came late.
+    pub pace: Pace,
+}
+
 impl Series {
+    /// As [`Order::count`].
+    pub fn count(&mut self, place: Place, tick: u32, clock: impl FnOnce() -> u64) -> Option<u64> {
+        self.order.count(&mut self.pace, place, tick, clock)
+    }
+
+    /// Packets that came, those that came twice counted twice.
+    #[must_use]
+    pub const fn received(&self) -> u32 {
+        self.order.expected.wrapping_sub(self.order.lost)
+    }
+}
+
+impl Order {
     /// Counts a packet. `clock` gives nanoseconds since whenever, and is asked for
     /// the first of a series and for pairs; `tick` is how many of them one of the
     /// timestamp is, zero where that is not known. Returns the time if it was asked for.
     #[inline(always)]
-    pub fn count(&mut self, place: Place, tick: u32, clock: impl FnOnce() -> u64) -> Option<u64> {
+    pub fn count(
+        &mut self,
+        pace: &mut Pace,
+        place: Place,
+        tick: u32,
+        clock: impl FnOnce() -> u64,
+    ) -> Option<u64> {
         let Place { ssrc, sequence, .. } = place;
         let ahead = sequence.wrapping_sub(self.highest);
         let begins = if ssrc != self.ssrc || self.expected == 0 {
             self.ssrc = ssrc;
-            self.jitter = 0;
+            pace.jitter = 0;
             true
         } else if ahead.wrapping_sub(1) < MAX_DROPOUT - 1 {
             self.expected = self.expected.wrapping_add(ahead.into());
@@ -86,7 +121,7 @@ impl Series {
             return None;
         } else if ahead > u16::MAX - MAX_MISORDER {
             self.lost = self.lost.wrapping_sub(1);
-            self.reordered = self.reordered.wrapping_add(1);
+            pace.reordered = pace.reordered.wrapping_add(1);
             return None;
         } else if sequence == self.restart {
             true
@@ -101,7 +136,7 @@ impl Series {
             return None;
         }
         let now = clock();
-        self.pace(place, if begins { 0 } else { ahead }, tick, now);
+        pace.take(place, if begins { 0 } else { ahead }, tick, now);
         Some(now)
     }
 
@@ -123,12 +158,14 @@ impl Series {
         }
         true
     }
+}
 
+impl Pace {
     /// Takes the time of a packet of a pair, `ahead` of the one before it. Appendix
     /// A.8: how much further apart two packets came than they were sent.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "differences are all that counts, and they wrap")]
-    fn pace(&mut self, place: Place, ahead: u16, tick: u32, now: u64) {
+    fn take(&mut self, place: Place, ahead: u16, tick: u32, now: u64) {
         let now = now as u32;
         if place.sequence & (PAIR_EVERY - 1) == 0 {
             self.arrival = now;
@@ -141,12 +178,6 @@ impl Series {
             let late = now.wrapping_sub(self.arrival).wrapping_sub(sent as u32);
             self.jitter = filtered(self.jitter, difference(late) / UNIT);
         }
-    }
-
-    /// Packets that came, those that came twice counted twice.
-    #[must_use]
-    pub const fn received(&self) -> u32 {
-        self.expected.wrapping_sub(self.lost)
     }
 
     /// The jitter in microseconds.

@@ -15,7 +15,7 @@ use core::ptr;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::bpf_loop;
-use relay_ebpf::abi::Flow;
+use relay_ebpf::abi::FlowView;
 use relay_ebpf::checksum::Update;
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
@@ -41,7 +41,7 @@ pub(crate) struct Place {
 #[inline(always)]
 pub(crate) fn scrub(
     context: *mut xdp_md,
-    flow: &Flow,
+    flow: FlowView<'_>,
     class: Class,
     at: u16,
     length: u16,

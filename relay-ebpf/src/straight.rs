@@ -11,13 +11,13 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{Address, End, Family, Flow, LearnedSource, Phase, Port};
+use relay_ebpf::abi::{Address, Family, FlowView, Head, LearnedSource, Phase, Port};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Rtp, Udp};
 use relay_ebpf::quality::Place;
 use relay_ebpf::verdict::Verdict;
 
-use crate::maps::{self, LiveFlow};
+use crate::maps::{self, Cell, LiveHead};
 use crate::packet::{self, Frame, Words};
 
 /// Where the IP header begins, and UDP and RTP behind it.
@@ -50,13 +50,13 @@ trait Header {
     /// The length of the datagram in a packet that fits `room` bytes, when nothing is
     /// unusual about its header; `checksum` is that of UDP.
     fn datagram(words: Words, room: usize, checksum: u16) -> Option<u16>;
-    /// Who sent it.
-    fn source(words: Words) -> Address;
+    /// Whether the address that a flow has learned sent it.
+    fn is_from(words: Words, learned: Cell) -> bool;
     /// Whom it is for.
     fn destination(words: Words) -> Address;
     /// Sends it one hop further, between the ends of the flow; what changed in UDP's
     /// pseudo-header.
-    fn send(words: Words, flow: &Flow) -> Update;
+    fn send(words: Words, slot: u32, live: LiveHead) -> Option<Update>;
 }
 
 #[inline(always)]
@@ -73,18 +73,22 @@ fn relay<H: Header, const UDP: usize>(context: *mut xdp_md, frame: Frame) -> Opt
         return None;
     }
     let slot = maps::slot(&H::destination(words), H::FAMILY, Port::from_wire(udp.half::<2>())).ok()?;
-    let live = maps::flow(slot)?;
-    let flow = live.fields();
+    let live = maps::head(slot)?;
+    let flow = live.head();
     if !flow.sends_straight(H::FAMILY, (rtp >> 8) as u8) {
         return None;
     }
-    if !is_from(live, H::FAMILY, H::source(words), Port::from_wire(udp.half::<0>())) {
+    let learned = live.cell();
+    if learned.word() != LearnedSource::word(flow.epoch(), Phase::Locked)
+        || learned.port().to_wire() != udp.half::<0>()
+        || !H::is_from(words, learned)
+    {
         return None;
     }
     let interface = address(words, flow.hop(), UDP - IP + usize::from(length))?;
-    write_udp(udp, flow, checksum, H::send(words, flow));
+    write_udp(udp, flow, checksum, H::send(words, slot, live)?);
     if !live.is_whole() {
-        maps::count_refused(slot);
+        refuse(slot);
         return Some(Verdict::FlowChanging);
     }
     let place = Place {
@@ -92,14 +96,7 @@ fn relay<H: Header, const UDP: usize>(context: *mut xdp_md, frame: Frame) -> Opt
         sequence: u16::from_be(udp.half::<10>()),
         timestamp: u32::from_be(udp.word::<12>()),
     };
-    Some(leave(context, slot, interface, place, length - size_of::<Udp>() as u16))
-}
-
-/// Whether this is the source that the flow has learned.
-#[inline(always)]
-fn is_from(live: LiveFlow, family: Family, address: Address, port: Port) -> bool {
-    let (epoch, cell) = (live.fields().epoch(), live.cell());
-    cell.word() == LearnedSource::word(epoch, Phase::Locked) && cell.holds(family, &End { address, port })
+    Some(leave(context, slot, live, interface, place, length - size_of::<Udp>() as u16))
 }
 
 /// Writes the MAC addresses of a known way that takes a packet of `length` bytes without
@@ -121,7 +118,7 @@ fn address(words: Words, way: u32, length: usize) -> Option<u32> {
 
 /// Writes the ports of the flow, and the checksum that follows from them and `moved`.
 #[inline(always)]
-fn write_udp(udp: Words, flow: &Flow, checksum: u16, moved: Update) {
+fn write_udp(udp: Words, flow: &Head, checksum: u16, moved: Update) {
     let (old, new) = (udp.word::<0>(), flow.ports());
     udp.put::<0>(new);
     // A datagram without a checksum stays without one (IPv4 alone, RFC 768).
@@ -132,17 +129,45 @@ fn write_udp(udp: Words, flow: &Flow, checksum: u16, moved: Update) {
 
 /// Sends the packet off and counts it.
 #[inline(always)]
-fn leave(context: *mut xdp_md, slot: u32, interface: u32, place: Place, payload: u16) -> Verdict {
+fn leave(
+    context: *mut xdp_md,
+    slot: u32,
+    live: LiveHead,
+    interface: u32,
+    place: Place,
+    payload: u16,
+) -> Verdict {
     let verdict = if interface == packet::ingress(context) {
         Verdict::Transmitted
     } else if maps::redirect(interface) {
         Verdict::Redirected
     } else {
-        maps::count_refused(slot);
+        refuse(slot);
         return Verdict::NoDevice;
     };
-    maps::count_straight(slot, place, payload);
+    live.count_forwarded(payload);
+    if !live.count_following(place) {
+        count_place(slot, place.ssrc, place.sequence.into(), place.timestamp);
+    }
     verdict
+}
+
+/// Counts a packet that was refused after all.
+#[inline(always)]
+fn refuse(slot: u32) {
+    if let Some(live) = maps::flow(slot) {
+        live.count_refused();
+    }
+}
+
+/// Counts a packet of RTP that says more than that it is the next one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_place(slot: u32, ssrc: u32, sequence: u32, timestamp: u32) -> u32 {
+    if let Some(live) = maps::flow(slot) {
+        live.count_arrived(Some(Place { ssrc, sequence: sequence as u16, timestamp }));
+    }
+    0
 }
 
 struct V4;
@@ -163,8 +188,8 @@ impl Header for V4 {
     }
 
     #[inline(always)]
-    fn source(words: Words) -> Address {
-        Address::from_words([words.word::<{ IP + 12 }>(), 0, 0, 0])
+    fn is_from(words: Words, learned: Cell) -> bool {
+        words.word::<{ IP + 12 }>() == learned.quad(0)
     }
 
     #[inline(always)]
@@ -173,8 +198,9 @@ impl Header for V4 {
     }
 
     #[inline(always)]
-    fn send(words: Words, flow: &Flow) -> Update {
-        let [from, to] = [flow.send_from().address.words()[0], flow.send_to().address.words()[0]];
+    fn send(words: Words, _slot: u32, live: LiveHead) -> Option<Update> {
+        let flow = live.head();
+        let [from, to] = flow.first_words();
         let moved = Update::ANEW
             .double_word(words.word::<{ IP + 12 }>(), from)
             .double_word(words.word::<{ IP + 16 }>(), to);
@@ -190,7 +216,7 @@ impl Header for V4 {
         let header =
             Update::of(words.half::<{ IP + 10 }>()).word(first, new_first).word(hops, new_hops).and(moved);
         words.put_half::<{ IP + 10 }>(header.finish());
-        moved
+        Some(moved)
     }
 }
 
@@ -211,13 +237,11 @@ impl Header for V6 {
     }
 
     #[inline(always)]
-    fn source(words: Words) -> Address {
-        Address::from_words([
-            words.word::<{ IP + 8 }>(),
-            words.word::<{ IP + 12 }>(),
-            words.word::<{ IP + 16 }>(),
-            words.word::<{ IP + 20 }>(),
-        ])
+    fn is_from(words: Words, learned: Cell) -> bool {
+        words.word::<{ IP + 8 }>() == learned.quad(0)
+            && words.word::<{ IP + 12 }>() == learned.quad(1)
+            && words.word::<{ IP + 16 }>() == learned.quad(2)
+            && words.word::<{ IP + 20 }>() == learned.quad(3)
     }
 
     #[inline(always)]
@@ -231,21 +255,25 @@ impl Header for V6 {
     }
 
     #[inline(always)]
-    fn send(words: Words, flow: &Flow) -> Update {
-        let [from, to] = [flow.send_from().address.words(), flow.send_to().address.words()];
+    fn send(words: Words, slot: u32, live: LiveHead) -> Option<Update> {
+        let flow = FlowView::of(live.head(), maps::tail(slot, &live)?);
+        // Each word is read where it is written.
+        let from = |index: usize| flow.send_from().address.words()[index];
+        let to = |index: usize| flow.send_to().address.words()[index];
         let [first, second] = words.half::<IP>().to_ne_bytes();
         let class = flow.traffic_class();
         words.put_half::<IP>(u16::from_ne_bytes([first & 0xf0 | class >> 4, class << 4 | second & 0x0f]));
         let [protocol, hops] = words.half::<{ IP + 6 }>().to_ne_bytes();
         words.put_half::<{ IP + 6 }>(u16::from_ne_bytes([protocol, hops.wrapping_sub(1)]));
-        let moved = replace::<{ IP + 8 }>(words, Update::ANEW, from[0]);
-        let moved = replace::<{ IP + 12 }>(words, moved, from[1]);
-        let moved = replace::<{ IP + 16 }>(words, moved, from[2]);
-        let moved = replace::<{ IP + 20 }>(words, moved, from[3]);
-        let moved = replace::<{ IP + 24 }>(words, moved, to[0]);
-        let moved = replace::<{ IP + 28 }>(words, moved, to[1]);
-        let moved = replace::<{ IP + 32 }>(words, moved, to[2]);
-        replace::<{ IP + 36 }>(words, moved, to[3])
+        let moved = replace::<{ IP + 8 }>(words, Update::ANEW, from(0));
+        let moved = replace::<{ IP + 12 }>(words, moved, from(1));
+        let moved = replace::<{ IP + 16 }>(words, moved, from(2));
+        let moved = replace::<{ IP + 20 }>(words, moved, from(3));
+        let moved = replace::<{ IP + 24 }>(words, moved, to(0));
+        let moved = replace::<{ IP + 28 }>(words, moved, to(1));
+        let moved = replace::<{ IP + 32 }>(words, moved, to(2));
+        let moved = replace::<{ IP + 36 }>(words, moved, to(3));
+        Some(moved)
     }
 }
 

@@ -104,8 +104,8 @@ impl Bench {
         let layout = load::layout(&config)?;
         let mut object = load::load(&layout, false)?;
         let flows = array(&mut object, abi::FLOWS)?;
-        let counts = array(&mut object, abi::COUNTS)?;
-        let table = FlowTable::new(&flows, &counts)?;
+        let rests = array(&mut object, abi::RESTS)?;
+        let table = FlowTable::new(&flows, &rests)?;
         let mut hops: Array<MapData, HopSlot> = Map::Array(array(&mut object, abi::HOPS)?).try_into()?;
         hops.set(0, HopSlot::known(1, Hop::new(INGRESS, 1500, MAC, MAC)), 0)?;
         load::bare_program(&mut object)?;

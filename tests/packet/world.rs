@@ -99,8 +99,8 @@ fn open(vlans: bool, log: bool) -> Option<World> {
     let mut program =
         load::load_guarding(&layout, &crate::guard::sockets(), vlans, log).expect("the program loads");
     let flows = array(&mut program, abi::FLOWS);
-    let counts = array(&mut program, abi::COUNTS);
-    let table = FlowTable::new(&flows, &counts).expect("maps can be mapped");
+    let rests = array(&mut program, abi::RESTS);
+    let table = FlowTable::new(&flows, &rests).expect("maps can be mapped");
     let hops = array(&mut program, abi::HOPS);
     let verdicts = program.take_map(abi::VERDICTS).expect("a map of verdicts");
     let guard_v4 = program.take_map(abi::GUARD_V4).expect("a trie");
@@ -219,7 +219,7 @@ impl World {
     pub(crate) fn claim(&mut self, local: SocketAddr) {
         let slot = self.slot(local);
         let mut flow = self.flows.get(&slot, 0).expect("a slot");
-        let epoch = flow.bodies()[(flow.state & 1) as usize].epoch();
+        let epoch = flow.head.epoch();
         flow.learned = LearnedSource::new(
             LearnedSource::word(epoch, Phase::Claimed),
             End { address: Address::default(), port: Port::new(0) },
@@ -231,8 +231,8 @@ impl World {
     pub(crate) fn overtake(&mut self, local: SocketAddr) {
         let slot = self.slot(local);
         let mut flow = self.flows.get(&slot, 0).expect("a slot");
-        let live = flow.body_mut(flow.state);
-        *live = live.published_as(live.sequence() + 2, live.epoch());
+        assert_eq!(flow.state & 1, 0, "a flow that was never changed");
+        flow.head = flow.head.published_as(flow.head.sequence() + 2, flow.head.epoch());
         self.flows.set(slot, flow, 0).expect("a slot");
     }
 }

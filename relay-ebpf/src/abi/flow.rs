@@ -1,11 +1,12 @@
 //! Flows: what the control plane writes and the program reads.
 //!
-//! A body's fields stand in the order of their use: what a packet between IPv4
-//! ends reads is the first 56 bytes, which lie within one cache line. The rest
-//! of the addresses is for IPv6, and the allowed sources are for the packet that
-//! is learned from.
+//! A body is in two parts. What a packet between IPv4 ends reads is its head, which fits
+//! a cache line with the slot's state. The rest of the addresses is for IPv6, and the
+//! allowed sources are for the packet that is learned from.
 
-use super::{Address, End, Family, LearnedSource, Port};
+use core::ops::Deref;
+
+use super::{Address, Counted, CountedRarely, End, Family, LearnedSource, Port};
 use crate::header::join;
 use crate::media::{Classes, Rule, halves};
 use crate::quality::nanoseconds_per_tick;
@@ -54,10 +55,10 @@ const FLAG_TAPPED: u8 = 8;
 const FLAG_RTCP_APART: u8 = 16;
 const FLAG_OPPOSED: u8 = 32;
 
-/// One direction of one media stream, as the program reads it.
+/// What a packet between IPv4 ends reads of a body.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
+pub struct Head {
     pub(super) sequence: u32,
     pub(super) epoch: u32,
     pub(super) hop: u32,
@@ -73,11 +74,31 @@ pub struct Flow {
     pub(super) tick: u32,
     pub(super) opposite: u32,
     pub(super) allowed_first: u32,
+}
+
+/// What else a body has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
     pub(super) send_from_rest: [u32; 3],
     pub(super) send_to_rest: [u32; 3],
     pub(super) allowed_rest: [u32; 3],
     pub(super) extensions: u16,
     pub(super) reserved: u16,
+}
+
+/// One direction of one media stream: a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    pub(super) head: Head,
+    pub(super) tail: Tail,
+}
+
+/// A body where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowView<'a> {
+    head: &'a Head,
+    tail: &'a Tail,
 }
 
 impl Flow {
@@ -88,7 +109,7 @@ impl Flow {
             (exit.from.address.words(), exit.to.address.words(), allowed.address.words());
         let exit_v6 = if matches!(exit.family, Family::V6) { FLAG_EXIT_V6 } else { 0 };
         let encrypted = if content.encrypted { FLAG_ENCRYPTED } else { 0 };
-        Self {
+        let head = Head {
             sequence: 0,
             epoch: 0,
             hop: exit.hop,
@@ -104,18 +125,21 @@ impl Flow {
             tick: nanoseconds_per_tick(content.clock_rate),
             opposite: 0,
             allowed_first: allowed_words[0],
+        };
+        let tail = Tail {
             send_from_rest: [from[1], from[2], from[3]],
             send_to_rest: [to[1], to[2], to[3]],
             allowed_rest: [allowed_words[1], allowed_words[2], allowed_words[3]],
             extensions: content.extensions,
             reserved: 0,
-        }
+        };
+        Self { head, tail }
     }
 
     /// With this DiffServ code point (0 to 63) on what it sends.
     #[must_use]
     pub const fn with_dscp(mut self, dscp: u8) -> Self {
-        self.traffic_class = dscp << 2;
+        self.head.traffic_class = dscp << 2;
         self
     }
 
@@ -123,8 +147,8 @@ impl Flow {
     /// end is.
     #[must_use]
     pub const fn opposed_by(mut self, opposite: u32) -> Self {
-        self.opposite = opposite;
-        self.flags |= FLAG_OPPOSED;
+        self.head.opposite = opposite;
+        self.head.flags |= FLAG_OPPOSED;
         self
     }
 
@@ -133,25 +157,61 @@ impl Flow {
     #[must_use]
     pub const fn following(self, opposite: u32) -> Self {
         let mut flow = self.opposed_by(opposite);
-        flow.flags |= FLAG_FOLLOW;
+        flow.head.flags |= FLAG_FOLLOW;
         flow
     }
 
     /// Sends RTCP by the exit of the flow of the next port.
     #[must_use]
     pub const fn rtcp_apart(mut self) -> Self {
-        self.flags |= FLAG_RTCP_APART;
+        self.head.flags |= FLAG_RTCP_APART;
         self
     }
 
     /// With copies of its packets for the control plane, or without.
     #[must_use]
     pub const fn tapped(mut self, tapped: bool) -> Self {
-        self.flags = if tapped { self.flags | FLAG_TAPPED } else { self.flags & !FLAG_TAPPED };
+        self.head.flags = if tapped { self.head.flags | FLAG_TAPPED } else { self.head.flags & !FLAG_TAPPED };
         self
     }
 
     /// As body number `sequence` of its slot, in learning epoch `epoch`.
+    #[must_use]
+    pub const fn published_as(mut self, sequence: u32, epoch: u32) -> Self {
+        self.head = self.head.published_as(sequence, epoch);
+        self
+    }
+
+    /// Of its parts.
+    #[must_use]
+    pub const fn of(head: Head, tail: Tail) -> Self {
+        Self { head, tail }
+    }
+
+    /// In parts.
+    #[must_use]
+    pub const fn split(self) -> (Head, Tail) {
+        (self.head, self.tail)
+    }
+
+    /// As the program sees it.
+    #[must_use]
+    pub const fn view(&self) -> FlowView<'_> {
+        FlowView { head: &self.head, tail: &self.tail }
+    }
+}
+
+/// All that a head says.
+impl Deref for Flow {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Head {
+    /// As that of body number `sequence` of its slot, in learning epoch `epoch`.
     #[must_use]
     pub const fn published_as(mut self, sequence: u32, epoch: u32) -> Self {
         self.sequence = sequence;
@@ -194,13 +254,6 @@ impl Flow {
         self.flags & FLAG_ENCRYPTED != 0
     }
 
-    /// The header extensions that cross: a bit per id, the lowest for id 0.
-    #[inline(always)]
-    #[must_use]
-    pub const fn extensions(&self) -> u16 {
-        self.extensions
-    }
-
     /// Whether RTP with this second byte, from the flow's source, leaves in this family
     /// for where signalling says, and nothing else is to be done with it. The half of
     /// what might be RTCP (RFC 5761 section 4) is for others to tell.
@@ -239,13 +292,6 @@ impl Flow {
         self.tick
     }
 
-    /// Whether this source may be learned.
-    #[inline(always)]
-    #[must_use]
-    pub fn allows_source(&self, source: &Address) -> bool {
-        joined(self.allowed_first, self.allowed_rest).matches(source, self.allowed_prefix)
-    }
-
     /// The traffic class of what leaves: the code point, without the two
     /// congestion bits.
     #[inline(always)]
@@ -268,43 +314,18 @@ impl Flow {
         if self.flags & FLAG_EXIT_V6 == 0 { Family::V4 } else { Family::V6 }
     }
 
+    /// The first words of both addresses, which are all of IPv4's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first_words(&self) -> [u32; 2] {
+        [self.send_from_first, self.send_to_first]
+    }
+
     /// The ports of both ends, as one word of a packet.
     #[inline(always)]
     #[must_use]
     pub const fn ports(&self) -> u32 {
         join(self.send_from_port.to_wire(), self.send_to_port.to_wire())
-    }
-
-    /// Where it leaves from.
-    #[inline(always)]
-    #[must_use]
-    pub const fn send_from(&self) -> End {
-        End { address: joined(self.send_from_first, self.send_from_rest), port: self.send_from_port }
-    }
-
-    /// Where it goes.
-    #[inline(always)]
-    #[must_use]
-    pub const fn send_to(&self) -> End {
-        End { address: joined(self.send_to_first, self.send_to_rest), port: self.send_to_port }
-    }
-
-    /// Whether it goes to `end`, of the family in question; compared where it stands.
-    #[inline(always)]
-    #[must_use]
-    pub const fn goes_to(&self, family: Family, end: &End) -> bool {
-        let words = end.address.words();
-        if self.send_to_port.to_wire() != end.port.to_wire() || self.send_to_first != words[0] {
-            return false;
-        }
-        match (family, self.exit_family()) {
-            (Family::V4, Family::V4) => true,
-            (Family::V6, Family::V6) => {
-                let [second, third, fourth] = self.send_to_rest;
-                second == words[1] && third == words[2] && fourth == words[3]
-            }
-            (Family::V4, Family::V6) | (Family::V6, Family::V4) => false,
-        }
     }
 
     /// The slot of the other direction.
@@ -322,48 +343,110 @@ impl Flow {
     }
 }
 
+impl<'a> FlowView<'a> {
+    /// Of its parts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(head: &'a Head, tail: &'a Tail) -> Self {
+        Self { head, tail }
+    }
+
+    /// The header extensions that cross: a bit per id, the lowest for id 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn extensions(self) -> u16 {
+        self.tail.extensions
+    }
+
+    /// Whether this source may be learned.
+    #[inline(always)]
+    #[must_use]
+    pub fn allows_source(self, source: &Address) -> bool {
+        joined(self.head.allowed_first, self.tail.allowed_rest).matches(source, self.head.allowed_prefix)
+    }
+
+    /// Where it leaves from.
+    #[inline(always)]
+    #[must_use]
+    pub const fn send_from(self) -> End {
+        End {
+            address: joined(self.head.send_from_first, self.tail.send_from_rest),
+            port: self.head.send_from_port,
+        }
+    }
+
+    /// Where it goes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn send_to(self) -> End {
+        End { address: joined(self.head.send_to_first, self.tail.send_to_rest), port: self.head.send_to_port }
+    }
+
+    /// Whether it goes to `end`, of the family in question; compared where it stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_to(self, family: Family, end: &End) -> bool {
+        let words = end.address.words();
+        if self.head.send_to_port.to_wire() != end.port.to_wire() || self.head.send_to_first != words[0] {
+            return false;
+        }
+        match (family, self.head.exit_family()) {
+            (Family::V4, Family::V4) => true,
+            (Family::V6, Family::V6) => {
+                let [second, third, fourth] = self.tail.send_to_rest;
+                second == words[1] && third == words[2] && fourth == words[3]
+            }
+            (Family::V4, Family::V6) | (Family::V6, Family::V4) => false,
+        }
+    }
+}
+
+/// All that its head says.
+impl Deref for FlowView<'_> {
+    type Target = Head;
+
+    #[inline(always)]
+    fn deref(&self) -> &Head {
+        self.head
+    }
+}
+
 #[inline(always)]
 const fn joined(first: u32, rest: [u32; 3]) -> Address {
     Address::from_words([first, rest[0], rest[1], rest[2]])
 }
 
-/// A place for one flow: the live body, the one to be written next, and the
-/// source that the flow learned.
-///
-/// The head of each body lies within one cache line of 64 bytes, that of the
-/// first one beside `state`.
+/// A place for one flow, as far as nearly every packet needs it: in the first cache line
+/// the state and the head of the even body, which the control plane writes, and in the
+/// second one what the program learned and counts.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowSlot {
-    /// The sequence number of the live body, which is `second` where it is odd
-    /// and `first` where it is even; zero when there is no flow.
+    /// The sequence number of the live body, whose parity says which one it is; zero
+    /// when there is no flow.
     pub state: u32,
     reserved: u32,
-    pub(super) first: Flow,
-    spare: [u64; 3],
-    pub(super) second: Flow,
+    /// Of the even body.
+    pub head: Head,
     /// What the program learned.
     pub learned: LearnedSource,
+    /// What it counts with nearly every packet.
+    pub counted: Counted,
 }
 
-impl FlowSlot {
-    /// Where in a slot the body of this sequence number stands, in bytes.
-    #[inline(always)]
-    #[must_use]
-    pub const fn offset_of_body(sequence: u32) -> usize {
-        const FIRST: usize = core::mem::offset_of!(FlowSlot, first);
-        const STRIDE: usize = core::mem::offset_of!(FlowSlot, second) - FIRST;
-        FIRST + (sequence & 1) as usize * STRIDE
-    }
-
-    /// Both bodies.
-    #[must_use]
-    pub const fn bodies(&self) -> [&Flow; 2] {
-        [&self.first, &self.second]
-    }
-
-    /// The body of this sequence number, to be written.
-    pub const fn body_mut(&mut self, sequence: u32) -> &mut Flow {
-        if sequence & 1 == 0 { &mut self.first } else { &mut self.second }
-    }
+/// The rest of the place.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRest {
+    /// Of the even body.
+    pub even_tail: Tail,
+    /// What the program counts with few packets.
+    pub rarely: CountedRarely,
+    /// Of the odd body.
+    pub head: Head,
+    /// Packets that the flow's checks refused.
+    pub refused: u64,
+    /// Of the odd body.
+    pub tail: Tail,
+    spare: [u64; 3],
 }

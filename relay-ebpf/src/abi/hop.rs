@@ -29,12 +29,12 @@ impl HopSlot {
 pub struct Hop {
     /// The interface that sends.
     pub interface: u32,
-    /// The largest IP packet that it can send.
-    pub mtu: u16,
     /// The neighbour's MAC address, in pairs of bytes as they stand in a frame.
     pub destination: [u16; 3],
     /// The interface's MAC address, likewise.
     pub source: [u16; 3],
+    /// The largest IP packet that it can send.
+    pub mtu: u16,
     /// The VLAN tags of what it sends, the outer one first; the first
     /// [`Tag::NONE`] ends them.
     pub tags: [Tag; 2],

@@ -1,7 +1,7 @@
 //! What the program writes about a flow: its source and its counts.
 
 use super::{Address, End, Port};
-use crate::quality::{Place, Series};
+use crate::quality::{Order, Pace, Place, Series};
 
 /// How far a flow is with learning its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,56 @@ impl LearnedSource {
     }
 }
 
-/// What a flow counted since it was made: one cache line.
-#[repr(C, align(64))]
+/// What nearly every packet of a flow is counted in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes of UDP payload forwarded.
+    pub bytes: u64,
+    /// How its RTP arrives.
+    pub order: Order,
+}
+
+impl Counted {
+    /// Counts a packet that was forwarded, with this many bytes of payload.
+    #[inline(always)]
+    pub fn forwarded(&mut self, payload: u16) {
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(payload.into());
+    }
+}
+
+/// What few packets of a flow are counted in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountedRarely {
+    /// As [`FlowCount::last`].
+    pub last: u64,
+    /// How evenly its RTP arrives.
+    pub pace: Pace,
+}
+
+/// Counts an admitted packet; `tick` and `clock` are as in [`Order::count`].
+#[inline(always)]
+pub fn count_arrived(
+    order: &mut Order,
+    rarely: &mut CountedRarely,
+    place: Option<Place>,
+    tick: u32,
+    clock: impl FnOnce() -> u64,
+) {
+    let timed = match place {
+        Some(place) => order.count(&mut rarely.pace, place, tick, clock),
+        None => Some(clock()),
+    };
+    if let Some(now) = timed {
+        rarely.last = now;
+    }
+}
+
+/// What a flow counted since it was made, whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCount {
     /// Packets forwarded.
@@ -70,20 +118,29 @@ pub struct FlowCount {
 }
 
 impl FlowCount {
-    /// Counts an admitted packet; `tick` and `clock` are as in [`Series::count`].
-    #[inline(always)]
+    /// Of its parts.
+    #[must_use]
+    pub const fn of(counted: Counted, rarely: CountedRarely, refused: u64) -> Self {
+        let Counted { packets, bytes, order } = counted;
+        let CountedRarely { last, pace } = rarely;
+        Self { packets, bytes, refused, last, series: Series { order, pace } }
+    }
+
+    /// In parts: what [`Self::of`] takes.
+    #[must_use]
+    pub const fn split(self) -> (Counted, CountedRarely, u64) {
+        let Self { packets, bytes, refused, last, series: Series { order, pace } } = self;
+        (Counted { packets, bytes, order }, CountedRarely { last, pace }, refused)
+    }
+
+    /// Counts an admitted packet, as [`count_arrived`].
     pub fn arrived(&mut self, place: Option<Place>, tick: u32, clock: impl FnOnce() -> u64) {
-        let timed = match place {
-            Some(place) => self.series.count(place, tick, clock),
-            None => Some(clock()),
-        };
-        if let Some(now) = timed {
-            self.last = now;
-        }
+        let mut rarely = CountedRarely { last: self.last, pace: self.series.pace };
+        count_arrived(&mut self.series.order, &mut rarely, place, tick, clock);
+        (self.last, self.series.pace) = (rarely.last, rarely.pace);
     }
 
     /// Counts that it was forwarded, with this many bytes of payload.
-    #[inline(always)]
     pub fn forwarded(&mut self, payload: u16) {
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(payload.into());

@@ -1,43 +1,61 @@
 //! Layouts are a contract between two programs: these tests name every offset.
 
 use super::*;
+use crate::quality::{Order, Pace};
 
 #[test]
 fn no_field_of_a_flow_moves_without_a_new_abi_version() {
-    let offsets = [
-        offset_of!(Flow, sequence),
-        offset_of!(Flow, epoch),
-        offset_of!(Flow, hop),
-        offset_of!(Flow, classes),
-        offset_of!(Flow, flags),
-        offset_of!(Flow, traffic_class),
-        offset_of!(Flow, allowed_prefix),
-        offset_of!(Flow, payload_types),
-        offset_of!(Flow, send_from_port),
-        offset_of!(Flow, send_to_port),
-        offset_of!(Flow, send_from_first),
-        offset_of!(Flow, send_to_first),
-        offset_of!(Flow, tick),
-        offset_of!(Flow, opposite),
-        offset_of!(Flow, allowed_first),
-        offset_of!(Flow, send_from_rest),
-        offset_of!(Flow, send_to_rest),
-        offset_of!(Flow, allowed_rest),
-        offset_of!(Flow, extensions),
-        offset_of!(Flow, reserved),
+    let head = [
+        offset_of!(Head, sequence),
+        offset_of!(Head, epoch),
+        offset_of!(Head, hop),
+        offset_of!(Head, classes),
+        offset_of!(Head, flags),
+        offset_of!(Head, traffic_class),
+        offset_of!(Head, allowed_prefix),
+        offset_of!(Head, payload_types),
+        offset_of!(Head, send_from_port),
+        offset_of!(Head, send_to_port),
+        offset_of!(Head, send_from_first),
+        offset_of!(Head, send_to_first),
+        offset_of!(Head, tick),
+        offset_of!(Head, opposite),
+        offset_of!(Head, allowed_first),
     ];
-    assert_eq!(offsets, [0, 4, 8, 12, 13, 14, 15, 16, 32, 34, 36, 40, 44, 48, 52, 56, 68, 80, 92, 94]);
-    assert_eq!(offset_of!(FlowSlot, learned), 224);
-    assert_eq!(ABI_VERSION, 3, "a new version needs its offsets here");
+    let tail = [
+        offset_of!(Tail, send_from_rest),
+        offset_of!(Tail, send_to_rest),
+        offset_of!(Tail, allowed_rest),
+        offset_of!(Tail, extensions),
+        offset_of!(Tail, reserved),
+    ];
+    let slot = [offset_of!(FlowSlot, head), offset_of!(FlowSlot, learned), offset_of!(FlowSlot, counted)];
+    let rest = [
+        offset_of!(FlowRest, even_tail),
+        offset_of!(FlowRest, rarely),
+        offset_of!(FlowRest, head),
+        offset_of!(FlowRest, refused),
+        offset_of!(FlowRest, tail),
+    ];
+    assert_eq!(head, [0, 4, 8, 12, 13, 14, 15, 16, 32, 34, 36, 40, 44, 48, 52]);
+    assert_eq!(tail, [0, 12, 24, 36, 38]);
+    assert_eq!((slot, rest), ([8, 64, 96], [0, 40, 64, 120, 128]));
+    assert_eq!(ABI_VERSION, 4, "a new version needs its offsets here");
 }
 
 #[test]
 fn no_type_has_a_byte_of_padding() {
     // A sum that differs from the size means bytes that `Pod` would leak uninitialised.
-    assert_eq!(size_of::<FlowSlot>(), 4 + 4 + 2 * size_of::<Flow>() + 3 * 8 + size_of::<LearnedSource>());
+    assert_eq!(
+        size_of::<FlowSlot>(),
+        4 + 4 + size_of::<Head>() + size_of::<LearnedSource>() + size_of::<Counted>()
+    );
+    let tails = 2 * size_of::<Tail>();
+    assert_eq!(size_of::<FlowRest>(), tails + size_of::<Head>() + size_of::<CountedRarely>() + 8 + 3 * 8);
     assert_eq!(size_of::<LearnedSource>(), 8 + 16 + 2 + 6);
-    assert_eq!(size_of::<FlowCount>(), 4 * 8 + size_of::<Series>());
-    assert_eq!(size_of::<Series>(), 4 * 4 + 2 * 2 + 3 * 4);
+    assert_eq!(size_of::<Counted>(), 2 * 8 + size_of::<Order>());
+    assert_eq!(size_of::<CountedRarely>(), 8 + size_of::<Pace>());
+    assert_eq!((size_of::<Order>(), size_of::<Pace>()), (3 * 4 + 2 * 2, 4 * 4));
     assert_eq!(size_of::<HopSlot>(), 4 + size_of::<Hop>());
     assert_eq!(size_of::<Hop>(), 4 + 2 + 6 + 6 + 2 * 4 + 2);
 }
@@ -113,17 +131,17 @@ fn a_flow_says_what_it_was_told() {
         extensions: 0,
     };
     let flow = Flow::new(content, Allowed { address: address(0x50), prefix: 128 }, exit).with_dscp(46);
-    assert_eq!((flow.send_from(), flow.send_to(), flow.hop()), (exit.from, exit.to, exit.hop));
+    assert_eq!((flow.view().send_from(), flow.view().send_to(), flow.hop()), (exit.from, exit.to, exit.hop));
     assert_eq!((flow.exit_family(), flow.traffic_class(), flow.tick()), (Family::V6, 46 << 2, 20_833));
-    assert!(flow.allows_source(&address(0x50)) && !flow.allows_source(&address(0x51)));
-    assert!(flow.is_encrypted() && flow.rule().encrypted && flow.extensions() == 0);
+    assert!(flow.view().allows_source(&address(0x50)) && !flow.view().allows_source(&address(0x51)));
+    assert!(flow.is_encrypted() && flow.rule().encrypted && flow.view().extensions() == 0);
     assert!(flow.rule().allows_payload_type(101) && !flow.rule().allows_payload_type(100));
     assert_eq!((flow.follows(), flow.following(9).follows()), (None, Some(9)));
     assert_eq!(flow.following(9).exit_family(), Family::V6);
     let open = Content { encrypted: false, extensions: 1 << 3, ..content };
     let flow =
         Flow::new(open, Allowed { address: address(0), prefix: 0 }, Exit { family: Family::V4, ..exit });
-    assert!(!flow.is_encrypted() && flow.extensions() == 1 << 3);
+    assert!(!flow.is_encrypted() && flow.view().extensions() == 1 << 3);
     assert_eq!(flow.exit_family(), Family::V4);
 }
 

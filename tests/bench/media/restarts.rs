@@ -23,7 +23,7 @@ use aya::maps::MapData;
 use harness::lab::Place;
 use harness::process::Running;
 use harness::report::Figure;
-use relay_ebpf::abi::{self, FlowSlot, HopSlot, Layout};
+use relay_ebpf::abi::{self, HopSlot, Layout};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use vizard::datapath::Datapath;
@@ -196,15 +196,11 @@ fn read(folder: &Path, layout: &Layout) -> io::Result<Left> {
     if kept.read(0) != Some(*layout) {
         return Err(io::Error::other("they are of other media addresses or ports"));
     }
-    let (flows, counts) = (map(abi::FLOWS)?, map(abi::COUNTS)?);
-    let slots: Mapped<FlowSlot> = Mapped::new(&flows)?;
-    let table = FlowTable::new(&flows, &counts)?;
+    let table = FlowTable::new(&map(abi::FLOWS)?, &map(abi::RESTS)?)?;
     let hops: Mapped<HopSlot> = Mapped::new(&map(abi::HOPS)?)?;
     let mut left = Left::default();
-    for slot in 0..slots.length() {
-        let (Some(found), Some(reading)) = (slots.read(slot), table.read(slot)) else { continue };
-        let [even, odd] = found.bodies();
-        let flow = if found.state & 1 == 0 { *even } else { *odd };
+    for slot in 0..table.slots() {
+        let (Some(flow), Some(reading)) = (table.flow(slot), table.read(slot)) else { continue };
         let [generation, ..] = flow.epoch().to_le_bytes();
         let (source, count) = (reading.source, reading.count);
         left.flows.push(LeftFlow { slot, flow, generation, source, count });

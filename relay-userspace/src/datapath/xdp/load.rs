@@ -111,7 +111,7 @@ pub(super) fn load_over(
         .override_global(abi::VLANS_USED, &vlans, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(abi::FLOWS, slots)
-        .map_max_entries(abi::COUNTS, slots)
+        .map_max_entries(abi::RESTS, slots)
         .map_max_entries(abi::HOPS, abi::hops(slots))
         .load(OBJECT)
         .map_err(|error| failed(DOING, explain_load(&error)))?;

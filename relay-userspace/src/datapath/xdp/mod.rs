@@ -296,8 +296,8 @@ fn stats(reading: &Reading, local: SocketAddr) -> FlowStats {
 fn take_maps(program: &mut Ebpf) -> Result<(FlowTable, PerCpuArray<MapData, u64>), DatapathError> {
     let doing = "opening the kernel maps";
     let flows = array(program, abi::FLOWS)?;
-    let counts = array(program, abi::COUNTS)?;
-    let flows = FlowTable::new(&flows, &counts).map_err(|error| failed(doing, load::explain(&error)))?;
+    let rests = array(program, abi::RESTS)?;
+    let flows = FlowTable::new(&flows, &rests).map_err(|error| failed(doing, load::explain(&error)))?;
     let verdicts = program.take_map(abi::VERDICTS).ok_or_else(|| missing(abi::VERDICTS))?;
     let verdicts = PerCpuArray::try_from(verdicts).map_err(|error| failed(doing, error.to_string()))?;
     Ok((flows, verdicts))

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapType};
 use aya::programs::links::{FdLink, PinnedLink};
-use relay_ebpf::abi::{self, ABI_VERSION, FlowCount, FlowSlot, GuardRule, HopSlot, Layout, MAX_RULES};
+use relay_ebpf::abi::{self, ABI_VERSION, FlowRest, FlowSlot, GuardRule, HopSlot, Layout, MAX_RULES};
 use relay_ebpf::verdict::Verdict;
 
 use super::load::{Hook, explain, failed};
@@ -79,7 +79,7 @@ fn kept(layout: &Layout) -> [Kept; 8] {
     [
         array(abi::KEPT_LAYOUT, size_of::<Layout>(), 1),
         array(abi::FLOWS, size_of::<FlowSlot>(), slots),
-        array(abi::COUNTS, size_of::<FlowCount>(), slots),
+        array(abi::RESTS, size_of::<FlowRest>(), slots),
         array(abi::HOPS, size_of::<HopSlot>(), abi::hops(slots)),
         Kept { kind: MapType::PerCpuArray, flags: 0, ..array(abi::VERDICTS, 8, Verdict::COUNT) },
         trie(abi::GUARD_V4, 4 + 4),
@@ -298,8 +298,8 @@ impl Pins {
     /// How many flows are live in the pinned maps, as far as they can be read.
     fn flows(&self) -> usize {
         let open = |name| MapData::from_pin(self.map(name)).ok();
-        let (Some(flows), Some(counts)) = (open(abi::FLOWS), open(abi::COUNTS)) else { return 0 };
-        FlowTable::new(&flows, &counts).map_or(usize::MAX, |table| table.count())
+        let (Some(flows), Some(rests)) = (open(abi::FLOWS), open(abi::RESTS)) else { return 0 };
+        FlowTable::new(&flows, &rests).map_or(usize::MAX, |table| table.count())
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use aya::Pod;
 use aya::maps::MapData;
-use relay_ebpf::abi::{End, Flow, FlowCount, FlowSlot, LearnedSource, Phase};
+use relay_ebpf::abi::{End, Flow, FlowCount, FlowRest, FlowSlot, Head, LearnedSource, Phase, Tail};
 
 use super::older::LeftFlow;
 
@@ -101,7 +101,7 @@ impl<T> Drop for Mapped<T> {
 /// The flows of the kernel.
 pub struct FlowTable {
     flows: Mapped<FlowSlot>,
-    counts: Mapped<FlowCount>,
+    rests: Mapped<FlowRest>,
     /// The hop slot of each flow that this process has put.
     live: HashMap<u32, u32>,
 }
@@ -120,8 +120,8 @@ pub struct Reading {
 
 impl FlowTable {
     /// Over the two per-flow arrays.
-    pub fn new(flows: &MapData, counts: &MapData) -> io::Result<Self> {
-        Ok(Self { flows: Mapped::new(flows)?, counts: Mapped::new(counts)?, live: HashMap::new() })
+    pub fn new(flows: &MapData, rests: &MapData) -> io::Result<Self> {
+        Ok(Self { flows: Mapped::new(flows)?, rests: Mapped::new(rests)?, live: HashMap::new() })
     }
 
     /// How many flows there can be.
@@ -136,11 +136,11 @@ impl FlowTable {
     /// A flow of a process before this one is replaced like any other: what it
     /// counted stays, and what it learned too if the generation is the same.
     pub fn put(&mut self, slot: u32, flow: &Flow, generation: u8) -> Option<Option<u32>> {
-        let place = self.flows.at(slot)?;
-        let (written, newest) = newest(place);
+        let place = self.place(slot)?;
+        let (written, newest) = place.newest();
         // A process that died in here may have written a body without naming it.
-        let sequence = match state(place).load(Ordering::Relaxed) {
-            // A new flow takes the even body, which is in the line of the state.
+        let sequence = match place.state().load(Ordering::Relaxed) {
+            // A new flow takes the even body, whose head is in the line of the state.
             0 => written | 1,
             live => live,
         };
@@ -149,29 +149,30 @@ impl FlowTable {
             Some(_) => following_epoch(newest, generation),
             None => {
                 // Nobody counts in a slot without a flow.
-                self.counts.write(slot, FlowCount::default());
+                place.set_count(FlowCount::default());
                 following_epoch(newest, generation)
             }
         };
-        publish(place, flow, following(sequence), epoch);
+        place.publish(flow, following(sequence), epoch);
         Some(self.live.insert(slot, flow.hop()))
     }
 
     /// Marks the flow of a slot as tapped, or no longer; all else stays as it is.
     pub fn tap(&mut self, slot: u32, tapped: bool) {
-        let Some(place) = self.flows.at(slot) else { return };
-        let live = state(place).load(Ordering::Relaxed);
+        let Some(place) = self.place(slot) else { return };
+        let live = place.state().load(Ordering::Relaxed);
         if live != 0 {
-            let flow = body(place, live);
-            publish(place, &flow.tapped(tapped), following(live), flow.epoch());
+            let flow = place.body(live);
+            place.publish(&flow.tapped(tapped), following(live), flow.epoch());
         }
     }
 
     /// Removes the flow of a slot and returns its final reading.
     pub fn remove(&mut self, slot: u32) -> Option<Reading> {
         let epoch = self.epoch(slot)?;
-        state(self.flows.at(slot)?).store(0, Ordering::Release);
-        let reading = self.reading(slot, epoch);
+        let place = self.place(slot)?;
+        place.state().store(0, Ordering::Release);
+        let reading = self.reading(slot, place, epoch);
         self.live.remove(&slot);
         Some(reading)
     }
@@ -179,31 +180,30 @@ impl FlowTable {
     /// Takes in a flow of another version. No program runs on these maps yet, so
     /// what it learned can be written too.
     pub fn carry(&mut self, left: &LeftFlow) {
-        let Some(place) = self.flows.at(left.slot) else { return };
-        let (sequence, newest) = newest(place);
+        let Some(place) = self.place(left.slot) else { return };
+        let (sequence, newest) = place.newest();
         let epoch = following_epoch(newest, left.generation);
-        self.counts.write(left.slot, left.count);
+        place.set_count(left.count);
         if let Some(source) = left.source {
-            let cell = LearnedSource::new(LearnedSource::word(epoch, Phase::Locked), source);
-            // SAFETY: a slot within the mapping.
-            unsafe { write_volatile(addr_of_mut!((*place).learned), cell) };
+            place.set_learned(LearnedSource::new(LearnedSource::word(epoch, Phase::Locked), source));
         }
-        publish(place, &left.flow, following(sequence | 1), epoch);
+        place.publish(&left.flow, following(sequence | 1), epoch);
     }
 
     /// Adds to a flow's count what grew `since` while the program was switched. To the
     /// new program these packets are a gap, so they make up for what it takes for lost.
     pub fn catch_up(&mut self, since: &LeftFlow, now: &LeftFlow) {
-        let Some(place) = self.counts.at(now.slot) else { return };
+        let Some(Place { slot, rest }) = self.place(now.slot) else { return };
         let (since, now) = (&since.count, &now.count);
-        // SAFETY: fields of an element within the mapping.
+        // SAFETY: fields of elements within the mappings.
         let (totals, lost) = unsafe {
+            let counted = addr_of_mut!((*slot).counted);
             let totals = [
-                addr_of_mut!((*place).packets),
-                addr_of_mut!((*place).bytes),
-                addr_of_mut!((*place).refused),
+                addr_of_mut!((*counted).packets),
+                addr_of_mut!((*counted).bytes),
+                addr_of_mut!((*rest).refused),
             ];
-            (totals, addr_of_mut!((*place).series.lost))
+            (totals, addr_of_mut!((*counted).order.lost))
         };
         let grown = [
             now.packets.wrapping_sub(since.packets),
@@ -225,8 +225,8 @@ impl FlowTable {
         let left = |slot: &u32| !self.live.contains_key(slot) && self.epoch(*slot).is_some();
         let left: HashSet<u32> = (0..self.slots()).filter(left).collect();
         for &slot in &left {
-            if let Some(place) = self.flows.at(slot) {
-                state(place).store(0, Ordering::Release);
+            if let Some(place) = self.place(slot) {
+                place.state().store(0, Ordering::Release);
             }
         }
         left
@@ -241,65 +241,133 @@ impl FlowTable {
     /// What the flow of a slot counted and learned so far.
     #[must_use]
     pub fn read(&self, slot: u32) -> Option<Reading> {
-        Some(self.reading(slot, self.epoch(slot)?))
+        Some(self.reading(slot, self.place(slot)?, self.epoch(slot)?))
+    }
+
+    /// The flow of a slot.
+    #[must_use]
+    pub fn flow(&self, slot: u32) -> Option<Flow> {
+        let place = self.place(slot)?;
+        match place.state().load(Ordering::Relaxed) {
+            0 => None,
+            live => Some(place.body(live)),
+        }
     }
 
     /// The learning epoch of the flow in a slot, if there is one.
     fn epoch(&self, slot: u32) -> Option<u32> {
-        let place = self.flows.at(slot)?;
-        match state(place).load(Ordering::Relaxed) {
-            0 => None,
-            live => Some(body(place, live).epoch()),
-        }
+        Some(self.flow(slot)?.epoch())
     }
 
-    fn reading(&self, slot: u32, epoch: u32) -> Reading {
-        let count = self.counts.read(slot).unwrap_or_default();
-        let learned = self.flows.at(slot).map_or_else(LearnedSource::default, learned);
+    fn place(&self, slot: u32) -> Option<Place> {
+        Some(Place { slot: self.flows.at(slot)?, rest: self.rests.at(slot)? })
+    }
+
+    fn reading(&self, slot: u32, place: Place, epoch: u32) -> Reading {
+        let learned = place.learned();
         let locked = learned.word == LearnedSource::word(epoch, Phase::Locked);
         Reading {
-            count,
+            count: place.count(),
             source: locked.then_some(End { address: learned.address, port: learned.port }),
             hop: self.live.get(&slot).copied(),
         }
     }
 }
 
-/// Writes the idle body, then names it in the slot's state.
-fn publish(place: *mut FlowSlot, flow: &Flow, sequence: u32, epoch: u32) {
-    // SAFETY: a slot within the mapping, whose idle body no packet is led to;
-    // one that was led to it two updates ago sees its sequence number gone.
-    unsafe {
-        let body = place.byte_add(FlowSlot::offset_of_body(sequence)).cast::<Flow>();
-        let number = AtomicU32::from_ptr(body.cast());
-        number.store(0, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        write_volatile(body, flow.published_as(0, epoch));
-        number.store(sequence, Ordering::Release);
+/// The elements of a slot in both mappings, which outlive every use of this: all are
+/// within one call of [`FlowTable`]. Only one thread writes flows.
+#[derive(Clone, Copy)]
+struct Place {
+    slot: *mut FlowSlot,
+    rest: *mut FlowRest,
+}
+
+impl Place {
+    fn state<'a>(self) -> &'a AtomicU32 {
+        // SAFETY: an aligned word within the mapping.
+        unsafe { AtomicU32::from_ptr(addr_of_mut!((*self.slot).state)) }
     }
-    state(place).store(sequence, Ordering::Release);
-}
 
-/// The sequence number and epoch of the body that was written last, live or
-/// not; the map itself remembers them.
-fn newest(place: *mut FlowSlot) -> (u32, u32) {
-    // SAFETY: a slot within the mapping; only this thread writes flows.
-    let slot = unsafe { read_volatile(place) };
-    slot.bodies().map(|body| (body.sequence(), body.epoch())).into_iter().max().unwrap_or_default()
-}
+    /// Where the body of this sequence number stands.
+    fn parts(self, sequence: u32) -> (*mut Head, *mut Tail) {
+        let Self { slot, rest } = self;
+        // SAFETY: fields of elements within the mappings.
+        unsafe {
+            if sequence & 1 == 0 {
+                (addr_of_mut!((*slot).head), addr_of_mut!((*rest).even_tail))
+            } else {
+                (addr_of_mut!((*rest).head), addr_of_mut!((*rest).tail))
+            }
+        }
+    }
 
-/// The cell of a slot.
-fn learned(place: *mut FlowSlot) -> LearnedSource {
-    // SAFETY: a slot within the mapping; each word is whole, which is all that counts.
-    unsafe { read_volatile(addr_of!((*place).learned)) }
-}
+    /// The body that a state leads to.
+    fn body(self, state: u32) -> Flow {
+        let (head, tail) = self.parts(state);
+        // SAFETY: within the mappings; only this thread writes flows.
+        unsafe { Flow::of(read_volatile(head), read_volatile(tail)) }
+    }
 
-/// The body that a state leads to.
-fn body(place: *mut FlowSlot, state: u32) -> Flow {
-    // SAFETY: a slot within the mapping; only this thread writes flows.
-    let slot = unsafe { read_volatile(place) };
-    let [even, odd] = slot.bodies();
-    if state & 1 == 0 { *even } else { *odd }
+    /// The sequence number and epoch of the body that was written last, live or
+    /// not; the map itself remembers them.
+    fn newest(self) -> (u32, u32) {
+        let number = |parity| {
+            let body = self.body(parity);
+            (body.sequence(), body.epoch())
+        };
+        number(0).max(number(1))
+    }
+
+    /// Writes the idle body, then names it in the slot's state.
+    fn publish(self, flow: &Flow, sequence: u32, epoch: u32) {
+        let (head, tail) = self.parts(sequence);
+        let (new_head, new_tail) = flow.published_as(0, epoch).split();
+        // SAFETY: places within the mappings, of the idle body that no packet is led to;
+        // one that was led to it two updates ago sees its sequence number gone, which is
+        // the head's first word.
+        unsafe {
+            let number = AtomicU32::from_ptr(head.cast());
+            number.store(0, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            write_volatile(tail, new_tail);
+            write_volatile(head, new_head);
+            number.store(sequence, Ordering::Release);
+        }
+        self.state().store(sequence, Ordering::Release);
+    }
+
+    fn learned(self) -> LearnedSource {
+        // SAFETY: within the mapping; each word is whole, which is all that counts.
+        unsafe { read_volatile(addr_of!((*self.slot).learned)) }
+    }
+
+    /// Writes what was learned, where no program runs yet.
+    fn set_learned(self, learned: LearnedSource) {
+        // SAFETY: within the mapping.
+        unsafe { write_volatile(addr_of_mut!((*self.slot).learned), learned) };
+    }
+
+    fn count(self) -> FlowCount {
+        // SAFETY: within the mappings; each word is whole, which is all that counts.
+        unsafe {
+            FlowCount::of(
+                read_volatile(addr_of!((*self.slot).counted)),
+                read_volatile(addr_of!((*self.rest).rarely)),
+                read_volatile(addr_of!((*self.rest).refused)),
+            )
+        }
+    }
+
+    /// Writes what was counted, where nobody counts.
+    fn set_count(self, count: FlowCount) {
+        let (counted, rarely, refused) = count.split();
+        // SAFETY: within the mappings.
+        unsafe {
+            write_volatile(addr_of_mut!((*self.slot).counted), counted);
+            write_volatile(addr_of_mut!((*self.rest).rarely), rarely);
+            write_volatile(addr_of_mut!((*self.rest).refused), refused);
+        }
+    }
 }
 
 /// Epochs count in their upper bits and say the generation in the lowest eight.
@@ -315,10 +383,4 @@ fn following_epoch(epoch: u32, generation: u8) -> u32 {
 /// The next sequence number; zero means that there is no flow.
 fn following(sequence: u32) -> u32 {
     sequence.checked_add(1).unwrap_or(2)
-}
-
-fn state<'a>(place: *mut FlowSlot) -> &'a AtomicU32 {
-    // SAFETY: an aligned word within the mapping, which outlives this borrow's
-    // uses: they are all within one call of `FlowTable`.
-    unsafe { AtomicU32::from_ptr(addr_of_mut!((*place).state)) }
 }
