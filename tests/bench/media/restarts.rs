@@ -10,6 +10,9 @@
 //! pinned them, once their keeper is dead and while the program goes on using them.
 //! The next one reads them as another version's: it makes maps of its own, carries
 //! flows and learned sources over, switches the program, and removes what was there.
+//!
+//! The same load for the same time, while the keeper lives, says what a machine loses that
+//! has too much else to do, and is no fault of a restart.
 
 use std::fs;
 use std::io;
@@ -59,8 +62,9 @@ struct Job {
     ends: Ends,
 }
 
-/// Packets lost over each kind of restart.
+/// Packets lost over each kind of restart, and without one.
 pub(crate) struct Restarts {
+    undisturbed: u64,
     killed: u64,
     upgraded: u64,
 }
@@ -68,8 +72,12 @@ pub(crate) struct Restarts {
 impl Restarts {
     /// As figures.
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let figure = |name, lost: u64| Figure::median(name, "packets", &[lost as f64]).with_goal(0.0);
-        vec![figure("media.lost_on_restart", self.killed), figure("media.lost_on_upgrade", self.upgraded)]
+        let figure = |name, lost: u64| Figure::median(name, "packets", &[lost as f64]);
+        vec![
+            figure("media.lost_undisturbed", self.undisturbed),
+            figure("media.lost_on_restart", self.killed).with_goal(0.0),
+            figure("media.lost_on_upgrade", self.upgraded).with_goal(0.0),
+        ]
     }
 }
 
@@ -80,12 +88,13 @@ pub(crate) fn measure(stage: &mut Stage) -> Result<Restarts> {
     stage.traffic.aim(&shuffled(ports(MANY)))?;
     let mut keeper = start(stage, &job)?;
     stage.warm_up("vizard in a process of its own")?;
+    let undisturbed = lost_undisturbed(stage)?;
     let killed = lost(stage, &job, &mut keeper, Death::Kill)?;
     let upgraded = lost(stage, &job, &mut keeper, Death::Upgrade)?;
     keeper.stop(Signal::KILL)?;
     // Whoever ends in good order leaves nothing behind.
     drop(stage.lab.inside(Place::Vizard, || job.open())?);
-    Ok(Restarts { killed, upgraded })
+    Ok(Restarts { undisturbed, killed, upgraded })
 }
 
 /// What comes after a death.
@@ -95,6 +104,13 @@ enum Death {
     Kill,
     /// One with another layout of the maps.
     Upgrade,
+}
+
+/// Packets lost while nothing happens.
+fn lost_undisturbed(stage: &mut Stage) -> Result<u64> {
+    let run = stage.run(Clock::Off, LOAD, Burst::Short, DISTURBED)?;
+    eprintln!("no restart: {} packets, {} lost", run.sent, run.lost());
+    Ok(run.lost())
 }
 
 /// Packets lost while the keeper dies again and again.
