@@ -9,6 +9,7 @@
 use arrayvec::ArrayString;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
+use super::areas;
 use super::number::{Country, MAX_DIGITS};
 
 /// `+` and digits, ready to be parsed into a number type.
@@ -94,6 +95,15 @@ pub(super) struct Geography {
 impl Geography {
     /// Of an E.164 number, given as digits without `+`.
     pub(super) fn of(digits: &str, country: Option<Country>) -> Self {
+        // Calling code and three digits, as libphonenumber would find out at length.
+        if country.is_some_and(|country| areas::states(digits, Some(country)).next().is_some()) {
+            let area = digits.get(..4).and_then(|area| ArrayString::from(area).ok());
+            return Self { code: 1, country, area };
+        }
+        Self::by_metadata(digits, country)
+    }
+
+    fn by_metadata(digits: &str, country: Option<Country>) -> Self {
         let Ok(number) = PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None) else {
             return Self { code: 0, country, area: None };
         };
@@ -115,6 +125,7 @@ impl Geography {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::number::PartyNumber;
 
     fn reading(text: &str, country: &str) -> Option<String> {
         read(text, country.parse().unwrap()).map(|number| number.to_string())
@@ -150,5 +161,21 @@ mod tests {
         assert_eq!(area("12125551200").as_deref(), Some("1212"));
         assert_eq!(area("49301234567").as_deref(), Some("4930"));
         assert_eq!(area("4915123456789"), None);
+    }
+
+    #[test]
+    fn north_american_areas_are_what_libphonenumber_says() {
+        let mut agreed = 0;
+        for area in 200..=999 {
+            let digits = format!("1{area}2345678");
+            let country = format!("+{digits}").parse::<PartyNumber>().unwrap().country();
+            let (ours, theirs) = (Geography::of(&digits, country), Geography::by_metadata(&digits, country));
+            // What is not in service yet has no area there.
+            if theirs.area.is_some() {
+                assert!(ours == theirs, "{area}");
+                agreed += 1;
+            }
+        }
+        assert!(agreed > 350, "{agreed}");
     }
 }

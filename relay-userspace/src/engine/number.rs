@@ -17,6 +17,8 @@ use arrayvec::ArrayString;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::areas;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// An E.164 number has at most fifteen digits (ITU-T E.164, section 6).
@@ -90,10 +92,28 @@ impl Digits {
     /// The country whose plan has the number; where no plan assigns it, the main
     /// country of its calling code.
     fn country(&self) -> Option<Country> {
+        if let Some((country, _)) = self.north_american().and_then(areas::locate) {
+            return Some(country);
+        }
         let number = self.plan().ok()?;
         let assigned = PHONE_NUMBER_UTIL.get_region_for_number(&number);
         let main = || PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
         assigned.or_else(main)?.as_region_str().parse().ok()
+    }
+
+    /// All digits of a number of the North American plan with area code and exchange,
+    /// of which libphonenumber has nothing to add.
+    fn north_american(&self) -> Option<&str> {
+        let is_first = |at: usize| matches!(self.0.as_bytes().get(at), Some(b'2'..=b'9'));
+        (self.0.len() == 11 && self.0.starts_with('1') && is_first(1) && is_first(4)).then_some(&self.0)
+    }
+
+    /// Whether a numbering plan has numbers of this form.
+    fn check_plan(&self) -> Result<(), NumberError> {
+        match self.north_american() {
+            Some(_) => Ok(()),
+            None => self.plan().map(drop),
+        }
     }
 
     fn plan(&self) -> Result<PhoneNumber, NumberError> {
@@ -212,10 +232,10 @@ impl PartyNumber {
         self.reveal().get(calling_code..).unwrap_or_default()
     }
 
-    /// Refuses numbers that no numbering plan has. Costs about half a
+    /// Refuses numbers that no numbering plan has. Costs up to half a
     /// microsecond, so it is for provisioning.
     pub fn check_plan(&self) -> Result<(), NumberError> {
-        self.0.plan().map(|_| ())
+        self.0.check_plan()
     }
 }
 
@@ -267,7 +287,7 @@ impl ProxyNumber {
 
     /// Refuses numbers that no numbering plan has.
     pub fn check_plan(&self) -> Result<(), NumberError> {
-        self.0.plan().map(|_| ())
+        self.0.check_plan()
     }
 }
 
@@ -401,6 +421,19 @@ mod tests {
         let panic = std::panic::catch_unwind(|| assert_eq!(Some(number), None)).unwrap_err();
         let said = panic.downcast_ref::<String>().unwrap();
         assert!(said.contains("+121••••••00") && !said.contains("5551200"), "{said}");
+    }
+
+    #[test]
+    fn a_north_american_number_is_in_its_plan_without_asking() {
+        for text in ["+12125551200", "+18005551200", "+12342345678"] {
+            let number: PartyNumber = text.parse().unwrap();
+            assert!(number.0.north_american().is_some(), "{text}");
+            assert_eq!(number.0.plan().map(drop), number.check_plan(), "{text}");
+        }
+        for text in ["+11125551200", "+12121551200", "+1212555120", "+121255512000", "+4912125551200"] {
+            let number: PartyNumber = text.parse().unwrap();
+            assert!(number.0.north_american().is_none(), "{text}");
+        }
     }
 
     #[test]
