@@ -2,22 +2,31 @@
 //! fast bindings become durable, what one takes in memory and on disk, and how
 //! long a start takes.
 //!
-//! The directory and the sled store are driven as the daemon drives them: many
-//! requests wait at a time, whatever waits becomes one group, and a binding
-//! counts when its group is durable. One thread does both here, so that the
-//! figures do not depend on how two share a machine. Each customer is in one
-//! binding, each agent in some hundreds; all speak through one pool.
+//! The directory and the sled store are driven as the daemon drives them, each in a
+//! thread of its own: many requests wait at a time, whatever waits becomes one
+//! group, and a binding counts when its group is durable. Each customer is in one
+//! binding, each agent, drawn at random, in some hundreds; all speak through one
+//! pool.
+//!
+//! A look-up goes from a caller and a number dialled to the binding, the side, and
+//! the number that the other one sees; what the clock itself takes is in it. `dial`
+//! unseals where that one is too, as a call that connects does. Beside
+//! it, in turns, runs the least that a look-up can be: a plain hash map with the
+//! caller's number in clear. Both are asked for pairs at random.
 //!
 //! What a binding takes in memory is measured in a process of its own without a
 //! store, whose cache would hide it. `--bindings N` measures with another number.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use harness::report::{Figure, Report};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -26,8 +35,9 @@ use vizard::engine::config::Config;
 use vizard::engine::directory::{
     BindingKind, Directory, Lookup, NewNumber, PartyAddress, PoolReply, PoolRequest, Snapshot,
 };
+use vizard::engine::ids::BindingId;
 use vizard::engine::io::{CommitId, Output, RequestId, Transaction};
-use vizard::engine::number::{ProxyNumber, Typed};
+use vizard::engine::number::{PartyNumber, ProxyNumber, Typed};
 use vizard::engine::privacy::{Keyring, Vault};
 use vizard::engine::time::{Now, Timestamp};
 use vizard::settings::{self, Overrides};
@@ -41,7 +51,10 @@ const PER_AGENT: u32 = 500;
 const IN_FLIGHT: u32 = 1_024;
 /// Bindings that the rate is measured over, when all others are there.
 const MEASURED: u32 = 50_000;
-const LOOKUPS: usize = 1_000_000;
+const ROUNDS: usize = 7;
+const LOOKUPS: usize = 200_000;
+/// Transactions of one group, at most.
+const GROUP: usize = 4_096;
 /// Tells a child to measure memory and nothing else.
 const ALONE: &str = "--memory-alone";
 
@@ -66,6 +79,10 @@ time_to_live = "365d"
 bindings = 10000000
 "#;
 
+/// What the daemon allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.iter().any(|argument| argument == "--json");
@@ -86,20 +103,23 @@ fn main() -> Result<()> {
 
     let in_memory = measure_alone(bindings)?;
     let mut bench = Bench::new(Arc::clone(&config), Some(open(folder.path())?))?;
-    bench.bind(0..bindings - MEASURED)?;
+    bench.bind(0..bindings - MEASURED, bindings)?;
     let begun = Instant::now();
-    bench.bind(bindings - MEASURED..bindings)?;
+    bench.bind(bindings - MEASURED..bindings, bindings)?;
     let per_second = f64::from(MEASURED) / begun.elapsed().as_secs_f64();
-    let (p99, median) = bench.resolve(bindings)?;
-    drop(bench);
+    let resolved = bench.resolve(bindings)?;
+    bench.close()?;
     let on_disk = size(folder.path())? / f64::from(bindings);
     let (start, known) = start(&config, folder.path())?;
     ensure!(known == u64::from(bindings), "{known} of {bindings} bindings were there after a start");
 
     let figure = |name: &str, unit: &str, value: f64| Figure::median(name, unit, &[value]);
     let figures = vec![
-        figure("directory.resolve_p99_us", "us", p99).with_goal(2.0),
-        figure("directory.resolve_median_us", "us", median),
+        Figure::median("directory.resolve_p99_us", "us", &resolved.p99).with_goal(2.0),
+        Figure::median("directory.resolve_median_us", "us", &resolved.median),
+        Figure::median("directory.dial_p99_us", "us", &resolved.dial_p99),
+        Figure::median("directory.hash_map_p99_us", "us", &resolved.plain_p99),
+        Figure::median("directory.resolve_ratio_hash_map", "times", &resolved.ratio()),
         figure("directory.allocate_per_s", "1/s", per_second).with_goal(20_000.0),
         figure("directory.bytes_per_binding", "B", in_memory).with_goal(600.0),
         figure("directory.start_s", "s", start).with_goal(10.0),
@@ -114,7 +134,7 @@ fn main() -> Result<()> {
 fn alone_in_memory(config: Arc<Config>, bindings: u32) -> Result<()> {
     let mut bench = Bench::new(config, None)?;
     let before = memory()?;
-    bench.bind(0..bindings)?;
+    bench.bind(0..bindings, bindings)?;
     println!("{}", f64::from(memory()?.saturating_sub(before)) * 1024.0 / f64::from(bindings));
     Ok(())
 }
@@ -129,12 +149,44 @@ fn measure_alone(bindings: u32) -> Result<f64> {
 struct Bench {
     directory: Directory,
     /// Without one everything is durable at once.
-    store: Option<SledStore>,
+    journal: Option<Journal>,
     now: Now,
-    /// What the store has not been asked to make durable.
-    queued: Vec<(CommitId, Transaction)>,
+    /// Commits without an answer.
+    waiting: u32,
     answered: u32,
-    pairs: Vec<(ProxyNumber, PartyAddress)>,
+    agents: ChaCha8Rng,
+    pairs: Vec<Pair>,
+}
+
+/// The store's thread.
+struct Journal {
+    queue: Sender<(CommitId, Transaction)>,
+    durable: Receiver<Result<Vec<CommitId>>>,
+    thread: JoinHandle<()>,
+}
+
+/// What is looked up, and what is to be found.
+#[derive(Clone)]
+struct Pair {
+    proxy: ProxyNumber,
+    caller: PartyAddress,
+    number: PartyNumber,
+    binding: BindingId,
+}
+
+/// Microseconds by round.
+#[derive(Default)]
+struct Resolved {
+    p99: Vec<f64>,
+    median: Vec<f64>,
+    dial_p99: Vec<f64>,
+    plain_p99: Vec<f64>,
+}
+
+impl Resolved {
+    fn ratio(&self) -> Vec<f64> {
+        self.p99.iter().zip(&self.plain_p99).map(|(ours, plain)| ours / plain).collect()
+    }
 }
 
 impl Bench {
@@ -145,24 +197,33 @@ impl Bench {
             None => Arc::new(Vault::open(&keyring(), &[], &mut ChaCha8Rng::seed_from_u64(3))?.0),
         };
         let directory = Directory::new(config, vault, [7; 32], now, Snapshot::default());
-        let mut bench = Self { directory, store, now, queued: Vec::new(), answered: 0, pairs: Vec::new() };
+        let mut bench = Self {
+            directory,
+            journal: store.map(Journal::start),
+            now,
+            waiting: 0,
+            answered: 0,
+            agents: ChaCha8Rng::seed_from_u64(4),
+            pairs: Vec::new(),
+        };
         let number = |n: u32| Ok(NewNumber::local(digits("415", n).parse()?));
         let numbers = (0..NUMBERS).map(number).collect::<Result<_>>()?;
         bench.ask(0, AdminRequest::Pool(PoolRequest::Add { numbers }))?;
-        bench.commit()?;
+        bench.settle(0)?;
         ensure!(bench.answered == 1, "the pool was not filled");
         Ok(bench)
     }
 
-    fn bind(&mut self, range: std::ops::Range<u32>) -> Result<()> {
+    fn bind(&mut self, range: std::ops::Range<u32>, all: u32) -> Result<()> {
         for n in range {
+            let agent = self.agents.random_range(0..all.div_ceil(PER_AGENT));
             let binding = NewBinding {
                 tenant: "bench".into(),
                 project: "directory".into(),
                 kind: BindingKind::Session,
                 key: format!("order-{n}"),
                 customer: Typed(digits("212", n)),
-                agent: Typed(digits("310", n / PER_AGENT)),
+                agent: Typed(digits("310", agent)),
                 time_to_live: None,
                 numbers: NumberWish::default(),
                 encryption: None,
@@ -171,11 +232,9 @@ impl Bench {
                 tags: Vec::new(),
             };
             self.ask(u64::from(n) + 1, AdminRequest::BindCreate(binding))?;
-            if self.queued.len() >= IN_FLIGHT as usize {
-                self.commit()?;
-            }
+            self.settle(IN_FLIGHT)?;
         }
-        self.commit()
+        self.settle(0)
     }
 
     fn ask(&mut self, id: u64, request: AdminRequest) -> Result<()> {
@@ -185,32 +244,53 @@ impl Bench {
         self.drain()
     }
 
-    /// One group, as the store's thread takes it.
-    fn commit(&mut self) -> Result<()> {
-        let (ids, group): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queued).into_iter().unzip();
-        let outcomes = match &mut self.store {
-            Some(store) => store.commit(&group)?,
-            None => vec![CommitOutcome::Applied; group.len()],
-        };
-        for (id, outcome) in ids.into_iter().zip(outcomes) {
-            ensure!(outcome == CommitOutcome::Applied, "the store found a conflict");
-            self.directory.handle_committed(self.now, id);
-            self.drain()?;
+    /// Takes what is durable, and waits for it while more than `most` wait.
+    fn settle(&mut self, most: u32) -> Result<()> {
+        loop {
+            let Some(journal) = &self.journal else { return Ok(()) };
+            let durable = match journal.durable.try_recv() {
+                Ok(durable) => durable?,
+                Err(_) if self.waiting <= most => return Ok(()),
+                Err(_) => journal.durable.recv().context("the store's thread has ended")??,
+            };
+            for id in durable {
+                self.waiting -= 1;
+                self.directory.handle_committed(self.now, id);
+                self.drain()?;
+            }
         }
-        Ok(())
+    }
+
+    /// Closes the store.
+    fn close(self) -> Result<()> {
+        let Some(Journal { queue, thread, .. }) = self.journal else { return Ok(()) };
+        drop(queue);
+        thread.join().map_err(|_| anyhow!("the store's thread has panicked"))
     }
 
     fn drain(&mut self) -> Result<()> {
         while let Some(output) = self.directory.poll_output() {
             match output {
-                Output::Commit(id, transaction) => self.queued.push((id, transaction)),
+                Output::Commit(id, transaction) => match &self.journal {
+                    Some(journal) => {
+                        self.waiting += 1;
+                        journal.queue.send((id, transaction)).context("the store's thread has ended")?;
+                    }
+                    None => self.directory.handle_committed(self.now, id),
+                },
                 Output::Reply(_, AdminReply::Bound { binding, reused: false }) => {
                     self.answered += 1;
-                    if self.store.is_none() {
+                    if self.journal.is_none() {
                         continue;
                     }
-                    let customer = digits("212", self.pairs.len().try_into()?).parse()?;
-                    self.pairs.push((binding.customer.proxy, PartyAddress::Number(customer)));
+                    let number: PartyNumber = digits("212", self.pairs.len().try_into()?).parse()?;
+                    let caller = PartyAddress::Number(number.clone());
+                    self.pairs.push(Pair {
+                        proxy: binding.customer.proxy,
+                        caller,
+                        number,
+                        binding: binding.id,
+                    });
                 }
                 Output::Reply(_, AdminReply::Pool(PoolReply::Added { .. })) => self.answered += 1,
                 Output::Event(_) => {}
@@ -220,24 +300,71 @@ impl Bench {
         Ok(())
     }
 
-    /// Microseconds of a look-up, as a call makes it: the slowest of a hundred,
-    /// and the median.
-    fn resolve(&self, bindings: u32) -> Result<(f64, f64)> {
+    /// How long a look-up takes, as a call makes it, and how long one in a hash map.
+    fn resolve(&self, bindings: u32) -> Result<Resolved> {
         ensure!(self.pairs.len() == bindings as usize, "{} bindings were made", self.pairs.len());
+        let plain: HashMap<(ProxyNumber, PartyNumber), BindingId> =
+            self.pairs.iter().map(|pair| ((pair.proxy, pair.number.clone()), pair.binding)).collect();
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let mut taken: Vec<u64> = Vec::with_capacity(LOOKUPS);
-        for _ in 0..LOOKUPS {
-            let (proxy, caller) = &self.pairs[random.random_range(0..self.pairs.len())];
-            let begun = Instant::now();
-            let found = self.directory.lookup(proxy, caller);
-            taken.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
-            ensure!(matches!(found, Lookup::Live(_)), "a caller was not found");
+        let mut resolved = Resolved::default();
+        for _ in 0..ROUNDS {
+            let asked: Vec<&Pair> =
+                (0..LOOKUPS).map(|_| &self.pairs[random.random_range(0..self.pairs.len())]).collect();
+            let (p99, median) =
+                timed(&asked, |pair| match self.directory.lookup(&pair.proxy, &pair.caller) {
+                    Lookup::Live(found) => Some(found.binding),
+                    Lookup::Entombed(_) | Lookup::Unknown => None,
+                })?;
+            resolved.p99.push(p99);
+            resolved.median.push(median);
+            let (p99, _) = timed(&asked, |pair| match self.directory.lookup(&pair.proxy, &pair.caller) {
+                Lookup::Live(found) => self.directory.address(found.callee).map(|_| found.binding),
+                Lookup::Entombed(_) | Lookup::Unknown => None,
+            })?;
+            resolved.dial_p99.push(p99);
+            let (p99, _) = timed(&asked, |pair| plain.get(&(pair.proxy, pair.number)).copied())?;
+            resolved.plain_p99.push(p99);
         }
-        taken.sort_unstable();
-        let at =
-            |percent: usize| Duration::from_nanos(taken[taken.len() * percent / 100]).as_secs_f64() * 1e6;
-        Ok((at(99), at(50)))
+        Ok(resolved)
     }
+}
+
+impl Journal {
+    fn start(mut store: SledStore) -> Self {
+        let (queue, waiting) = channel();
+        let (answers, durable) = channel();
+        let thread = thread::spawn(move || {
+            while let Ok(first) = waiting.recv() {
+                let queued = std::iter::once(first).chain(waiting.try_iter().take(GROUP - 1));
+                let (ids, group): (Vec<CommitId>, Vec<Transaction>) = queued.unzip();
+                let answer = match store.commit(&group) {
+                    Ok(outcomes) if outcomes.contains(&CommitOutcome::Conflict) => {
+                        Err(anyhow!("the store found a conflict"))
+                    }
+                    Ok(_) => Ok(ids),
+                    Err(error) => Err(error.into()),
+                };
+                // Nobody hears it when the benchmark has failed already.
+                let _unheard = answers.send(answer);
+            }
+        });
+        Self { queue, durable, thread }
+    }
+}
+
+/// Microseconds of the slowest look-up in a hundred, and of the median.
+fn timed(asked: &[&Pair], look_up: impl Fn(Pair) -> Option<BindingId>) -> Result<(f64, f64)> {
+    let mut taken: Vec<u64> = Vec::with_capacity(asked.len());
+    for pair in asked {
+        let asked = (*pair).clone();
+        let begun = Instant::now();
+        let found = look_up(asked);
+        taken.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        ensure!(found == Some(pair.binding), "a caller was not found");
+    }
+    taken.sort_unstable();
+    let at = |percent: usize| Duration::from_nanos(taken[taken.len() * percent / 100]).as_secs_f64() * 1e6;
+    Ok((at(99), at(50)))
 }
 
 fn keyring() -> Keyring {
