@@ -1,8 +1,10 @@
 //! Identifiers of bindings, sessions and legs, and the tokens of our dialogs.
 //!
-//! Binding and session ids are 128 random bits in Crockford base 32 behind a
-//! prefix, so they are safe to show, to grep and to put into a URL, and say
-//! nothing about a party. Tokens (tags, Call-IDs, branches) start with the
+//! Binding and session ids are 128 bits in Crockford base 32 behind a prefix, so
+//! they are safe to show, to grep and to put into a URL, and say nothing about a
+//! party. Those of sessions are random; those of bindings begin with the time of
+//! their creation, so that they sort by it, and what a store gets to write lies
+//! together instead of everywhere. Tokens (tags, Call-IDs, branches) start with the
 //! [`Slot`] that owns the dialog, so that any worker can tell from a message
 //! alone whose it is.
 
@@ -12,6 +14,8 @@ use std::str::FromStr;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::time::Timestamp;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 26 digits of five bits hold 128.
@@ -104,6 +108,20 @@ identifier! {
     ErasureId, "erasure"
 }
 
+impl BindingId {
+    /// A new one, from the injected clock and random source.
+    pub fn draw(now: Timestamp, random: &mut impl Rng) -> Self {
+        Self(in_order_of_time(now, random))
+    }
+}
+
+/// 48 bits of milliseconds since 1970 and 80 random ones.
+pub(super) fn in_order_of_time(now: Timestamp, random: &mut impl Rng) -> u128 {
+    let milliseconds = u128::try_from(now.unix_microseconds() / 1_000).unwrap_or(0);
+    let chance = u128::from(random.next_u64()) << 16 | u128::from(random.next_u32() >> 16);
+    (milliseconds << 80) | chance
+}
+
 fn encode(prefix: &str, bits: u128) -> String {
     let mut text = String::with_capacity(prefix.len() + 1 + ID_DIGITS);
     text.push_str(prefix);
@@ -191,6 +209,16 @@ mod tests {
             let id = BindingId::from_bits(bits);
             assert_eq!(id.to_string().parse::<BindingId>().unwrap(), id);
         }
+    }
+
+    #[test]
+    fn ids_of_bindings_sort_by_their_time() {
+        let mut random = rand_chacha::ChaCha8Rng::from_seed_for_tests(5);
+        let mut at =
+            |microseconds| BindingId::draw(Timestamp::from_unix_microseconds(microseconds), &mut random);
+        let ids = [at(-5), at(1_000), at(2_999), at(3_000), at(i64::MAX)];
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert_ne!(at(7_000), at(7_000));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub mod geography;
 pub mod guard;
 pub mod ids;
 pub mod io;
+mod map;
 pub(crate) mod media;
 pub mod money;
 pub mod number;

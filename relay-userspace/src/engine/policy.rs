@@ -131,13 +131,13 @@ pub fn decide(config: &Config, directory: &Directory, call: &Incoming<'_>) -> De
     };
     let readings = readings(trunk, identity);
     match find(directory, &proxy, &readings) {
-        Lookup::Live(found) => late::bridge(config, directory, proxy, found),
+        Lookup::Live(found) => late::bridge(config, directory, proxy, &found),
         found @ (Lookup::Entombed(_) | Lookup::Unknown) => {
             let caller = readings.iter().flatten().next();
             let agent = caller.and_then(|caller| Some((caller, directory.agent_at(&proxy, caller)?)));
             match (agent, found) {
                 (Some((caller, agent)), _) => late::meet(config, caller.clone(), agent),
-                (None, Lookup::Entombed(found)) => late::ended(config, directory, proxy, found),
+                (None, Lookup::Entombed(found)) => late::ended(config, directory, proxy, &found),
                 (None, _) => late::unknown(config, directory, proxy, &readings),
             }
         }

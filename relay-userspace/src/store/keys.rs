@@ -2,8 +2,9 @@
 //!
 //! Both databases hold one tree each, so that a group of changes is one atomic
 //! batch; the first byte of a key says what kind of record it is. Integers are
-//! big-endian, times have their sign bit flipped, and texts end at a zero byte,
-//! which none of them contains.
+//! big-endian and times have their sign bit flipped. Ids of parties and bindings
+//! begin with the time at which they were drawn, and pairs with their party: what is
+//! written together lies together, in few pages.
 
 use ipnet::IpNet;
 
@@ -158,8 +159,7 @@ pub(super) fn shown(key: &[u8]) -> String {
         (b"a", _) => of_audit(key).map_or_else(|| rest.escape_ascii().to_string(), |seq| seq.to_string()),
         (b"n" | b"m", _) => format!("+{}", String::from_utf8_lossy(rest)),
         (b"p" | b"r", _) => {
-            let proxy = rest.split(|&byte| byte == 0).next().unwrap_or_default();
-            format!("+{}", String::from_utf8_lossy(proxy))
+            format!("+{}", String::from_utf8_lossy(rest.get(16..).unwrap_or_default()))
         }
         (b"b", Some(bits)) => BindingId::from_bits(bits).to_string(),
         (b"l", Some(bits)) => SessionId::from_bits(bits).to_string(),
@@ -168,8 +168,9 @@ pub(super) fn shown(key: &[u8]) -> String {
     }
 }
 
+/// A number ends the key, so that it needs no end of its own.
 fn with_pair(kind: &[u8], proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
-    [kind, proxy.digits().as_bytes(), &[0], &party.to_bits().to_be_bytes()].concat()
+    [kind, &party.to_bits().to_be_bytes(), proxy.digits().as_bytes()].concat()
 }
 
 fn moment(at: Timestamp) -> [u8; 8] {

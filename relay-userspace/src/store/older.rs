@@ -272,7 +272,8 @@ impl<R: Rng> Copying<'_, R> {
         if let Some(&known) = self.parties.get(&address) {
             return Ok((known, None));
         }
-        let id = VaultId::random(self.random);
+        // When it was drawn does not matter: these lie before all that follow.
+        let id = VaultId::draw(record::time(0), self.random);
         let sealed = self.vault.seal(id, &address);
         self.parties.insert(address, id);
         Ok((id, Some(Change::PutParty(sealed))))

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allocate::Wanted;
 use super::binding_requests::rows;
-use super::bindings::{Change, OwnerIx, Stage};
+use super::bindings::{Change, OwnerIx, Side, Stage};
 use super::model::BindingState::{Entombed, Live};
 use super::numbers::NumberIx;
 use super::parties::PartyIx;
@@ -206,7 +206,8 @@ impl Directory {
             let another = since.is_some_and(|since| {
                 since <= entry.created && self.clock.wall < since + self.config.bindings.cool_off
             });
-            let own = self.pairs.get(&(party, number)).and_then(|&ix| self.bindings.get(ix));
+            let own =
+                self.pairs.find(Side { party, number }, &self.bindings).and_then(|ix| self.bindings.get(ix));
             let is_caller = own.is_none_or(|record| record.customer.number == number);
             if party == entry.party || another || !is_caller {
                 return None;
@@ -237,7 +238,10 @@ impl Directory {
         let number = self.numbers.find(proxy)?;
         let entry = self.agents.visible(number)?;
         self.admits_party(caller).ok()?;
-        let known = self.parties.find(caller).and_then(|party| self.pairs.get(&(party, number)).copied());
+        let known = self
+            .parties
+            .find(caller)
+            .and_then(|party| self.pairs.find(Side { party, number }, &self.bindings));
         if let Some(ix) = known {
             self.admits_return(ix).ok()?;
             let record = self.bindings.get(ix)?;
@@ -271,7 +275,7 @@ impl Directory {
         let limits = self.config.limits;
         let callers = usize::try_from(self.numbers.load(number).bindings()).unwrap_or(usize::MAX);
         let of_caller = |party| {
-            let records = self.pairs_of(party).filter_map(|(_, ix)| self.bindings.get(ix));
+            let records = self.pairs.of(party).filter_map(|(_, ix)| self.bindings.get(ix));
             records.filter(|record| record.kind == BindingKind::Agent).count()
         };
         let agents = self.parties.find(caller).map_or(0, of_caller);
@@ -290,8 +294,8 @@ impl Directory {
         (caller, number): (&PartyAddress, NumberIx),
         (agent, for_agent): (PartyIx, NumberIx),
     ) -> Option<()> {
-        let id = BindingId::random(&mut self.random);
-        let customer = self.parties.acquire(caller, &mut self.random);
+        let id = BindingId::draw(self.clock.wall, &mut self.random);
+        let customer = self.parties.acquire(caller, self.clock.wall, &mut self.random);
         let (tenant, project) = self.bindings.owner(owner);
         let binding = Binding {
             id,
@@ -333,7 +337,7 @@ impl Directory {
             Some(number) => self.idle_number(number)?,
             None => self.idle_number_near(&address, &wanted.numbers)?,
         };
-        let party = self.parties.acquire(&address, &mut self.random);
+        let party = self.parties.acquire(&address, self.clock.wall, &mut self.random);
         let entry = Entry {
             owner: self.bindings.intern(&wanted.tenant, &wanted.project),
             key: Arc::clone(&key.1),

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::bindings::Side;
 use super::numbers::{NumberIx, Place};
 use super::parties::PartyIx;
 use super::search::Search;
@@ -79,7 +80,7 @@ impl Directory {
     fn suits(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, number: NumberIx) -> bool {
         let country = self.is_of(wanted, number) && self.numbers.is_offered(number);
         let free = party.is_none_or(|party| {
-            !self.pairs.contains_key(&(party, number)) && !self.is_cooling(party, number)
+            !self.pairs.contains(Side { party, number }) && !self.is_cooling(party, number)
         });
         country && free
     }
@@ -124,8 +125,7 @@ impl Directory {
         }
         let (mut live, mut entombed, mut cooling) = (0, 0, 0);
         if let Some(party) = party {
-            let range = (party, NumberIx::FIRST)..=(party, NumberIx::LAST);
-            for (&(_, number), &binding) in self.pairs.range(range) {
+            for (number, binding) in self.pairs.of(party) {
                 let state = self.bindings.get(binding).map(|record| record.state);
                 if matching(&number) && inside(&number) {
                     match state {
@@ -138,7 +138,7 @@ impl Directory {
             cooling = rests
                 .filter(|number| matching(number) && inside(number))
                 .filter(|&number| self.is_cooling(party, number))
-                .filter(|&number| !self.pairs.contains_key(&(party, number)))
+                .filter(|&number| !self.pairs.contains(Side { party, number }))
                 .count();
         }
         refusal(

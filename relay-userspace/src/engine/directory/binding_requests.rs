@@ -140,10 +140,11 @@ impl Directory {
         let wish = &wanted.numbers;
         parse::wish(wish)?;
         let [for_customer, for_agent] = self.numbers_of(wanted, [&customer, &agent])?;
-        let parties = [&customer, &agent].map(|address| self.parties.acquire(address, &mut self.random));
+        let parties = [&customer, &agent]
+            .map(|address| self.parties.acquire(address, self.clock.wall, &mut self.random));
         let [customer, agent] = parties.map(|party| self.parties.id(party));
         let binding = Binding {
-            id: BindingId::random(&mut self.random),
+            id: BindingId::draw(self.clock.wall, &mut self.random),
             tenant: wanted.tenant.clone(),
             project: wanted.project.clone(),
             kind: wanted.kind,

@@ -4,7 +4,7 @@
 //! its owner by four bytes each and carries no text but its key.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use super::model::{BindingKind, BindingState};
@@ -13,6 +13,7 @@ use super::parties::PartyIx;
 use super::usage::Usage;
 use crate::engine::config::Encryption;
 use crate::engine::ids::BindingId;
+use crate::engine::map::{HashKey, Index};
 use crate::engine::time::Timestamp;
 
 /// Names one record while it exists.
@@ -24,7 +25,7 @@ pub(super) struct BindingIx(u32);
 pub(super) struct OwnerIx(u32);
 
 /// One side of a binding.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Side {
     pub(super) party: PartyIx,
     pub(super) number: NumberIx,
@@ -35,7 +36,7 @@ pub(super) struct Record {
     pub(super) id: BindingId,
     pub(super) owner: OwnerIx,
     pub(super) kind: BindingKind,
-    pub(super) key: Arc<str>,
+    pub(super) key: Box<str>,
     pub(super) customer: Side,
     pub(super) agent: Side,
     pub(super) created: Timestamp,
@@ -112,26 +113,29 @@ pub(super) enum Change {
     Doubtful,
 }
 
-/// What a binding is looked up by before a new one is made.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    text: Arc<str>,
-    kind: BindingKind,
-    tenant: Arc<str>,
-}
-
 /// All bindings.
-#[derive(Default)]
 pub(super) struct Bindings {
     records: Vec<Option<Record>>,
     free: Vec<BindingIx>,
     by_id: BTreeMap<BindingId, BindingIx>,
-    by_key: BTreeMap<Key, BindingIx>,
+    /// By the text of the key alone: tenants and kinds have their own.
+    by_key: Index,
     owners: Vec<(Arc<str>, Arc<str>)>,
     owner_of: BTreeMap<(Arc<str>, Arc<str>), OwnerIx>,
 }
 
 impl Bindings {
+    pub(super) const fn new(key: HashKey) -> Self {
+        Self {
+            records: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            by_key: Index::new(key),
+            owners: Vec::new(),
+            owner_of: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -141,7 +145,13 @@ impl Bindings {
     }
 
     pub(super) fn with_key(&self, tenant: &str, kind: BindingKind, key: &str) -> Option<BindingIx> {
-        self.by_key.get(&Key { text: key.into(), kind, tenant: tenant.into() }).copied()
+        let has = |at: u32| {
+            let record = self.get(BindingIx(at));
+            record.is_some_and(|record| {
+                *record.key == *key && record.kind == kind && self.owner(record.owner).0 == tenant
+            })
+        };
+        self.by_key.find(key, has).map(BindingIx)
     }
 
     pub(super) fn get(&self, ix: BindingIx) -> Option<&Record> {
@@ -176,7 +186,7 @@ impl Bindings {
             .pop()
             .unwrap_or_else(|| BindingIx(u32::try_from(self.records.len()).unwrap_or(u32::MAX)));
         self.by_id.insert(record.id, ix);
-        self.by_key.insert(self.key_of(&record), ix);
+        self.by_key.insert(&*record.key, ix.0);
         if ix.index() == self.records.len() {
             self.records.push(Some(record));
         } else {
@@ -188,7 +198,7 @@ impl Bindings {
     pub(super) fn remove(&mut self, ix: BindingIx) -> Option<Record> {
         let record = self.records.get_mut(ix.index())?.take()?;
         self.by_id.remove(&record.id);
-        self.by_key.remove(&self.key_of(&record));
+        self.by_key.remove(&*record.key, ix.0);
         self.free.push(ix);
         Some(record)
     }
@@ -201,20 +211,23 @@ impl Bindings {
 
     /// Records with a key, of whatever tenant and kind, in the order of ids.
     pub(super) fn keyed(&self, key: &str) -> Vec<(BindingIx, &Record)> {
-        let first = Key { text: key.into(), kind: BindingKind::Session, tenant: "".into() };
-        let mut found: Vec<_> = self
-            .by_key
-            .range((Included(first), Unbounded))
-            .take_while(|(named, _)| &*named.text == key)
-            .filter_map(|(_, &ix)| Some((ix, self.get(ix)?)))
-            .collect();
+        let candidates = self.by_key.candidates(key).map(BindingIx);
+        let records = candidates.filter_map(|ix| Some((ix, self.get(ix)?)));
+        let mut found: Vec<_> = records.filter(|(_, record)| *record.key == *key).collect();
         found.sort_by_key(|(_, record)| record.id);
         found
     }
+}
 
-    fn key_of(&self, record: &Record) -> Key {
-        let (tenant, _) = &self.owners[record.owner.0 as usize];
-        Key { text: record.key.clone(), kind: record.kind, tenant: tenant.clone() }
+impl From<u32> for BindingIx {
+    fn from(place: u32) -> Self {
+        Self(place)
+    }
+}
+
+impl From<BindingIx> for u32 {
+    fn from(BindingIx(place): BindingIx) -> Self {
+        place
     }
 }
 

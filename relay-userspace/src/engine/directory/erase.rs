@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use super::bindings::{BindingIx, Change};
 use super::model::BindingState::{Entombed, Live};
-use super::numbers::NumberIx;
 use super::parties::PartyIx;
 use super::proposal::Proposal;
 use super::rekey::Rekey;
@@ -172,7 +171,7 @@ impl Directory {
     }
 
     fn bindings_with(&self, party: PartyIx) -> impl Iterator<Item = BindingIx> {
-        self.pairs.range((party, NumberIx::FIRST)..=(party, NumberIx::LAST)).map(|(_, &ix)| ix)
+        self.pairs.of(party).map(|(_, ix)| ix)
     }
 
     /// The keeper could not make a new epoch.

@@ -90,9 +90,9 @@ impl Directory {
                 .life_of(self.bindings.get(ix).ok_or_else(super::binding_requests::in_doubt)?)
                 .callback_window
                 .saturating_sub(self.config.bindings.cool_off);
-        let party = self.parties.acquire(&address, &mut self.random);
+        let party = self.parties.acquire(&address, self.clock.wall, &mut self.random);
         let to = Side { party, number };
-        self.pairs.insert((party, number), ix);
+        self.pairs.insert(to, ix);
         self.propose(Proposal::HandOver {
             request: id,
             change: Handover { binding: ix, leg, from, to, since },
@@ -110,7 +110,7 @@ impl Directory {
     ) -> Result<NumberIx, Refusal> {
         let known = self.parties.find(address);
         let free = known.is_none_or(|party| {
-            !self.pairs.contains_key(&(party, from.number)) && !self.is_cooling(party, from.number)
+            !self.pairs.contains(Side { party, ..from }) && !self.is_cooling(party, from.number)
         });
         if free {
             return Ok(from.number);
@@ -130,7 +130,7 @@ impl Directory {
             LegName::B => record.agent = to,
         }
         self.parties.set_stored(to.party);
-        self.pairs.remove(&(from.party, from.number));
+        self.pairs.remove(from);
         self.rest(Rest { since, party: from.party, number: from.number });
         self.numbers.set_load(from.number, |load| load.count(state, -1));
         self.numbers.set_load(to.number, |load| load.count(state, 1));
@@ -148,7 +148,7 @@ impl Directory {
     /// The store has nothing of a handover.
     pub(super) fn not_handed_over(&mut self, change: &Handover) {
         let Handover { binding, to, .. } = *change;
-        self.pairs.remove(&(to.party, to.number));
+        self.pairs.remove(to);
         self.parties.release(to.party);
         self.settle(binding);
     }

@@ -100,7 +100,8 @@ struct At {
 /// All parties' bindings, counted.
 #[derive(Default)]
 pub(super) struct Headroom {
-    held: BTreeMap<PartyIx, Held>,
+    /// By party; nothing is held at zero on both sides.
+    held: Vec<Held>,
     homes: BTreeMap<Home, HomeIx>,
     at: Vec<At>,
     busy: BTreeSet<(HomeIx, u32, PartyIx)>,
@@ -109,9 +110,9 @@ pub(super) struct Headroom {
 impl Headroom {
     /// A party has one binding more. Says where it is.
     pub(super) fn take(&mut self, now: Timestamp, party: PartyIx, leg: LegName, home: impl FnOnce() -> Home) {
-        let held = match self.held.get(&party) {
-            Some(&held) if self.at[held.home.index()].home != Home::NOWHERE => held,
-            Some(&held) => self.bring_home(now, party, held, home()),
+        let held = match self.held(party) {
+            Some(held) if self.at[held.home.index()].home != Home::NOWHERE => held,
+            Some(held) => self.bring_home(now, party, held, home()),
             None => Held { home: self.intern(home()), sides: [0; 2] },
         };
         let mut more = held;
@@ -134,7 +135,7 @@ impl Headroom {
 
     /// A party has one binding less.
     pub(super) fn give(&mut self, now: Timestamp, party: PartyIx, leg: LegName) {
-        let Some(&held) = self.held.get(&party) else { return };
+        let Some(held) = self.held(party) else { return };
         let mut less = held;
         less.sides[side(leg)] = less.sides[side(leg)].saturating_sub(1);
         let at = &mut self.at[held.home.index()];
@@ -151,7 +152,7 @@ impl Headroom {
         parties: [PartyIx; 2],
     ) -> Vec<(PlaceLoad, Level)> {
         let mut homes: Vec<HomeIx> =
-            parties.iter().filter_map(|party| Some(self.held.get(party)?.home)).collect();
+            parties.iter().filter_map(|&party| Some(self.held(party)?.home)).collect();
         homes.dedup();
         let mut changed = Vec::new();
         for home in homes {
@@ -195,7 +196,11 @@ impl Headroom {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let no_counts = |at: &At| at.bindings == 0 && at.counts.iter().all(BTreeMap::is_empty);
-        self.held.is_empty() && self.busy.is_empty() && self.at.iter().all(no_counts)
+        self.held.iter().all(|held| held.all() == 0) && self.busy.is_empty() && self.at.iter().all(no_counts)
+    }
+
+    fn held(&self, party: PartyIx) -> Option<Held> {
+        self.held.get(party.index()).copied().filter(|held| held.all() > 0)
     }
 
     fn load(&self, home: HomeIx, numbers: &Numbers, strict: bool) -> PlaceLoad {
@@ -237,11 +242,10 @@ impl Headroom {
         if after.all() >= NAMED {
             self.busy.insert((after.home, after.all(), party));
         }
-        if after.all() == 0 {
-            self.held.remove(&party);
-        } else {
-            self.held.insert(party, after);
+        if self.held.len() <= party.index() {
+            self.held.resize(party.index() + 1, Held { home: before.home, sides: [0; 2] });
         }
+        self.held[party.index()] = after;
         at.note_peak(now);
     }
 }

@@ -95,7 +95,7 @@ impl Directory {
         let [customer, agent] = parties;
         let customer = Side { party: customer, number: customer_number };
         let agent = Side { party: agent, number: agent_number };
-        let taken = |side: Side| self.pairs.contains_key(&(side.party, side.number));
+        let taken = |side: Side| self.pairs.contains(side);
         if taken(customer)
             || taken(agent)
             || customer == agent
@@ -123,7 +123,7 @@ impl Directory {
         let ix = self.bindings.insert(record);
         for (side, leg) in sides.into_iter().zip(LegName::BOTH) {
             self.parties.retain(side.party);
-            self.pairs.insert((side.party, side.number), ix);
+            self.pairs.insert(side, ix);
             self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
             let home = || {
                 let address = self.parties.address(side.party);
@@ -168,7 +168,7 @@ impl Directory {
         self.unschedule(ix);
         let Some(record) = self.bindings.remove(ix) else { return };
         for (side, leg) in record.sides().into_iter().zip(LegName::BOTH) {
-            self.pairs.remove(&(side.party, side.number));
+            self.pairs.remove(side);
             self.headroom.give(self.clock.wall, side.party, leg);
             self.numbers.set_load(side.number, |load| load.count(record.state, -1));
             self.parties.release(side.party);

@@ -21,7 +21,7 @@ use crate::engine::number::{Country, MAX_DIGITS, ProxyNumber};
 use crate::engine::time::Timestamp;
 
 /// Names one number of the pool.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NumberIx(u32);
 
 /// A set of numbers that are equally close to somebody.

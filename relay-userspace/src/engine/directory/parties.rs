@@ -5,23 +5,24 @@
 //! nothing that refers to it, holds an address in clear; one is unsealed for
 //! the call or the view that asks for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::Rng;
 
 use super::model::PartyAddress;
 use crate::engine::ids::PartyId;
+use crate::engine::map::{HashKey, Index};
 use crate::engine::privacy::{BlindIndex, SealedParty, Vault, VaultId};
+use crate::engine::time::Timestamp;
 
 /// Names one party while something refers to it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PartyIx(u32);
 
 /// All parties that bindings and rests refer to.
 pub(super) struct Parties {
     vault: Arc<Vault>,
-    by_index: BTreeMap<BlindIndex, PartyIx>,
+    by_index: Index,
     slots: Vec<Slot>,
     free: Vec<PartyIx>,
     /// Forgotten here, and not yet in the store.
@@ -47,17 +48,27 @@ impl Resealed {
 }
 
 impl Parties {
-    pub(super) const fn new(vault: Arc<Vault>) -> Self {
-        Self { vault, by_index: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), orphans: Vec::new() }
+    pub(super) const fn new(vault: Arc<Vault>, key: HashKey) -> Self {
+        Self { vault, by_index: Index::new(key), slots: Vec::new(), free: Vec::new(), orphans: Vec::new() }
     }
 
     /// The party at an address, if anything refers to it.
     pub(super) fn find(&self, address: &PartyAddress) -> Option<PartyIx> {
-        self.by_index.get(&self.vault.index(address)).copied()
+        self.at(self.vault.index(address))
+    }
+
+    fn at(&self, index: BlindIndex) -> Option<PartyIx> {
+        let has = |at: u32| self.slots.get(at as usize).is_some_and(|slot| slot.party.index == index);
+        self.by_index.find(&index, has).map(PartyIx)
     }
 
     /// Notes one more use of the party at an address.
-    pub(super) fn acquire(&mut self, address: &PartyAddress, random: &mut impl Rng) -> PartyIx {
+    pub(super) fn acquire(
+        &mut self,
+        address: &PartyAddress,
+        now: Timestamp,
+        random: &mut impl Rng,
+    ) -> PartyIx {
         if let Some(party) = self.find(address) {
             self.retain(party);
             if self.is_erased(party) {
@@ -65,7 +76,7 @@ impl Parties {
             }
             return party;
         }
-        let party = self.vault.seal(VaultId::random(random), address);
+        let party = self.vault.seal(VaultId::draw(now, random), address);
         self.insert(Slot { party, uses: 1, stored: false })
     }
 
@@ -98,7 +109,7 @@ impl Parties {
     /// use of it; `None` when another one is at its address, which a store never
     /// holds.
     pub(super) fn restore(&mut self, party: SealedParty) -> Option<PartyIx> {
-        let free = !self.by_index.contains_key(&party.index);
+        let free = self.at(party.index).is_none();
         free.then(|| self.insert(Slot { party, uses: 1, stored: true }))
     }
 
@@ -118,7 +129,7 @@ impl Parties {
             self.slots.push(slot);
             party
         };
-        self.by_index.insert(index, party);
+        self.by_index.insert(&index, party.0);
         party
     }
 
@@ -132,7 +143,7 @@ impl Parties {
         let slot = &mut self.slots[party.index()];
         slot.uses = slot.uses.saturating_sub(1);
         if slot.uses == 0 {
-            self.by_index.remove(&slot.party.index);
+            self.by_index.remove(&slot.party.index, party.0);
             self.orphans.push(slot.party.id);
             self.free.push(party);
         }
@@ -165,7 +176,7 @@ impl Parties {
     /// Whether nothing refers to anybody.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_index.is_empty() && self.orphans.is_empty()
+        self.by_index.len() == 0 && self.orphans.is_empty()
     }
 
     /// What seals new parties.
@@ -254,7 +265,7 @@ impl PartyIx {
     /// Not before any other.
     pub(super) const LAST: Self = Self(u32::MAX);
 
-    const fn index(self) -> usize {
+    pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
 }

@@ -112,9 +112,9 @@ pub(super) fn only_binding<'a>(
 }
 
 /// A call on a tombstone.
-pub(super) fn ended(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
+pub(super) fn ended(config: &Config, directory: &Directory, proxy: ProxyNumber, found: &Match) -> Decision {
     let (binding, caller) = (found.binding, found.caller);
-    match on_tombstone(config, directory, &found) {
+    match on_tombstone(config, directory, found) {
         Late::Connect => bridge(config, directory, proxy, found),
         Late::Divert(diversion) => Decision::Divert(Diverted {
             diversion,
@@ -157,8 +157,8 @@ pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumb
 }
 
 /// A call that connects, live or late.
-pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber, found: Match) -> Decision {
-    let Match { binding: id, caller, callee, callee_sees } = found;
+pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber, found: &Match) -> Decision {
+    let &Match { binding: id, caller, callee, callee_sees } = found;
     let whole = directory.binding(id).zip(directory.address_of(id, caller));
     let admitted =
         whole.as_ref().map(|(binding, _)| binding.usage.admits_call(caller, directory.calls_on(id)));
@@ -166,8 +166,9 @@ pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber,
         let (status, cause) = forbidden.refusal();
         return reject(status, cause, proxy, Some((id, caller)));
     }
-    match whole.zip(route(config, &callee)) {
-        Some(((binding, caller_address), callee_trunk)) => Decision::Bridge(Bridge {
+    let reached = directory.address(callee).and_then(|callee| Some((route(config, &callee)?, callee)));
+    match whole.zip(reached) {
+        Some(((binding, caller_address), (callee_trunk, callee))) => Decision::Bridge(Bridge {
             binding: Some(id),
             tenant: binding.tenant,
             project: binding.project,

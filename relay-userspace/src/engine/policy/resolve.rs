@@ -185,8 +185,10 @@ impl Steps {
             self.say(format!("{}: the call is refused with {status}", forbidden.as_str()));
             return Verdict::NotAllowed;
         }
-        let callee = found.callee.masked();
-        let Some(trunk) = route(config, &found.callee).and_then(|id| config.trunk(id)) else {
+        let address = directory.address(found.callee);
+        let callee = address.as_ref().map(PartyAddress::masked).unwrap_or_default();
+        let trunk = address.and_then(|address| config.trunk(route(config, &address)?));
+        let Some(trunk) = trunk else {
             self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
             return Verdict::NoRoute;
         };

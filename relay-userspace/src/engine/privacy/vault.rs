@@ -27,7 +27,9 @@ use zeroize::Zeroizing;
 use super::keyring::{Epoch, KEY_BYTES, Keyring, Secret};
 use super::notary::Notary;
 use crate::engine::directory::{Extension, PartyAddress};
-use crate::engine::ids::PartyId;
+use crate::engine::ids::{self, PartyId};
+use crate::engine::number::PartyNumber;
+use crate::engine::time::Timestamp;
 
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
@@ -38,15 +40,16 @@ const SHORT: usize = BLOCK + TAG_BYTES;
 /// Before an extension's trunk; a number begins with a digit.
 const EXTENSION: u8 = b'@';
 
-/// Names a party in the store. Drawn at random, never shown, and tied to the
-/// party's address by its sealed record alone.
+/// Names a party in the store. Never shown, and tied to the party's address by its
+/// sealed record alone: the time when it was drawn, then 80 random bits, so that what
+/// is new in a store lies together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VaultId(u128);
 
 impl VaultId {
-    /// A new one, from the injected random source.
-    pub fn random(random: &mut impl Rng) -> Self {
-        Self((u128::from(random.next_u64()) << 64) | u128::from(random.next_u64()))
+    /// A new one, from the injected clock and random source.
+    pub fn draw(now: Timestamp, random: &mut impl Rng) -> Self {
+        Self(ids::in_order_of_time(now, random))
     }
 
     /// The bits, for keys in the store.
@@ -63,7 +66,7 @@ impl VaultId {
 }
 
 /// What a party is found by: a keyed digest of its address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlindIndex([u8; 16]);
 
 impl fmt::Debug for BlindIndex {
@@ -179,7 +182,7 @@ struct DataKey {
 
 /// The open vault.
 pub struct Vault {
-    index: Mac256,
+    index: Secret,
     pseudonyms: Mac256,
     notary: Arc<Notary>,
     keys: BTreeMap<Epoch, Arc<DataKey>>,
@@ -231,7 +234,7 @@ impl Vault {
             }
         };
         let vault = Self {
-            index: mac(&keyring.index, "vizard index"),
+            index: subkey(&keyring.index, "vizard index"),
             pseudonyms: mac(&keyring.index, "vizard pseudonyms"),
             notary: Arc::new(keyring.notary()),
             keys,
@@ -310,7 +313,12 @@ impl Vault {
     /// What a party at an address is found by.
     #[must_use]
     pub fn index(&self, address: &PartyAddress) -> BlindIndex {
-        BlindIndex(first(&self.index.clone().chain_update(&*plain(address)).finalize().into_bytes()))
+        let digest = match address {
+            // Every call asks for this one: no allocation.
+            PartyAddress::Number(number) => blake3::keyed_hash(self.index.bytes(), &*number_block(number)),
+            PartyAddress::Extension { .. } => blake3::keyed_hash(self.index.bytes(), &plain(address)),
+        };
+        BlindIndex(first(digest.as_bytes()))
     }
 
     /// Seals a new party's address under an id that was drawn for it.
@@ -526,7 +534,7 @@ fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
 fn plain(address: &PartyAddress) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4 * BLOCK + TAG_BYTES));
     match address {
-        PartyAddress::Number(number) => bytes.extend_from_slice(number.reveal().as_bytes()),
+        PartyAddress::Number(number) => bytes.extend_from_slice(&*number_block(number)),
         PartyAddress::Extension { trunk, user } => {
             bytes.push(EXTENSION);
             bytes.extend_from_slice(trunk.as_bytes());
@@ -537,6 +545,14 @@ fn plain(address: &PartyAddress) -> Zeroizing<Vec<u8>> {
     let padded = bytes.len().next_multiple_of(BLOCK);
     bytes.resize(padded, 0);
     bytes
+}
+
+/// A number has at most fifteen digits, so one block holds it.
+fn number_block(number: &PartyNumber) -> Zeroizing<[u8; BLOCK]> {
+    let mut block = Zeroizing::new([0; BLOCK]);
+    let digits = number.reveal().as_bytes();
+    block[..digits.len()].copy_from_slice(digits);
+    block
 }
 
 fn address(plain: &[u8]) -> Option<PartyAddress> {
@@ -552,5 +568,5 @@ fn address(plain: &[u8]) -> Option<PartyAddress> {
 }
 
 fn text_number(digits: &str) -> Option<PartyAddress> {
-    crate::engine::number::PartyNumber::from_digits(digits).ok().map(PartyAddress::Number)
+    PartyNumber::from_digits(digits).ok().map(PartyAddress::Number)
 }

@@ -56,13 +56,13 @@ fn each_caller_gets_a_binding_whose_proxy_the_agent_can_call_back() {
         assert_eq!(world.directory.lookup(&line(), &number(caller)), Lookup::Unknown);
         assert!(meet(&mut world, at(2), caller));
         let Lookup::Live(found) = world.directory.lookup(&line(), &number(caller)) else { panic!() };
-        assert_eq!((found.caller, &found.callee), (LegName::A, &agent));
+        assert_eq!((found.caller, world.address(&found)), (LegName::A, agent.clone()));
         let shown = found.callee_sees;
         assert!(shown.to_string().starts_with("+1415555020"), "an internal number: {shown}");
         assert!(!seen.contains(&shown));
         seen.push(shown);
         let Lookup::Live(back) = world.directory.lookup(&shown, &agent) else { panic!() };
-        assert_eq!((back.callee, back.callee_sees), (number(caller), line()));
+        assert_eq!((world.address(&back), back.callee_sees), (number(caller), line()));
         let binding = world.directory.binding(back.binding).unwrap();
         assert_eq!((binding.kind, binding.tenant.as_str()), (BindingKind::Agent, "acme"));
         assert!(binding.key.starts_with("a/"), "{n}: {}", binding.key);

@@ -24,9 +24,9 @@ fn the_new_agent_keeps_the_number_and_the_customer_sees_no_change() {
     let Lookup::Live(found) = world.directory.lookup(&before.customer.proxy, &number(CUSTOMER)) else {
         panic!()
     };
-    assert_eq!((found.callee, found.callee_sees), (number(NEXT), before.agent.proxy));
+    assert_eq!((world.address(&found), found.callee_sees), (number(NEXT), before.agent.proxy));
     let Lookup::Live(found) = world.directory.lookup(&before.agent.proxy, &number(NEXT)) else { panic!() };
-    assert_eq!((found.callee, found.callee_sees), (number(CUSTOMER), before.customer.proxy));
+    assert_eq!((world.address(&found), found.callee_sees), (number(CUSTOMER), before.customer.proxy));
     // Without grace: the one before reaches nobody, and gets the number for nobody.
     let old = |world: &World| world.directory.lookup(&before.agent.proxy, &number(AGENT));
     assert_eq!(old(&world), Lookup::Unknown);
@@ -114,7 +114,7 @@ fn one_number_for_both_costs_what_edge_colouring_costs() {
         let Lookup::Live(found) = world.directory.lookup(&bound.customer.proxy, &number(&customer)) else {
             panic!()
         };
-        assert_eq!((found.caller, found.callee), (LegName::A, number(&agent)));
+        assert_eq!((found.caller, world.address(&found)), (LegName::A, number(&agent)));
     }
     let two = NewBinding { one_number: true, ..wanted("two", CUSTOMER, "+16465550107") };
     world.bind(at(1), NewBinding { one_number: false, ..two.clone() });

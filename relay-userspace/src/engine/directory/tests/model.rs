@@ -615,7 +615,10 @@ impl Simulation {
                 {
                     let other = if caller == LegName::A { &binding.agent } else { &binding.customer };
                     let address = self.acknowledged.address(other.id);
-                    assert_eq!((found.caller, &found.callee), (caller, address));
+                    assert_eq!(
+                        (found.caller, self.directory.address(found.callee).as_ref()),
+                        (caller, Some(address))
+                    );
                     assert_eq!(found.callee_sees, other.proxy);
                     match binding.state {
                         // Past its time under a call, it is ended for others.
