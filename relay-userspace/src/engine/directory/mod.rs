@@ -271,6 +271,9 @@ impl Directory {
         if record.sides().iter().any(|side| self.is_going(side.party)) {
             return Lookup::Unknown;
         }
+        if self.parties.is_erased(callee.party) {
+            return Lookup::Unknown;
+        }
         let found = Match {
             binding: record.id,
             caller,
