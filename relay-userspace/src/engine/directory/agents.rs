@@ -295,7 +295,7 @@ impl Directory {
         (agent, for_agent): (PartyIx, NumberIx),
     ) -> Option<()> {
         let id = BindingId::draw(self.clock.wall, &mut self.random);
-        let customer = self.parties.acquire(caller, self.clock.wall, &mut self.random);
+        let customer = self.acquire(caller);
         let (tenant, project) = self.bindings.owner(owner);
         let binding = Binding {
             id,
@@ -337,7 +337,7 @@ impl Directory {
             Some(number) => self.idle_number(number)?,
             None => self.idle_number_near(&address, &wanted.numbers)?,
         };
-        let party = self.parties.acquire(&address, self.clock.wall, &mut self.random);
+        let party = self.acquire(&address);
         let entry = Entry {
             owner: self.bindings.intern(&wanted.tenant, &wanted.project),
             key: Arc::clone(&key.1),

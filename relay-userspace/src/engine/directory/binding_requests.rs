@@ -140,8 +140,7 @@ impl Directory {
         let wish = &wanted.numbers;
         parse::wish(wish)?;
         let [for_customer, for_agent] = self.numbers_of(wanted, [&customer, &agent])?;
-        let parties = [&customer, &agent]
-            .map(|address| self.parties.acquire(address, self.clock.wall, &mut self.random));
+        let parties = [&customer, &agent].map(|address| self.acquire(address));
         let [customer, agent] = parties.map(|party| self.parties.id(party));
         let binding = Binding {
             id: BindingId::draw(self.clock.wall, &mut self.random),

@@ -7,7 +7,6 @@
 
 use super::allocate::Wanted;
 use super::bindings::{BindingIx, Change, Record, Side, Stage};
-use super::headroom::Home;
 use super::model::BindingState::{Entombed, Live};
 use super::numbers::NumberIx;
 use super::proposal::Proposal;
@@ -90,7 +89,7 @@ impl Directory {
                 .life_of(self.bindings.get(ix).ok_or_else(super::binding_requests::in_doubt)?)
                 .callback_window
                 .saturating_sub(self.config.bindings.cool_off);
-        let party = self.parties.acquire(&address, self.clock.wall, &mut self.random);
+        let party = self.acquire(&address);
         let to = Side { party, number };
         self.pairs.insert(to, ix);
         self.propose(Proposal::HandOver {
@@ -135,11 +134,7 @@ impl Directory {
         self.numbers.set_load(from.number, |load| load.count(state, -1));
         self.numbers.set_load(to.number, |load| load.count(state, 1));
         self.headroom.give(wall, from.party, leg);
-        let home = || {
-            let address = self.parties.address(to.party);
-            address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
-        };
-        self.headroom.take(wall, to.party, leg, home);
+        self.count_more(to.party, leg);
         // What was acquired for the new one stays as the binding's own use.
         self.parties.release(from.party);
         self.settle(binding);

@@ -110,27 +110,19 @@ pub(super) struct Headroom {
 impl Headroom {
     /// A party has one binding more. Says where it is.
     pub(super) fn take(&mut self, now: Timestamp, party: PartyIx, leg: LegName, home: impl FnOnce() -> Home) {
-        let held = match self.held(party) {
-            Some(held) if self.at[held.home.index()].home != Home::NOWHERE => held,
-            Some(held) => self.bring_home(now, party, held, home()),
-            None => Held { home: self.intern(home()), sides: [0; 2] },
-        };
+        let held = self.held(party);
+        let held = held.unwrap_or_else(|| Held { home: self.intern(home()), sides: [0; 2] });
         let mut more = held;
         more.sides[side(leg)] += 1;
-        self.at[held.home.index()].bindings += 1;
         self.replace(now, party, held, more);
     }
 
-    /// An erased party, which was nowhere, is known again.
-    fn bring_home(&mut self, now: Timestamp, party: PartyIx, held: Held, home: Home) -> Held {
-        let nobody = |home| Held { home, sides: [0; 2] };
-        let back = Held { home: self.intern(home), ..held };
-        for (held, other) in [(held, nobody(held.home)), (nobody(back.home), back)] {
-            let at = &mut self.at[held.home.index()];
-            at.bindings = at.bindings + u64::from(other.all()) - u64::from(held.all());
-            self.replace(now, party, held, other);
+    /// A party that was erased is known again: what it holds counts where it is.
+    pub(super) fn bring_home(&mut self, now: Timestamp, party: PartyIx, home: Home) {
+        if let Some(held) = self.held(party) {
+            let home = self.intern(home);
+            self.replace(now, party, held, Held { home, ..held });
         }
-        back
     }
 
     /// A party has one binding less.
@@ -138,8 +130,6 @@ impl Headroom {
         let Some(held) = self.held(party) else { return };
         let mut less = held;
         less.sides[side(leg)] = less.sides[side(leg)].saturating_sub(1);
-        let at = &mut self.at[held.home.index()];
-        at.bindings = at.bindings.saturating_sub(1);
         self.replace(now, party, held, less);
     }
 
@@ -232,12 +222,8 @@ impl Headroom {
     }
 
     fn replace(&mut self, now: Timestamp, party: PartyIx, before: Held, after: Held) {
-        let at = &mut self.at[before.home.index()];
-        let counted = |held: Held| [held.all(), held.sides[0], held.sides[1]];
-        for ((counts, before), after) in at.counts.iter_mut().zip(counted(before)).zip(counted(after)) {
-            count(counts, before, -1);
-            count(counts, after, 1);
-        }
+        self.at[before.home.index()].count(before, -1);
+        self.at[after.home.index()].count(after, 1);
         self.busy.remove(&(before.home, before.all(), party));
         if after.all() >= NAMED {
             self.busy.insert((after.home, after.all(), party));
@@ -246,11 +232,19 @@ impl Headroom {
             self.held.resize(party.index() + 1, Held { home: before.home, sides: [0; 2] });
         }
         self.held[party.index()] = after;
-        at.note_peak(now);
+        self.at[after.home.index()].note_peak(now);
     }
 }
 
 impl At {
+    /// One party more or less that holds so much.
+    fn count(&mut self, held: Held, by: i32) {
+        for (counts, held) in self.counts.iter_mut().zip([held.all(), held.sides[0], held.sides[1]]) {
+            count(counts, held, by);
+        }
+        self.bindings = self.bindings.saturating_add_signed(i64::from(by) * i64::from(held.all()));
+    }
+
     fn note_peak(&mut self, now: Timestamp) {
         let (hour, peak) = (now.unix_microseconds().div_euclid(HOUR), most(&self.counts[0]));
         match self.peaks.back_mut() {

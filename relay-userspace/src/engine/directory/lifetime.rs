@@ -10,7 +10,7 @@ use super::model::BindingState::{Entombed, Live};
 use super::parties::PartyIx;
 use super::proposal::Proposal;
 use super::rests::Rest;
-use super::{AgentNumber, Binding, BindingState, Directory, PairRest, Party, Snapshot};
+use super::{AgentNumber, Binding, BindingState, Directory, PairRest, Party, PartyAddress, Snapshot};
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
 use crate::engine::io::Output;
@@ -125,13 +125,28 @@ impl Directory {
             self.parties.retain(side.party);
             self.pairs.insert(side, ix);
             self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
-            let home = || {
-                let address = self.parties.address(side.party);
-                address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
-            };
-            self.headroom.take(self.clock.wall, side.party, leg, home);
+            self.count_more(side.party, leg);
         }
         Some(ix)
+    }
+
+    /// Notes one more use of the party at an address, which is known from now on.
+    pub(super) fn acquire(&mut self, address: &PartyAddress) -> PartyIx {
+        let erased = self.parties.find(address).is_some_and(|party| self.parties.is_erased(party));
+        let party = self.parties.acquire(address, self.clock.wall, &mut self.random);
+        if erased {
+            self.headroom.bring_home(self.clock.wall, party, Home::of(address, &self.config));
+        }
+        party
+    }
+
+    /// A party has one binding more.
+    pub(super) fn count_more(&mut self, party: PartyIx, leg: LegName) {
+        let home = || {
+            let address = self.parties.address(party);
+            address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
+        };
+        self.headroom.take(self.clock.wall, party, leg, home);
     }
 
     /// Makes a record what its state says, and visible.

@@ -30,6 +30,31 @@ impl World {
         replies.remove(0).1
     }
 
+    /// Starts again from what the store has.
+    fn restart(&mut self, now: Now) {
+        let mut snapshot = Snapshot::default();
+        for change in self.committed.iter().flat_map(|transaction| &transaction.changes) {
+            match change.clone() {
+                Stored::PutNumbers(numbers) => snapshot.numbers.extend(numbers.iter().cloned()),
+                Stored::PutParty(party) => {
+                    snapshot.parties.retain(|known| known.id != party.id);
+                    snapshot.parties.push(party);
+                }
+                Stored::PutBinding(binding) => {
+                    snapshot.bindings.retain(|known| known.id != binding.id);
+                    snapshot.bindings.push(binding);
+                }
+                Stored::DeleteParty(_) | Stored::DeleteBinding(_) | Stored::PutRest(_) => {
+                    panic!("nothing of this goes")
+                }
+                _ => {}
+            }
+        }
+        let (config, vault) = (Arc::clone(&self.directory.config), Arc::clone(&self.vault));
+        self.directory = Directory::new(config, vault, [8; 32], now, snapshot);
+        assert_eq!(self.directory.counts.dropped_at_start, 0);
+    }
+
     fn records(&self) -> Vec<SealedParty> {
         let changes = self.committed.iter().flat_map(|transaction| &transaction.changes);
         let party = |change: &Stored| match change {
@@ -159,4 +184,30 @@ fn what_is_held_about_a_person_is_shown_without_a_number() {
     world.run_until(at(3600));
     let AdminReply::Person(view) = world.ask(at(3600), show(CUSTOMER)) else { panic!() };
     assert_eq!((view.bindings.len(), view.rests[0].proxy), (0, first.customer.proxy));
+}
+
+#[test]
+fn a_person_who_comes_back_after_a_start_is_counted_at_home_again() {
+    let mut world = World::new(&NUMBERS);
+    world.bind(at(1), wanted("k1", CUSTOMER, AGENT));
+    world.erase(CUSTOMER);
+    world.restart(at(15));
+    let places = |world: &World| {
+        let places = world.directory.headroom.places(&world.directory.numbers, false);
+        places.into_iter().map(|(load, _)| (load.state, load.bindings)).collect::<Vec<_>>()
+    };
+    let in_state = |state: &str, bindings| (Some(state.to_owned()), bindings);
+    assert_eq!(places(&world), [in_state("CA", 1), (None, 1)], "nobody knows where the erased one is");
+    let open = NewAgent {
+        tenant: "acme".into(),
+        project: "main".into(),
+        key: "back".into(),
+        agent: Typed(CUSTOMER.into()),
+        number: None,
+        numbers: NumberWish::default(),
+    };
+    world.ask(at(18), AdminRequest::Agent(AgentRequest::Open(open)));
+    assert_eq!(places(&world), [in_state("CA", 1), in_state("NY", 1)], "whatever brings that one back");
+    world.bind(at(20), wanted("k2", CUSTOMER, AGENT));
+    assert_eq!(places(&world), [in_state("CA", 2), in_state("NY", 2)]);
 }

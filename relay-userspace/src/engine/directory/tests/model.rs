@@ -667,10 +667,6 @@ impl Simulation {
             }
         }
         let places = self.directory.headroom.places(&self.directory.numbers, false);
-        // One who was erased before a start and came back after it is from nowhere till the next.
-        if places.iter().any(|(load, _)| load.country == Country::UNKNOWN) {
-            return;
-        }
         assert_eq!(places.len(), counted.len());
         for (load, busiest) in places {
             let parties = &counted[&(load.country, load.state.clone())];
