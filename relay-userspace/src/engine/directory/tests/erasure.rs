@@ -211,3 +211,37 @@ fn a_person_who_comes_back_after_a_start_is_counted_at_home_again() {
     world.bind(at(20), wanted("k2", CUSTOMER, AGENT));
     assert_eq!(places(&world), [in_state("CA", 2), in_state("NY", 2)]);
 }
+
+#[test]
+fn what_ends_while_keys_are_made_takes_nobody_else_with_it_and_leaves_no_record() {
+    let mut world = World::new(&NUMBERS);
+    let bound = world.bind(at(1), wanted("k1", CUSTOMER, AGENT));
+    world.ask(at(2), AdminRequest::BindClose { id: bound.id });
+    assert!(world.directory.handle_admin(at(3), RequestId(99), erase(CUSTOMER)).is_none());
+    assert_eq!(world.directory.poll_output(), Some(Output::Rekey(RekeyStep::Wanted)));
+    // Tombstone and rests go, and somebody new would have the place of the person.
+    let later = at(40 * 24 * 3600);
+    world.run_until(later);
+    let new = world.ask(later, AdminRequest::BindCreate(wanted("k2", OTHER, "+13105550188")));
+    let AdminReply::Bound { binding: new, .. } = new else { panic!("{new:?}") };
+    world.keep_keys(later, RekeyStep::Wanted);
+    let mut replies = world.settle(later);
+    for milliseconds in 0..100 {
+        let now = later.after(Duration::from_millis(milliseconds * 5));
+        world.directory.handle_timeout(now);
+        replies.extend(world.settle(now));
+    }
+    let AdminReply::Erasing(view) = &replies[0].1 else { panic!("{replies:?}") };
+    assert_eq!((view.ended, view.tombstones, replies.len()), (0, 0, 1));
+    assert!(matches!(world.directory.lookup(&new.agent.proxy, &number("+13105550188")), Lookup::Live(_)));
+    assert!(matches!(world.directory.lookup(&new.customer.proxy, &number(OTHER)), Lookup::Live(_)));
+    let erased: Vec<_> = world.records().into_iter().filter(|party| party.sealed.is_erased()).collect();
+    assert_eq!(erased.len(), 1);
+    let changes = world.committed.iter().flat_map(|transaction| &transaction.changes);
+    let mut of_the_person = changes.filter(|change| match change {
+        Stored::PutParty(party) => party.id == erased[0].id,
+        Stored::DeleteParty(id) => *id == erased[0].id,
+        _ => false,
+    });
+    assert!(matches!(of_the_person.next_back(), Some(Stored::DeleteParty(_))), "its record stays");
+}
