@@ -32,7 +32,7 @@ use crate::store::{SledStore, StoreError};
 const ROWS: &str = "store.rows";
 const MANIFEST: &str = "backup.json";
 /// Grows when an older Vizard would misunderstand a newer backup.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A manifest is a few kilobytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
 /// What is read and written at once.

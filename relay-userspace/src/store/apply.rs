@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::record::{self, Holder, Stored, WrappedBytes};
+use super::claims::{Changed, Claims, ClaimsThen};
+use super::record::{self, Stored, WrappedBytes};
 use super::{CdrPlace, CdrQuery, CommitOutcome, StoreError};
 use super::{audit, keys};
 use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::{self, PairClaim};
+use crate::engine::directory::{self, Binding};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::{Epoch, Sealed, SealedParty, Vault, WrappedKey, epoch_of_record};
 use crate::engine::time::Timestamp;
@@ -43,12 +44,14 @@ pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub(super) struct Group {
     pub(super) directory: Writes,
     pub(super) cdrs: Writes,
+    pub(super) claims: Changed,
     pub(super) outcomes: Vec<CommitOutcome>,
 }
 
 /// Works out what a group of transactions writes.
 pub(super) fn plan(
     vault: &Vault,
+    claims: &Claims,
     directory: &dyn Table,
     cdrs: &dyn Table,
     group: &[Transaction],
@@ -57,12 +60,15 @@ pub(super) fn plan(
     for transaction in group {
         let mut step = Step {
             vault,
+            claims: claims.after(&planned.claims),
             directory: Layer { below: directory, group: &planned.directory, writes: Writes::new() },
             cdrs: Layer { below: cdrs, group: &planned.cdrs, writes: Writes::new() },
         };
         let outcome = step.run(transaction)?;
-        let (of_directory, of_cdrs) = (step.directory.writes, step.cdrs.writes);
+        let (of_directory, of_cdrs, of_claims) =
+            (step.directory.writes, step.cdrs.writes, step.claims.changed);
         if outcome == CommitOutcome::Applied {
+            planned.claims.extend(of_claims);
             planned.directory.extend(of_directory);
             planned.cdrs.extend(of_cdrs);
         }
@@ -74,6 +80,7 @@ pub(super) fn plan(
 /// One transaction on top of those before it.
 struct Step<'a> {
     vault: &'a Vault,
+    claims: ClaimsThen<'a>,
     directory: Layer<'a>,
     cdrs: Layer<'a>,
 }
@@ -125,18 +132,12 @@ impl Step<'_> {
                     self.directory.put("parties", keys::party(party.id), &party.sealed)?;
                 }
                 Change::DeleteParty(id) => self.directory.delete(keys::party(*id)),
-                Change::ClaimPair(claim) => match self.holder(claim)? {
-                    Some(Holder(other)) if other != claim.binding => return Ok(CommitOutcome::Conflict),
-                    Some(_) | None => {
-                        let key = keys::pair(&claim.proxy, claim.party);
-                        self.directory.put("pairs", key, &Holder(claim.binding))?;
-                    }
-                },
-                Change::ReleasePair(claim) => {
-                    if self.holder(claim)? == Some(Holder(claim.binding)) {
-                        self.directory.delete(keys::pair(&claim.proxy, claim.party));
+                Change::ClaimPair(claim) => {
+                    if !self.claims.claim(claim) {
+                        return Ok(CommitOutcome::Conflict);
                     }
                 }
+                Change::ReleasePair(claim) => self.claims.release(claim),
                 Change::PutRest(rest) => {
                     self.directory.put("rests", keys::rest(&rest.proxy, rest.party), rest)?;
                 }
@@ -181,11 +182,6 @@ impl Step<'_> {
         let sealed = self.vault.seal_record(&key, &Zeroizing::new(bytes));
         self.cdrs.writes.insert(key, Some(sealed));
         Ok(())
-    }
-
-    fn holder(&self, claim: &PairClaim) -> Result<Option<Holder>, StoreError> {
-        let key = keys::pair(&claim.proxy, claim.party);
-        self.directory.get(&key)?.map(|bytes| read("pairs", &key, &bytes)).transpose()
     }
 
     fn drop_cdrs(&mut self, before: Timestamp, most: usize) -> Result<(), StoreError> {
@@ -287,7 +283,7 @@ pub(super) fn snapshot(
         directory: directory::Snapshot {
             numbers: read_all(directory, "numbers", keys::NUMBERS)?,
             parties: parties(vault, directory)?,
-            bindings: read_all(directory, "bindings", keys::BINDINGS)?,
+            bindings: bindings(directory)?,
             agents: read_all(directory, "agents", keys::AGENTS)?,
             rests: read_all(directory, "rests", keys::RESTS)?,
             erasures: read_all(directory, "erasures", keys::ERASURES)?,
@@ -296,6 +292,11 @@ pub(super) fn snapshot(
         calls: calls(vault, cdrs)?,
         audit: audit::snapshot(cdrs)?,
     })
+}
+
+/// Live bindings and tombstones.
+pub(super) fn bindings(directory: &dyn Table) -> Result<Vec<Binding>, StoreError> {
+    read_all(directory, "bindings", keys::BINDINGS)
 }
 
 /// The data keys, each wrapped.

@@ -20,7 +20,7 @@ use rand::Rng;
 
 use super::apply::Writes;
 use super::sled::{Database, cannot_open, write_format};
-use super::{SledStore, Store, StoreError, keys, lockbox, older};
+use super::{SledStore, Store, StoreError, keys, lockbox, older, renew};
 use crate::engine::privacy::Keyring;
 
 /// Bytes of one piece of a copy, about.
@@ -232,8 +232,8 @@ impl SledStore {
         rows: &mut dyn Read,
         random: &mut impl Rng,
     ) -> Result<Restored, StoreError> {
-        let directory = Database::open(path, "directory", None)?;
-        let cdrs = Database::open(path, "cdrs", None)?;
+        let directory = Database::open(path, "directory", &[])?;
+        let cdrs = Database::open(path, "cdrs", &[])?;
         let mut writes = [Writes::new(), Writes::new()];
         while let Some((at, key, value)) = next_row(rows)? {
             writes[at].insert(key, value);
@@ -245,6 +245,7 @@ impl SledStore {
             database.write(writes)?;
             database.make_durable()?;
         }
+        renew::rows(&directory)?;
         // Every sealed record is opened once before the copy counts.
         let store = Self::over(path, directory, cdrs, keyring, random)?;
         let snapshot = store.load()?;

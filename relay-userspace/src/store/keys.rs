@@ -3,7 +3,7 @@
 //! Both databases hold one tree each, so that a group of changes is one atomic
 //! batch; the first byte of a key says what kind of record it is. Integers are
 //! big-endian and times have their sign bit flipped. Ids of parties and bindings
-//! begin with the time at which they were drawn, and pairs with their party: what is
+//! begin with the time at which they were drawn, and rests with their party: what is
 //! written together lies together, in few pages.
 
 use ipnet::IpNet;
@@ -21,6 +21,8 @@ pub(super) const NUMBERS: &[u8] = b"n";
 pub(super) const BINDINGS: &[u8] = b"b";
 /// Numbers of agents.
 pub(super) const AGENTS: &[u8] = b"m";
+/// The claims on pairs, which stores had before today's.
+pub(super) const PAIRS_BEFORE: &[u8] = b"p";
 /// Freed pairs.
 pub(super) const RESTS: &[u8] = b"r";
 /// What operators have decided about networks.
@@ -96,14 +98,9 @@ pub(super) fn of_data_key(key: &[u8]) -> Option<Epoch> {
     Some(Epoch(u32::from_be_bytes(key.strip_prefix(DATA_KEYS)?.try_into().ok()?)))
 }
 
-/// Of the claim on a pair.
-pub(super) fn pair(proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
-    with_pair(b"p", proxy, party)
-}
-
-/// Of a pair that rests.
+/// Of a pair that rests. A number ends the key, so that it needs no end of its own.
 pub(super) fn rest(proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
-    with_pair(RESTS, proxy, party)
+    [RESTS, &party.to_bits().to_be_bytes(), proxy.digits().as_bytes()].concat()
 }
 
 /// Of a rule of the guard.
@@ -158,19 +155,12 @@ pub(super) fn shown(key: &[u8]) -> String {
     match (kind, id) {
         (b"a", _) => of_audit(key).map_or_else(|| rest.escape_ascii().to_string(), |seq| seq.to_string()),
         (b"n" | b"m", _) => format!("+{}", String::from_utf8_lossy(rest)),
-        (b"p" | b"r", _) => {
-            format!("+{}", String::from_utf8_lossy(rest.get(16..).unwrap_or_default()))
-        }
+        (b"r", _) => format!("+{}", String::from_utf8_lossy(rest.get(16..).unwrap_or_default())),
         (b"b", Some(bits)) => BindingId::from_bits(bits).to_string(),
         (b"l", Some(bits)) => SessionId::from_bits(bits).to_string(),
         (b"v", Some(bits)) => format!("{bits:032x}"),
         _ => rest.escape_ascii().to_string(),
     }
-}
-
-/// A number ends the key, so that it needs no end of its own.
-fn with_pair(kind: &[u8], proxy: &ProxyNumber, party: VaultId) -> Vec<u8> {
-    [kind, &party.to_bits().to_be_bytes(), proxy.digits().as_bytes()].concat()
 }
 
 fn moment(at: Timestamp) -> [u8; 8] {
@@ -207,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_shown_of_a_key_has_no_party_in_it() {
         let proxy: ProxyNumber = "+14155550100".parse().unwrap();
-        assert_eq!(shown(&pair(&proxy, VaultId::from_bits(9))), "+14155550100");
+        assert_eq!(shown(&rest(&proxy, VaultId::from_bits(9))), "+14155550100");
         assert_eq!(shown(&party(VaultId::from_bits(9))), format!("{:032x}", 9));
         let id = BindingId::from_bits(7);
         assert_eq!(shown(&binding(id)), id.to_string());

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::apply::{self, Row, Table, Writes};
 use super::audit::{self, AuditPage, AuditQuery, AuditReader};
+use super::claims::Claims;
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
@@ -16,6 +17,7 @@ use crate::engine::time::Timestamp;
 /// Keeps everything in memory.
 pub struct MemoryStore {
     vault: Arc<Vault>,
+    claims: Claims,
     directory: Arc<RwLock<Rows>>,
     cdrs: Arc<RwLock<Rows>>,
 }
@@ -24,7 +26,7 @@ impl MemoryStore {
     /// An empty one, whose parties and calls this vault seals.
     #[must_use]
     pub fn new(vault: Arc<Vault>) -> Self {
-        Self { vault, directory: Arc::default(), cdrs: Arc::default() }
+        Self { vault, claims: Claims::default(), directory: Arc::default(), cdrs: Arc::default() }
     }
 }
 
@@ -34,9 +36,10 @@ impl Store for MemoryStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         let mut cdrs = self.cdrs.write().unwrap_or_else(PoisonError::into_inner);
-        let planned = apply::plan(&self.vault, &*directory, &*cdrs, group)?;
+        let planned = apply::plan(&self.vault, &self.claims, &*directory, &*cdrs, group)?;
         write(&mut directory, planned.directory);
         write(&mut cdrs, planned.cdrs);
+        self.claims.take(planned.claims);
         if let Some(vault) = apply::vault_after(&self.vault, group) {
             self.vault = vault;
         }

@@ -11,11 +11,13 @@
 mod apply;
 mod audit;
 mod backup;
+mod claims;
 mod keys;
 mod lockbox;
 mod memory;
 mod older;
 mod record;
+mod renew;
 mod sled;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ use crate::engine::privacy::{Epoch, Vault, VaultError};
 use crate::engine::time::Timestamp;
 pub use audit::{AuditPage, AuditQuery, AuditReader};
 pub use backup::{BackupSource, Copied, Restored};
+pub use claims::Claims;
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 

@@ -88,7 +88,7 @@ pub(super) fn seal(path: &Path, keyring: &Keyring, random: &mut impl Rng) -> Res
         let mut sealed = SledStore::open_at(&beside, false, keyring, random)?;
         let vault = sealed.vault();
         let (directory, cdrs) =
-            (Database::open(path, "directory", Some(OLDER))?, Database::open(path, "cdrs", Some(OLDER))?);
+            (Database::open(path, "directory", &[OLDER])?, Database::open(path, "cdrs", &[OLDER])?);
         Copying { vault: &vault, random, parties: BTreeMap::new(), group: Vec::new(), into: &mut sealed }
             .run(directory.table(), cdrs.table())?;
         drop(sealed);
@@ -122,7 +122,9 @@ pub(super) fn take_place(path: &Path, beside: &Path) -> io::Result<()> {
             sync(path)?;
         }
     }
-    write_format(path)?;
+    // The new one may be of an earlier Vizard, whose process died on this way.
+    fs::rename(beside.join("format"), path.join("format"))?;
+    sync(path)?;
     fs::remove_dir_all(beside)
 }
 

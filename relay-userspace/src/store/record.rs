@@ -270,22 +270,6 @@ impl Stored for AgentNumber {
     }
 }
 
-/// The binding that holds a pair.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holder(pub(super) BindingId);
-
-impl Stored for Holder {
-    type Shape = u128;
-
-    fn to_shape(&self) -> u128 {
-        self.0.to_bits()
-    }
-
-    fn from_shape(record: u128) -> Result<Self, String> {
-        Ok(Self(BindingId::from_bits(record)))
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct RestV2 {
     proxy: String,
@@ -361,12 +345,17 @@ mod tests {
 
     #[test]
     fn a_record_of_another_version_says_so() {
-        let mut bytes = encode(&Holder(BindingId::from_bits(9))).unwrap();
-        assert!(decode::<Holder>(&bytes).is_ok());
+        let rest = PairRest {
+            proxy: "+14155550100".parse().unwrap(),
+            party: VaultId::from_bits(300),
+            since: time(5),
+        };
+        let mut bytes = encode(&rest).unwrap();
+        assert!(decode::<PairRest>(&bytes).is_ok());
         bytes[0] = 77;
-        let problem = decode::<Holder>(&bytes).err().unwrap();
+        let problem = decode::<PairRest>(&bytes).err().unwrap();
         assert!(problem.contains("version is 77"), "{problem}");
-        assert!(decode::<Holder>(&[]).is_err());
+        assert!(decode::<PairRest>(&[]).is_err());
         assert!(decode::<Binding>(&[Binding::VERSION, 1, 2, 3]).is_err());
     }
 

@@ -4,7 +4,7 @@
 //! PATH/lock         the process that has the store open
 //! PATH/format       written once both databases exist
 //! PATH/data-keys    the wrapped data keys once more, to try key files on
-//! PATH/directory/   numbers, sealed parties, bindings, pairs, wrapped data keys
+//! PATH/directory/   numbers, sealed parties, bindings, rests, wrapped data keys
 //! PATH/cdrs/        call detail records, sealed calls in progress, audit log
 //! ```
 //!
@@ -18,6 +18,7 @@
 //! sled starts an empty database when it finds its file damaged beyond use. The
 //! mark that both databases carry tells that from a new store.
 
+use std::cell::OnceCell;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ use rand::Rng;
 use super::apply::{self, Row, Table, Writes};
 use super::audit::{self, AuditPage, AuditQuery, AuditReader};
 use super::backup::{BackupSource, SledCopy, Watch};
+use super::claims::Claims;
+use super::renew::{self, SECOND};
 use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
@@ -39,7 +42,7 @@ use crate::engine::time::Timestamp;
 /// Bytes of sled's page cache, per database: the engine reads once, at start.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// What [`keys::FORMAT`] and the `format` file hold.
-pub(super) const FORMAT: &[u8] = b"vizard store 2\n";
+pub(super) const FORMAT: &[u8] = b"vizard store 3\n";
 
 /// A store in files.
 pub struct SledStore {
@@ -47,6 +50,8 @@ pub struct SledStore {
     directory: Database,
     cdrs: Database,
     vault: Arc<Vault>,
+    /// Known from the first load or commit on.
+    claims: OnceCell<Claims>,
     watch: Arc<Watch>,
     /// Locked while the store is open.
     _lock: Option<File>,
@@ -60,6 +65,7 @@ impl SledStore {
         fs::create_dir_all(path).map_err(|error| cannot_open(path, &error))?;
         let lock = lock(path)?;
         older::seal(path, keyring, random)?;
+        renew::renew(path)?;
         let existed = path.join("format").try_exists().map_err(|error| cannot_open(path, &error))?;
         let store = Self::open_at(path, existed, keyring, random)?;
         if !existed {
@@ -71,7 +77,7 @@ impl SledStore {
     /// Whether there is a store whose numbers are sealed.
     #[must_use]
     pub fn is_sealed(path: &Path) -> bool {
-        fs::read(path.join("format")).is_ok_and(|format| format == FORMAT)
+        fs::read(path.join("format")).is_ok_and(|format| [FORMAT, SECOND].contains(&&*format))
     }
 
     /// Whether these keys open the store at a path; `None` when only opening it
@@ -87,7 +93,7 @@ impl SledStore {
         keyring: &Keyring,
         random: &mut impl Rng,
     ) -> Result<Self, StoreError> {
-        let expected = existed.then_some(FORMAT);
+        let expected: &[&[u8]] = if existed { &[FORMAT] } else { &[] };
         let directory = Database::open(path, "directory", expected)?;
         let cdrs = Database::open(path, "cdrs", expected)?;
         Self::over(path, directory, cdrs, keyring, random)
@@ -114,6 +120,7 @@ impl SledStore {
             directory,
             cdrs,
             vault: Arc::new(vault),
+            claims: OnceCell::new(),
             watch: Arc::default(),
             _lock: None,
         })
@@ -139,32 +146,19 @@ pub(super) fn sync(directory: &Path) -> io::Result<()> {
 
 impl Store for SledStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
-        let watch = Arc::clone(&self.watch);
-        let mut writing = watch.writing();
-        let planned = apply::plan(&self.vault, &self.directory.tree, &self.cdrs.tree, group)?;
-        writing.note(&planned.directory, &planned.cdrs);
-        let mut touched = Vec::with_capacity(2);
-        for (database, writes) in [(&self.directory, planned.directory), (&self.cdrs, planned.cdrs)] {
-            if !writes.is_empty() {
-                database.write(writes)?;
-                touched.push(database);
-            }
-        }
-        for database in &touched {
-            database.flush()?;
-        }
-        for database in &touched {
-            database.sync()?;
-        }
-        if let Some(vault) = apply::vault_after(&self.vault, group) {
-            self.vault = vault;
-            lockbox::write(&self.path, &apply::data_keys(&self.directory.tree)?)?;
-        }
-        Ok(planned.outcomes)
+        let mut claims = match self.claims.take() {
+            Some(claims) => claims,
+            None => Claims::of(apply::bindings(&self.directory.tree)?.iter()),
+        };
+        let outcomes = self.commit_on(&mut claims, group);
+        self.claims = OnceCell::from(claims);
+        outcomes
     }
 
     fn load(&self) -> Result<Snapshot, StoreError> {
-        apply::snapshot(&self.vault, &self.directory.tree, &self.cdrs.tree)
+        let snapshot = apply::snapshot(&self.vault, &self.directory.tree, &self.cdrs.tree)?;
+        self.claims.get_or_init(|| Claims::of(snapshot.directory.bindings.iter()));
+        Ok(snapshot)
     }
 
     fn vault(&self) -> Arc<Vault> {
@@ -192,6 +186,36 @@ impl Store for SledStore {
 impl SledStore {
     fn handle(&self) -> Reader {
         Reader { directory: self.directory.tree.clone(), cdrs: self.cdrs.tree.clone() }
+    }
+
+    fn commit_on(
+        &mut self,
+        claims: &mut Claims,
+        group: &[Transaction],
+    ) -> Result<Vec<CommitOutcome>, StoreError> {
+        let watch = Arc::clone(&self.watch);
+        let mut writing = watch.writing();
+        let planned = apply::plan(&self.vault, claims, &self.directory.tree, &self.cdrs.tree, group)?;
+        writing.note(&planned.directory, &planned.cdrs);
+        let mut touched = Vec::with_capacity(2);
+        for (database, writes) in [(&self.directory, planned.directory), (&self.cdrs, planned.cdrs)] {
+            if !writes.is_empty() {
+                database.write(writes)?;
+                touched.push(database);
+            }
+        }
+        claims.take(planned.claims);
+        for database in &touched {
+            database.flush()?;
+        }
+        for database in &touched {
+            database.sync()?;
+        }
+        if let Some(vault) = apply::vault_after(&self.vault, group) {
+            self.vault = vault;
+            lockbox::write(&self.path, &apply::data_keys(&self.directory.tree)?)?;
+        }
+        Ok(planned.outcomes)
     }
 }
 
@@ -236,9 +260,9 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens a database that carries the expected mark, or makes one with
-    /// today's.
-    pub(super) fn open(store: &Path, name: &str, expected: Option<&[u8]>) -> Result<Self, StoreError> {
+    /// Opens a database that carries one of the expected marks; where none is
+    /// expected it may also be a new one, which gets today's.
+    pub(super) fn open(store: &Path, name: &str, expected: &[&[u8]]) -> Result<Self, StoreError> {
         let path = store.join(name);
         let db = ::sled::Config::new()
             .path(&path)
@@ -253,7 +277,7 @@ impl Database {
         let tree = db.open_tree("records").map_err(|error| damaged(&path, &error.to_string()))?;
         let mark = tree.get(keys::FORMAT).map_err(|error| damaged(&path, &error.to_string()))?;
         match mark {
-            Some(mark) if mark == expected.unwrap_or(FORMAT) => {}
+            Some(mark) if expected.contains(&&*mark) || expected.is_empty() && mark == FORMAT => {}
             Some(_) => {
                 return Err(StoreError::Open {
                     path: path.display().to_string(),
@@ -261,7 +285,7 @@ impl Database {
                         .into(),
                 });
             }
-            None if expected.is_some() => return Err(damaged(&path, "its records are gone")),
+            None if !expected.is_empty() => return Err(damaged(&path, "its records are gone")),
             None => {
                 let marked = tree.insert(keys::FORMAT, FORMAT).and_then(|_| tree.flush());
                 marked.map_err(|error| failed("making the store", &error))?;

@@ -2,9 +2,9 @@
 
 mod audit;
 mod contract;
-mod copies;
+pub(super) mod copies;
 mod durability;
-mod files;
+pub(super) mod files;
 pub(super) mod secrecy;
 
 use std::net::SocketAddr;
@@ -32,11 +32,11 @@ use crate::engine::sip::uri::Uri;
 use crate::engine::time::Timestamp;
 use crate::store::{SledStore, StoreError};
 
-fn time(at: i64) -> Timestamp {
+pub(super) fn time(at: i64) -> Timestamp {
     Timestamp::from_unix_microseconds(at)
 }
 
-fn number(last: u32) -> PoolNumber {
+pub(super) fn number(last: u32) -> PoolNumber {
     PoolNumber {
         number: format!("+1415555{last:04}").parse().unwrap(),
         country: "US".parse().unwrap(),
@@ -69,11 +69,11 @@ fn agent(id: u128) -> SealedParty {
     party(VaultId::from_bits(id), &PartyAddress::Extension { trunk: "pbx".into(), user })
 }
 
-fn open(path: &Path) -> Result<SledStore, StoreError> {
+pub(super) fn open(path: &Path) -> Result<SledStore, StoreError> {
     SledStore::open(path, &keyring(), &mut random(2))
 }
 
-fn binding(id: u128) -> Binding {
+pub(super) fn binding(id: u128) -> Binding {
     let proxy = number(u32::try_from(id % 10_000).unwrap()).number;
     Binding {
         id: BindingId::from_bits(id),
@@ -99,12 +99,12 @@ fn binding(id: u128) -> Binding {
     }
 }
 
-fn claim(party: &Party, binding: u128) -> PairClaim {
+pub(super) fn claim(party: &Party, binding: u128) -> PairClaim {
     PairClaim { proxy: party.proxy, party: party.id, binding: BindingId::from_bits(binding) }
 }
 
 /// A creation as the directory proposes it.
-fn creation(id: u128) -> Transaction {
+pub(super) fn creation(id: u128) -> Transaction {
     let binding = binding(id);
     let claims = [claim(&binding.customer, id), claim(&binding.agent, id)];
     let parties = [party(CUSTOMER, &customer()), agent(id)].map(Change::PutParty);

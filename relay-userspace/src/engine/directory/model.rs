@@ -264,6 +264,18 @@ pub struct AgentNumber {
     pub created: Timestamp,
 }
 
+impl Binding {
+    /// The pairs that it holds, live or entombed.
+    #[must_use]
+    pub fn claims(&self) -> [PairClaim; 2] {
+        [&self.customer, &self.agent].map(|party| PairClaim {
+            proxy: party.proxy,
+            party: party.id,
+            binding: self.id,
+        })
+    }
+}
+
 /// What sort of conversation a binding is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -54,7 +54,7 @@ impl Parties {
 
     /// The party at an address, if anything refers to it.
     pub(super) fn find(&self, address: &PartyAddress) -> Option<PartyIx> {
-        self.at(self.vault.index(address))
+        self.at(self.vault.index(address)).or_else(|| self.at(self.vault.index_before(address)))
     }
 
     fn at(&self, index: BlindIndex) -> Option<PartyIx> {
@@ -83,8 +83,13 @@ impl Parties {
     /// An erased person is here again: what is left of it is that person's.
     fn bring_back(&mut self, party: PartyIx, address: &PartyAddress) {
         let slot = &mut self.slots[party.index()];
+        let before = slot.party.index;
         slot.party = self.vault.seal(slot.party.id, address);
         slot.stored = false;
+        if slot.party.index != before {
+            self.by_index.insert(&slot.party.index, party.0);
+            self.by_index.remove(&before, party.0);
+        }
     }
 
     /// Whether a party's address is forgotten.

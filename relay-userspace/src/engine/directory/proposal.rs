@@ -147,12 +147,12 @@ impl Directory {
             }
             Proposal::Create { binding: ix, .. } => binding(ix).map_or_else(Vec::new, |binding| {
                 let mut changes = self.unstored_parties(*ix);
-                changes.extend(claims(&binding).map(Stored::ClaimPair));
+                changes.extend(binding.claims().map(Stored::ClaimPair));
                 changes.push(Stored::PutBinding(binding));
                 changes
             }),
             Proposal::WithdrawBinding { binding: ix } => binding(ix).map_or_else(Vec::new, |binding| {
-                let mut changes = claims(&binding).map(Stored::ReleasePair).to_vec();
+                let mut changes = binding.claims().map(Stored::ReleasePair).to_vec();
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
             }),
@@ -165,7 +165,7 @@ impl Directory {
                 let rest = |party: &Party| {
                     Stored::PutRest(PairRest { proxy: party.proxy, party: party.id, since: *since })
                 };
-                let mut changes = claims(&binding).map(Stored::ReleasePair).to_vec();
+                let mut changes = binding.claims().map(Stored::ReleasePair).to_vec();
                 changes.extend([rest(&binding.customer), rest(&binding.agent)]);
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
@@ -518,13 +518,4 @@ impl Proposal {
             Self::HandOver { change, .. } | Self::TakeBack { change } => Some(change.binding),
         }
     }
-}
-
-/// Both pairs of a binding.
-fn claims(binding: &Binding) -> [PairClaim; 2] {
-    [&binding.customer, &binding.agent].map(|party| PairClaim {
-        proxy: party.proxy,
-        party: party.id,
-        binding: binding.id,
-    })
 }

@@ -183,6 +183,8 @@ struct DataKey {
 /// The open vault.
 pub struct Vault {
     index: Secret,
+    /// What indices were made with before.
+    index_before: Mac256,
     pseudonyms: Mac256,
     notary: Arc<Notary>,
     keys: BTreeMap<Epoch, Arc<DataKey>>,
@@ -235,6 +237,7 @@ impl Vault {
         };
         let vault = Self {
             index: subkey(&keyring.index, "vizard index"),
+            index_before: mac(&keyring.index, "vizard index"),
             pseudonyms: mac(&keyring.index, "vizard pseudonyms"),
             notary: Arc::new(keyring.notary()),
             keys,
@@ -261,8 +264,14 @@ impl Vault {
     }
 
     fn with(&self, keys: BTreeMap<Epoch, Arc<DataKey>>, newest: Epoch) -> Self {
-        let (index, pseudonyms) = (self.index.clone(), self.pseudonyms.clone());
-        Self { index, pseudonyms, notary: Arc::clone(&self.notary), keys, newest }
+        Self {
+            index: self.index.clone(),
+            index_before: self.index_before.clone(),
+            pseudonyms: self.pseudonyms.clone(),
+            notary: Arc::clone(&self.notary),
+            keys,
+            newest,
+        }
     }
 
     /// Whether a keyring opens a store's data keys.
@@ -319,6 +328,14 @@ impl Vault {
             PartyAddress::Extension { .. } => blake3::keyed_hash(self.index.bytes(), &plain(address)),
         };
         BlindIndex(first(digest.as_bytes()))
+    }
+
+    /// What a party is found by that an earlier Vizard erased: of all others the index
+    /// is made anew at each start.
+    #[must_use]
+    pub fn index_before(&self, address: &PartyAddress) -> BlindIndex {
+        let mac = self.index_before.clone().chain_update(&*plain(address));
+        BlindIndex(first(&mac.finalize().into_bytes()))
     }
 
     /// Seals a new party's address under an id that was drawn for it.

@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::privacy::Keyring;
 use crate::store::{BackupSource, Copied, SledStore, Store};
 
-fn copy(source: &dyn BackupSource) -> (Copied, Vec<u8>) {
+pub(in crate::store) fn copy(source: &dyn BackupSource) -> (Copied, Vec<u8>) {
     let mut bytes = Vec::new();
     let copied = source.copy(&mut |piece| {
         bytes.extend_from_slice(piece);
@@ -84,7 +84,7 @@ fn a_copy_is_of_one_moment_while_the_store_is_written() {
 fn what_is_written_while_a_copy_is_made_is_in_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(&directory.path().join("a")).unwrap();
-    let filler: Vec<Transaction> = (100..2_500).map(creation).collect();
+    let filler: Vec<Transaction> = (100..5_000).map(creation).collect();
     store.commit(&filler).unwrap();
     let source = store.copy().unwrap();
     let (mut pieces, mut bytes) = (0, Vec::new());

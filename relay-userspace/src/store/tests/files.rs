@@ -71,7 +71,7 @@ fn a_record_that_makes_no_sense_is_named_without_its_party() {
     assert!(text.contains("bindings") && text.contains("bind_0") && text.contains("version is 99"), "{text}");
 }
 
-pub(super) fn reopen(path: &Path) -> Result<SledStore, StoreError> {
+pub(in crate::store) fn reopen(path: &Path) -> Result<SledStore, StoreError> {
     once_released(|| open(path), is_held)
 }
 
@@ -86,7 +86,7 @@ pub(super) fn is_held(error: &StoreError) -> bool {
 
 /// Opens what this process has just closed. A process that another test is about
 /// to start holds a copy of every lock between its fork and its exec.
-pub(super) fn once_released<T, E>(
+pub(in crate::store) fn once_released<T, E>(
     open: impl Fn() -> Result<T, E>,
     in_use: impl Fn(&E) -> bool,
 ) -> Result<T, E> {

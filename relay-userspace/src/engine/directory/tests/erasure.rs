@@ -245,3 +245,26 @@ fn what_ends_while_keys_are_made_takes_nobody_else_with_it_and_leaves_no_record(
     });
     assert!(matches!(of_the_person.next_back(), Some(Stored::DeleteParty(_))), "its record stays");
 }
+
+#[test]
+fn who_was_erased_by_an_earlier_vizard_is_known_when_they_come_back() {
+    let mut world = World::new(&NUMBERS);
+    let old = world.bind(at(1), wanted("k1", CUSTOMER, AGENT));
+    world.erase(CUSTOMER);
+    for party in world.committed.iter_mut().flat_map(|transaction| &mut transaction.changes) {
+        if let Stored::PutParty(party) = party
+            && party.sealed.is_erased()
+        {
+            party.index = world.vault.index_before(&number(CUSTOMER));
+            *party = world.vault.erase(party);
+        }
+    }
+    world.restart(at(15));
+    assert!(matches!(world.directory.lookup(&old.customer.proxy, &number(CUSTOMER)), Lookup::Entombed(_)));
+    for key in ["k2", "k3"] {
+        let new = world.bind(at(20), wanted(key, CUSTOMER, AGENT));
+        assert_ne!(new.customer.proxy, old.customer.proxy);
+        assert!(matches!(world.directory.lookup(&new.customer.proxy, &number(CUSTOMER)), Lookup::Live(_)));
+    }
+    assert_eq!(world.directory.parties.len(), 2);
+}
