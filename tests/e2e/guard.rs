@@ -1,15 +1,15 @@
 //! A flood from an address of no trunk: it is held back, its source is denied, and
 //! a call goes on as if nothing were.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use harness::lab::{Family, Place};
+use harness::namespace::inside;
 use harness::process::output;
 use harness::sipp::Role;
+use harness::socket;
 use serde_json::Value;
 
 use crate::world::{MediaPath, Plan, World, bind, callee_at, caller_at, other, world};
@@ -84,12 +84,9 @@ fn flood(world: &World) -> JoinHandle<u64> {
     let address = format!("{STRANGER}/24");
     output(world.lab.at(Place::Customer, "ip").args(["address", "add", &address, "dev", "eth0"])).unwrap();
     let namespace = world.lab.namespace_of(Place::Customer).unwrap();
-    let namespace = std::fs::File::open(Path::new("/run/netns").join(namespace)).unwrap();
     let vizard = SocketAddr::new(world.lab.vizard(Place::Customer, Family::V4), world.lab.sip_port());
-    thread::spawn(move || {
-        // SAFETY: changes the network namespace of this new thread alone.
-        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
-        let socket = UdpSocket::bind((STRANGER, 5060)).unwrap();
+    let send = move || {
+        let socket = socket::udp(SocketAddr::new(STRANGER.parse().unwrap(), 5060)).unwrap();
         let mut sent = 0;
         for packet in 0..PACKETS {
             let message = format!("OPTIONS sip:{packet}@{vizard} SIP/2.0\r\n\r\n");
@@ -99,5 +96,6 @@ fn flood(world: &World) -> JoinHandle<u64> {
             }
         }
         sent
-    })
+    };
+    thread::spawn(move || inside(&namespace, send).unwrap())
 }

@@ -2,12 +2,13 @@
 //! nominates, while the other side hears nothing of it.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::lab::{Family, Place};
 use harness::namespace::inside;
 use harness::sipp::{Call, Role, Says};
+use harness::socket;
 use harness::vizard::Vizard;
 use stun_types::attribute::{AttributeType, RawAttribute, Username, XorMappedAddress};
 use stun_types::message::{
@@ -55,7 +56,7 @@ fn media_goes_where_it_is_nominated(path: MediaPath) {
     let at = anchor(&vizard);
 
     let namespace = world.lab.namespace_of(Place::Customer).unwrap();
-    let socket = inside(&namespace, || UdpSocket::bind(candidate).unwrap()).unwrap();
+    let socket = inside(&namespace, || socket::udp(candidate).unwrap()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket.send_to(&check(&ours, "a password of somebody else"), at).unwrap();
     socket.send_to(&check(&ours, &password), at).unwrap();

@@ -82,7 +82,7 @@ fn fax_anchors(vizard: &Vizard<'_>) -> [SocketAddr; 2] {
 /// A socket at a peer's address.
 fn socket(world: &World, place: Place, port: u16) -> UdpSocket {
     let address = SocketAddr::new(world.lab.peer(place, Family::V4), port);
-    let bound = inside(&world.lab.namespace_of(place).unwrap(), || UdpSocket::bind(address).unwrap());
+    let bound = inside(&world.lab.namespace_of(place).unwrap(), || harness::socket::udp(address).unwrap());
     let socket = bound.unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,6 +11,7 @@ use aya::Ebpf;
 use aya::programs::XdpMode;
 use harness::capture::{Capture, Recorder};
 use harness::lab::{self, Family, Lab, Place, Shape};
+use harness::namespace::inside;
 use harness::sipp::{Peer, Role, Seen};
 use harness::vizard::{Vizard, build, root};
 use serde_json::Value;
@@ -118,16 +118,12 @@ fn receive_transmitted(lab: &Lab) -> Ebpf {
         pin: None,
         discard_calls: false,
     };
-    let namespace = Path::new("/run/netns").join(lab.namespace_of(Place::Customer).unwrap());
-    let namespace = fs::File::open(namespace).unwrap();
-    let attach = move || {
-        // SAFETY: changes the network namespace of this new thread alone.
-        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+    let attach = || {
         let mut object = load::load(&load::layout(&config).unwrap(), false).unwrap();
         load::bare_program(&mut object).unwrap().attach("eth0", XdpMode::Driver).unwrap();
         object
     };
-    std::thread::spawn(attach).join().unwrap()
+    inside(&lab.namespace_of(Place::Customer).unwrap(), attach).unwrap()
 }
 
 impl Drop for World {

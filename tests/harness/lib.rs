@@ -14,6 +14,7 @@ pub mod namespace;
 pub mod process;
 pub mod report;
 pub mod sipp;
+pub mod socket;
 pub mod vizard;
 
 /// Whether this process may create namespaces and load programs.

@@ -6,6 +6,7 @@
 //! thread ends with its test, and so does a namespace that nobody else names.
 
 use std::fs::File;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::process::output;
+use crate::socket;
 
 /// Gives this thread a network namespace of its own; `false` when privileged
 /// tests are to be skipped, which is said.
@@ -94,6 +96,11 @@ impl Peer {
     /// Runs `act` on a thread within the namespace.
     pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
         inside(&self.name, act)
+    }
+
+    /// A UDP socket within the namespace.
+    pub fn socket(&self, address: SocketAddr) -> Result<UdpSocket> {
+        self.inside(|| socket::udp(address))?.with_context(|| format!("binding {address} in {}", self.name))
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aya::maps::{Map, MapData};
 use aya::programs::XdpMode;
 use aya::programs::links::FdLink;
+use harness::namespace::Peer;
 use relay_ebpf::abi::{self, Address, End, FlowCount, Hop, HopSlot, Layout, Port};
 use vizard::datapath::xdp::load::{self, Hook};
 use vizard::datapath::xdp::older::{Left, LeftFlow, Older};
@@ -18,7 +19,7 @@ use vizard::datapath::xdp::{XdpDatapath, flow_body};
 use vizard::datapath::{Datapath, DatapathConfig, DatapathError, Mode};
 
 use crate::frames::rtp;
-use crate::wire::{Peer, config, peers, put, relayed};
+use crate::wire::{config, peers, put, relayed, socket};
 use crate::world::{enter_own_namespace, flow, ip};
 
 /// A BPF file system, unmounted when dropped.
@@ -151,8 +152,8 @@ fn flows_of_another_layout_are_carried_over() {
 
     // Before the engine has said a word: the learned source is relayed, another is not.
     ip(&format!("neighbour replace 198.51.100.1 lladdr {} dev {} nud reachable", lladdr(&b), b.outer));
-    let (customer, impostor) = (a.socket("192.0.2.1:4000"), a.socket("192.0.2.1:4001"));
-    let agent = b.socket("198.51.100.1:5004");
+    let (customer, impostor) = (socket(&a, "192.0.2.1:4000"), socket(&a, "192.0.2.1:4001"));
+    let agent = socket(&b, "198.51.100.1:5004");
     relayed(&customer, "192.0.2.10:20000", &agent);
     impostor.send_to(&rtp(0), "192.0.2.10:20000").unwrap();
     assert!(agent.recv_from(&mut [0; 2048]).is_err(), "a second source");

@@ -2,12 +2,10 @@
 //! peers in network namespaces of their own, with their own sockets.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::programs::XdpMode;
+use harness::namespace::Peer;
 use vizard::datapath::guard::GuardConfig;
 use vizard::datapath::tap::{TapStream, Tapped};
 use vizard::datapath::xdp::load;
@@ -19,71 +17,11 @@ use vizard::engine::ids::LegName;
 use crate::frames::rtp;
 use crate::world::{address, enter_own_namespace, flow, ip};
 
-/// A peer's namespace, removed when it is dropped.
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) outer: String,
-    pub(crate) inner: String,
-}
-
-impl Peer {
-    /// A namespace joined to this thread's by a virtual pair: `ours` here,
-    /// `theirs` there.
-    fn new(side: &str, ours: &[&str], theirs: &[&str]) -> Self {
-        // Names are the host's, and tests run beside each other: one thread, one name.
-        // SAFETY: takes nothing and cannot fail.
-        let id = format!("{}{side}", unsafe { libc::gettid() });
-        let peer = Self { name: format!("data-{id}"), outer: format!("dv{id}"), inner: format!("dp{id}") };
-        let Self { name, outer, inner } = &peer;
-        ip(&format!("netns add {name}"));
-        ip(&format!("link add {outer} type veth peer name {inner} netns {name}"));
-        for address in ours {
-            ip(&format!("address add {address} dev {outer} nodad"));
-        }
-        ip(&format!("link set {outer} up"));
-        for address in theirs {
-            ip(&format!("-n {name} address add {address} dev {inner} nodad"));
-        }
-        ip(&format!("-n {name} link set {inner} up"));
-        // Packets must have whole checksums, and what is redirected here must be received.
-        let set = Command::new("ip")
-            .args(["netns", "exec", name, "ethtool", "-K", inner, "tx", "off", "gro", "on"])
-            .output()
-            .expect("ethtool");
-        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
-        peer
-    }
-
-    /// Runs `act` on a thread within the namespace.
-    fn inside<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
-        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("the namespace");
-        let (tell, told) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            use std::os::fd::AsRawFd;
-            // SAFETY: changes this new thread's namespace alone.
-            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(entered, 0, "entering the namespace: {}", std::io::Error::last_os_error());
-            tell.send(act()).expect("a receiver");
-        });
-        let result = told.recv().expect("the thread to finish");
-        thread.join().expect("the thread to finish");
-        result
-    }
-
-    /// A socket of the peer.
-    pub(crate) fn socket(&self, local: &'static str) -> UdpSocket {
-        self.inside(move || {
-            let socket = UdpSocket::bind(local).expect("the peer's address");
-            socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-            socket
-        })
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
-    }
+/// A socket of a peer's.
+pub(crate) fn socket(peer: &Peer, local: &str) -> UdpSocket {
+    let socket = peer.socket(local.parse().expect("an address")).expect("the peer's address");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    socket
 }
 
 pub(crate) fn config(mode: Mode) -> DatapathConfig {
@@ -99,9 +37,10 @@ pub(crate) fn config(mode: Mode) -> DatapathConfig {
 }
 
 pub(crate) fn peers() -> (Peer, Peer) {
+    let peer = |side, ours: &[&str], theirs: &[&str]| Peer::new(side, ours, theirs).expect("a namespace");
     (
-        Peer::new("a", &["192.0.2.10/24", "2001:db8:a::10/64"], &["192.0.2.1/24", "2001:db8:a::1/64"]),
-        Peer::new("b", &["198.51.100.10/24", "2001:db8:b::10/64"], &["198.51.100.1/24", "2001:db8:b::1/64"]),
+        peer("a", &["192.0.2.10/24", "2001:db8:a::10/64"], &["192.0.2.1/24", "2001:db8:a::1/64"]),
+        peer("b", &["198.51.100.10/24", "2001:db8:b::10/64"], &["198.51.100.1/24", "2001:db8:b::1/64"]),
     )
 }
 
@@ -133,22 +72,20 @@ fn relays(mode: Mode, path: MediaPath) {
     let (a, b) = peers();
     // What the relay transmits on the pair that it came from is only delivered
     // to an end with a program.
-    let program = a.inside({
-        let interface = a.inner.clone();
-        move || {
-            let layout = load::layout(&config(Mode::XdpNative)).expect("a layout");
-            let mut object = load::load(&layout, false).expect("the object");
-            let bare = load::bare_program(&mut object).expect("the program");
-            bare.attach(&interface, XdpMode::Driver).expect("attaching");
-            object
-        }
+    let program = a.inside(|| {
+        let layout = load::layout(&config(Mode::XdpNative)).expect("a layout");
+        let mut object = load::load(&layout, false).expect("the object");
+        let bare = load::bare_program(&mut object).expect("the program");
+        bare.attach(&a.inner, XdpMode::Driver).expect("attaching");
+        object
     });
+    let program = program.expect("the peer's namespace");
     let mut datapath = datapath::open(&config(mode)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(datapath.choice().path, path, "{}", datapath.choice());
     assert_eq!(datapath.choice().interfaces, [a.outer.clone(), b.outer.clone()]);
 
-    let customer = a.socket("192.0.2.1:4000");
-    let agent = b.socket("198.51.100.1:5004");
+    let customer = socket(&a, "192.0.2.1:4000");
+    let agent = socket(&b, "198.51.100.1:5004");
     let there = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004");
     let back = flow("198.51.100.10:20000", "198.51.100.1/32", "192.0.2.10:20000", "192.0.2.1:4000");
     put(&mut *datapath, &there);
@@ -158,15 +95,15 @@ fn relays(mode: Mode, path: MediaPath) {
     let (seen, payload) = relayed(&agent, "198.51.100.10:20000", &customer);
     assert_eq!((seen, payload), ("192.0.2.10:20000".parse().unwrap(), rtp(0)));
 
-    let customer_v6 = a.socket("[2001:db8:a::1]:4000");
-    let agent_v6 = b.socket("[2001:db8:b::1]:5004");
+    let customer_v6 = socket(&a, "[2001:db8:a::1]:4000");
+    let agent_v6 = socket(&b, "[2001:db8:b::1]:5004");
     let there_v6 =
         flow("[2001:db8:a::10]:20000", "2001:db8:a::1/128", "[2001:db8:b::10]:20000", "[2001:db8:b::1]:5004");
     put(&mut *datapath, &there_v6);
     let (seen, payload) = relayed(&customer_v6, "[2001:db8:a::10]:20000", &agent_v6);
     assert_eq!((seen, payload), ("[2001:db8:b::10]:20000".parse().unwrap(), rtp(0)));
 
-    let colleague = a.socket("192.0.2.1:4010");
+    let colleague = socket(&a, "192.0.2.1:4010");
     put(&mut *datapath, &flow("192.0.2.10:20010", "192.0.2.1/32", "192.0.2.10:20012", "192.0.2.1:4010"));
     let (seen, _) = relayed(&customer, "192.0.2.10:20010", &colleague);
     assert_eq!(seen, "192.0.2.10:20012".parse().unwrap());
@@ -214,8 +151,8 @@ fn a_neighbour_that_moves_is_followed() {
     }
     let (a, b) = peers();
     let mut datapath = datapath::open(&config(Mode::XdpNative)).unwrap_or_else(|error| panic!("{error}"));
-    let customer = a.socket("192.0.2.1:4000");
-    let agent = b.socket("198.51.100.1:5004");
+    let customer = socket(&a, "192.0.2.1:4000");
+    let agent = socket(&b, "198.51.100.1:5004");
     put(
         &mut *datapath,
         &flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004"),
@@ -233,8 +170,8 @@ fn taps(mode: Mode) {
     }
     let (a, b) = peers();
     let mut datapath = datapath::open(&config(mode)).unwrap_or_else(|error| panic!("{error}"));
-    let customer = a.socket("192.0.2.1:4000");
-    let agents = [b.socket("198.51.100.1:5004"), b.socket("198.51.100.1:5006")];
+    let customer = socket(&a, "192.0.2.1:4000");
+    let agents = [socket(&b, "198.51.100.1:5004"), socket(&b, "198.51.100.1:5006")];
     let mut spec = flow("192.0.2.10:20000", "192.0.2.1/32", "198.51.100.10:20000", "198.51.100.1:5004");
     put(&mut *datapath, &spec);
     relayed(&customer, "192.0.2.10:20000", &agents[0]);
@@ -297,9 +234,9 @@ fn rules_of_the_guard_are_in_force_until_they_are_replaced() {
     let guard = GuardConfig { listen: vec![sip], rate: 0, burst: 1 };
     let config = DatapathConfig { guard: Some(guard), ..config(Mode::XdpNative) };
     let mut datapath = datapath::open(&config).unwrap_or_else(|error| panic!("{error}"));
-    let ours = UdpSocket::bind(sip).expect("our own address");
+    let ours = harness::socket::udp(sip).expect("our own address");
     ours.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let peer = a.socket("192.0.2.1:5060");
+    let peer = socket(&a, "192.0.2.1:5060");
     let hears = || {
         peer.send_to(b"OPTIONS", sip).expect("sending");
         ours.recv_from(&mut [0; 64]).is_ok()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::programs::XdpMode;
 use harness::namespace::{self, Peer, ip};
+use harness::socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vizard::datapath::xdp::load;
 use vizard::datapath::{self, Datapath, DatapathConfig, Mode};
@@ -122,12 +123,9 @@ impl Rig {
             Side::Customer => &self.customer,
             Side::Agent => &self.agent,
         };
-        peer.inside(|| {
-            let socket = UdpSocket::bind(address).unwrap();
-            rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 4 << 20).unwrap();
-            socket
-        })
-        .unwrap()
+        let socket = peer.socket(address).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 4 << 20).unwrap();
+        socket
     }
 
     /// A call of plain audio between the peers' first addresses, its flows in place.
@@ -150,15 +148,13 @@ impl Rig {
         call
     }
 
-    /// Puts a flow. A program that another test is about to start holds a copy of
-    /// a socket that was just closed, and so its port, until it runs.
+    /// Puts a flow, which binds its port where the path is a socket's.
     pub(crate) fn put(&mut self, flow: &FlowSpec) {
-        let give_up = Instant::now() + SOON;
-        while let Err(error) = self.datapath.put(flow) {
-            let passes = error.to_string().contains("in use by another process");
-            assert!(passes && Instant::now() < give_up, "{error}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let put = socket::once_free(
+            || self.datapath.put(flow),
+            |error| error.to_string().contains("it is in use by"),
+        );
+        put.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The STUN that comes next.

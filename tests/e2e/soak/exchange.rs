@@ -6,8 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use harness::lab::{Family, Place};
-use harness::namespace;
 use harness::vizard::Vizard;
+use harness::{namespace, socket};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -508,7 +508,7 @@ impl fmt::Display for Exchange {
 /// A socket of a namespace that does not wait and has room for a pause of ours.
 fn bind(namespace: &str, address: SocketAddr) -> UdpSocket {
     let open = || {
-        let socket = UdpSocket::bind(address).unwrap();
+        let socket = socket::udp(address).unwrap();
         socket.set_nonblocking(true).unwrap();
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 1 << 20).unwrap();
         socket
