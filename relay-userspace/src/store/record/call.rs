@@ -6,27 +6,25 @@
 //! was not heard, what is no longer learned, why the fast path does not carry it, and
 //! over what each side is talked to.
 
+mod leg;
+mod stream;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::cdr::{DiversionV2, PathV2, SideV1, cause};
-use super::{Stored, proxy, read, time};
-use crate::engine::call_record::{
-    AckRecord, CallRecord, DialogRecord, EndRecord, IceRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
-};
+use super::{Stored, read};
+use crate::engine::call_record::{CallRecord, Unacknowledged};
 use crate::engine::callback::Diversion;
-use crate::engine::cdr::{Direction, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Release, ReleaseSide, Traffic};
 use crate::engine::encoding::Encoding;
-use crate::engine::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transport};
+use crate::engine::flow::{Carrier, Quality};
 use crate::engine::ids::{BindingId, SessionId};
-use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
-use crate::engine::sip::sdp::{Component, IceCredentials, Token};
-use crate::engine::sip::transport::Transport as Over;
-use crate::engine::sip::uri::Uri;
-use crate::engine::time::Timestamp;
+
+use leg::{LegV1, ReachV2, add_reach, from_leg, to_leg, to_reach};
+use stream::{StreamV1, StreamV2, add_to, from_stream, to_added, to_stream};
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store) struct CallV1 {
@@ -59,156 +57,6 @@ pub(in crate::store) struct CallV2(
     ReachV2,
 );
 
-/// Over what each leg is talked to; and where an unacknowledged response goes when the
-/// connection is gone that it belongs to.
-#[derive(Serialize, Deserialize)]
-struct ReachV2([OverV2; 2], Option<SocketAddr>);
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum OverV2 {
-    Udp,
-    Tcp,
-    Tls,
-}
-
-impl From<Over> for OverV2 {
-    fn from(over: Over) -> Self {
-        match over {
-            Over::Udp => Self::Udp,
-            Over::Tcp => Self::Tcp,
-            Over::Tls => Self::Tls,
-        }
-    }
-}
-
-impl From<OverV2> for Over {
-    fn from(over: OverV2) -> Self {
-        match over {
-            OverV2::Udp => Self::Udp,
-            OverV2::Tcp => Self::Tcp,
-            OverV2::Tls => Self::Tls,
-        }
-    }
-}
-
-fn to_reach(call: &CallRecord) -> ReachV2 {
-    let over = |leg: &LegRecord| leg.dialog.as_ref().map_or(Over::Udp, |dialog| dialog.transport);
-    let waits = call.unacknowledged.as_ref();
-    ReachV2(call.legs.each_ref().map(|leg| over(leg).into()), waits.and_then(|waits| waits.otherwise))
-}
-
-/// What the second version adds to a stream, whose `mux` before was that of A.
-#[derive(Serialize, Deserialize)]
-struct StreamV2 {
-    transport: TransportV2,
-    /// One bit for each id.
-    extensions: u16,
-    mux_b: MuxV1,
-    /// Whether each end sends, and whether it wants to receive.
-    directions: [Option<(bool, bool)>; 2],
-    /// Ports whose time to be learned is over, and from where they still take
-    /// anything.
-    closed: Vec<(SocketAddr, IpNet)>,
-    ice: [Option<IceV2>; 2],
-}
-
-#[derive(Serialize, Deserialize)]
-struct IceV2 {
-    our_name: String,
-    our_password: String,
-    name: String,
-    /// Whether it is for RTCP, and where.
-    candidates: Vec<(bool, SocketAddr)>,
-    nominated: bool,
-}
-
-fn to_ice(ice: &IceRecord) -> IceV2 {
-    IceV2 {
-        our_name: ice.ours.name.as_str().to_owned(),
-        our_password: ice.ours.password.as_str().to_owned(),
-        name: ice.name.clone(),
-        candidates: ice.candidates.iter().map(|&(of, at)| (of == Component::Rtcp, at)).collect(),
-        nominated: ice.nominated,
-    }
-}
-
-fn from_ice(ice: IceV2) -> Result<IceRecord, String> {
-    let broken = "what we are known by in ICE is broken";
-    let name = Token::parse(&ice.our_name).ok_or(broken)?;
-    let password = Token::parse(&ice.our_password).ok_or(broken)?;
-    let component = |rtcp| if rtcp { Component::Rtcp } else { Component::Rtp };
-    Ok(IceRecord {
-        ours: IceCredentials { name, password },
-        name: ice.name,
-        candidates: ice.candidates.into_iter().map(|(rtcp, at)| (component(rtcp), at)).collect(),
-        nominated: ice.nominated,
-    })
-}
-
-#[derive(Serialize, Deserialize)]
-enum TransportV2 {
-    Rtp,
-    Srtp { dtls: bool },
-    Udptl { dtls: bool },
-}
-
-impl From<Transport> for TransportV2 {
-    fn from(transport: Transport) -> Self {
-        match transport {
-            Transport::Rtp => Self::Rtp,
-            Transport::Srtp { dtls } => Self::Srtp { dtls },
-            Transport::Udptl { dtls } => Self::Udptl { dtls },
-        }
-    }
-}
-
-impl From<TransportV2> for Transport {
-    fn from(transport: TransportV2) -> Self {
-        match transport {
-            TransportV2::Rtp => Self::Rtp,
-            TransportV2::Srtp { dtls } => Self::Srtp { dtls },
-            TransportV2::Udptl { dtls } => Self::Udptl { dtls },
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct LegV1 {
-    trunk: String,
-    inbound: bool,
-    proxy: Option<String>,
-    remote: String,
-    remote_country: Option<String>,
-    start: i64,
-    answer: Option<i64>,
-    end: Option<i64>,
-    status: Option<u16>,
-    dialog: Option<DialogV1>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct DialogV1 {
-    call_id: String,
-    local_tag: String,
-    remote_tag: String,
-    local_uri: String,
-    remote_uri: String,
-    local_cseq: u32,
-    remote_cseq: Option<u32>,
-    route_set: Vec<String>,
-    remote_target: String,
-    secure: bool,
-    contact: String,
-    local: SocketAddr,
-    peer: SocketAddr,
-    sent_by: SocketAddr,
-    invite_cseq: u32,
-    /// The number of the INVITE, and the description in the ACK.
-    acked: Option<(u32, Option<Vec<u8>>)>,
-    origin: u64,
-    version: u64,
-}
-
 #[derive(Serialize, Deserialize)]
 struct ReceivedV1 {
     packets: u64,
@@ -227,31 +75,6 @@ struct UnacknowledgedV1 {
     bytes: Vec<u8>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StreamV1 {
-    ports: [SocketAddr; 2],
-    ends: [Option<EndV1>; 2],
-    codec: String,
-    clock_rate: u32,
-    mux: MuxV1,
-    audio: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-enum MuxV1 {
-    No,
-    Offered,
-    Agreed,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EndV1 {
-    far: Option<(SocketAddr, SocketAddr)>,
-    allowed: IpNet,
-    generation: u8,
-    payload_types: u128,
-}
-
 impl Stored for CallRecord {
     const VERSION: u8 = 2;
     type Shape = CallV2;
@@ -266,32 +89,15 @@ impl Stored for CallRecord {
     }
 
     fn from_shape(record: CallV2) -> Result<Self, String> {
-        let CallV2(call, added, one_way, diversion, slow_because, ReachV2(over, otherwise)) = record;
+        let CallV2(call, added, one_way, diversion, slow_because, reach) = record;
         let diversion = diversion.map(Diversion::from);
         let mut call = Self { diversion, one_way, ..from_v1(call)? };
         if let Some(carrier) = &mut call.carrier {
             carrier.slow_because = slow_because.map(Arc::from);
         }
-        for (leg, over) in call.legs.iter_mut().zip(over) {
-            if let Some(dialog) = &mut leg.dialog {
-                dialog.transport = over.into();
-            }
-        }
-        if let Some(waits) = &mut call.unacknowledged {
-            waits.otherwise = otherwise;
-        }
+        add_reach(&mut call, reach);
         for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
-            stream.transport = added.transport.into();
-            stream.extensions = ExtensionIds::from_bits(added.extensions);
-            stream.mux[1] = from_mux(&added.mux_b);
-            stream.closed = added.closed;
-            let [a, b] = added.ice;
-            stream.ice = [a.map(from_ice).transpose()?, b.map(from_ice).transpose()?];
-            for (end, direction) in stream.ends.iter_mut().zip(added.directions) {
-                if let (Some(end), Some(direction)) = (end, direction) {
-                    (end.sends, end.receives) = direction;
-                }
-            }
+            add_to(stream, added)?;
         }
         Ok(call)
     }
@@ -371,164 +177,16 @@ fn from_v1(record: CallV1) -> Result<CallRecord, String> {
     })
 }
 
-fn to_leg(leg: &LegRecord) -> LegV1 {
-    LegV1 {
-        trunk: leg.trunk.clone(),
-        inbound: leg.direction == Direction::Inbound,
-        proxy: leg.proxy.map(|proxy| proxy.to_string()),
-        remote: leg.remote.clone(),
-        remote_country: leg.remote_country.map(|country| country.to_string()),
-        start: leg.start.unix_microseconds(),
-        answer: leg.answer.map(Timestamp::unix_microseconds),
-        end: leg.end.map(Timestamp::unix_microseconds),
-        status: leg.status,
-        dialog: leg.dialog.as_ref().map(to_dialog),
-    }
-}
-
-fn from_leg(leg: LegV1) -> Result<LegRecord, String> {
-    let country = |text: String| text.parse().map_err(|_| "its country is not one".to_owned());
-    Ok(LegRecord {
-        trunk: leg.trunk,
-        direction: if leg.inbound { Direction::Inbound } else { Direction::Outbound },
-        proxy: leg.proxy.as_deref().map(proxy).transpose()?,
-        remote: leg.remote,
-        remote_country: leg.remote_country.map(country).transpose()?,
-        start: time(leg.start),
-        answer: leg.answer.map(time),
-        end: leg.end.map(time),
-        status: leg.status,
-        dialog: leg.dialog.map(from_dialog).transpose()?,
-    })
-}
-
-fn to_dialog(record: &DialogRecord) -> DialogV1 {
-    let DialogParts { id, local_uri, remote_uri, local_cseq, remote_cseq, route_set, remote_target, secure } =
-        record.dialog.parts();
-    DialogV1 {
-        call_id: id.call_id,
-        local_tag: id.local_tag,
-        remote_tag: id.remote_tag,
-        local_uri: local_uri.as_str().to_owned(),
-        remote_uri: remote_uri.as_str().to_owned(),
-        local_cseq,
-        remote_cseq,
-        route_set,
-        remote_target: remote_target.as_str().to_owned(),
-        secure,
-        contact: record.contact.as_str().to_owned(),
-        local: record.local,
-        peer: record.peer,
-        sent_by: record.sent_by,
-        invite_cseq: record.invite_cseq,
-        acked: record.acked.as_ref().map(|acked| (acked.cseq, acked.session.clone())),
-        origin: record.origin,
-        version: record.version,
-    }
-}
-
-fn from_dialog(dialog: DialogV1) -> Result<DialogRecord, String> {
-    let uri = |text: &str| Uri::parse(text).map_err(|_| "one of its URIs is not one".to_owned());
-    Ok(DialogRecord {
-        dialog: Dialog::restored(DialogParts {
-            id: DialogId {
-                call_id: dialog.call_id,
-                local_tag: dialog.local_tag,
-                remote_tag: dialog.remote_tag,
-            },
-            local_uri: uri(&dialog.local_uri)?,
-            remote_uri: uri(&dialog.remote_uri)?,
-            local_cseq: dialog.local_cseq,
-            remote_cseq: dialog.remote_cseq,
-            route_set: dialog.route_set,
-            remote_target: uri(&dialog.remote_target)?,
-            secure: dialog.secure,
-        }),
-        contact: uri(&dialog.contact)?,
-        local: dialog.local,
-        peer: dialog.peer,
-        sent_by: dialog.sent_by,
-        transport: Over::Udp,
-        invite_cseq: dialog.invite_cseq,
-        acked: dialog.acked.map(|(cseq, session)| AckRecord { cseq, session }),
-        origin: dialog.origin,
-        version: dialog.version,
-    })
-}
-
-fn to_stream(stream: &StreamRecord) -> StreamV1 {
-    let end = |end: EndRecord| EndV1 {
-        far: end.far,
-        allowed: end.allowed,
-        generation: end.generation,
-        payload_types: end.payload_types.bits(),
-    };
-    StreamV1 {
-        ports: stream.ports,
-        ends: stream.ends.map(|known| known.map(end)),
-        codec: stream.codec.as_str().to_owned(),
-        clock_rate: stream.clock_rate,
-        mux: to_mux(stream.mux[0]),
-        audio: stream.audio,
-    }
-}
-
-fn to_added(stream: &StreamRecord) -> StreamV2 {
-    StreamV2 {
-        transport: stream.transport.into(),
-        extensions: stream.extensions.bits(),
-        mux_b: to_mux(stream.mux[1]),
-        directions: stream.ends.map(|end| end.map(|end| (end.sends, end.receives))),
-        closed: stream.closed.clone(),
-        ice: stream.ice.each_ref().map(|ice| ice.as_ref().map(to_ice)),
-    }
-}
-
-const fn to_mux(mux: Mux) -> MuxV1 {
-    match mux {
-        Mux::No => MuxV1::No,
-        Mux::Offered => MuxV1::Offered,
-        Mux::Agreed => MuxV1::Agreed,
-    }
-}
-
-const fn from_mux(mux: &MuxV1) -> Mux {
-    match mux {
-        MuxV1::No => Mux::No,
-        MuxV1::Offered => Mux::Offered,
-        MuxV1::Agreed => Mux::Agreed,
-    }
-}
-
-fn from_stream(stream: StreamV1) -> StreamRecord {
-    let end = |end: EndV1| EndRecord {
-        far: end.far,
-        allowed: end.allowed,
-        generation: end.generation,
-        payload_types: PayloadTypes::from_bits(end.payload_types),
-        // Who does not say so is not expected to speak.
-        sends: false,
-        receives: false,
-    };
-    StreamRecord {
-        ports: stream.ports,
-        ends: stream.ends.map(|known| known.map(end)),
-        closed: Vec::new(),
-        codec: Encoding::named(&stream.codec),
-        clock_rate: stream.clock_rate,
-        transport: Transport::Rtp,
-        extensions: ExtensionIds::default(),
-        mux: [from_mux(&stream.mux); 2],
-        ice: [None, None],
-        audio: stream.audio,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::time;
     use super::*;
+    use crate::engine::call_record::{EndRecord, IceRecord, LegRecord, Mux, StreamRecord};
     use crate::engine::callback::{Reason, Service};
+    use crate::engine::cdr::Direction;
+    use crate::engine::flow::{ExtensionIds, PayloadTypes, Transport};
     use crate::engine::ids::LegName;
+    use crate::engine::sip::sdp::{Component, IceCredentials, Token};
 
     /// A call that is held, on sides that differ in everything.
     fn held() -> CallRecord {
