@@ -1,7 +1,7 @@
 //! Copies of a store that is being written, and stores made of them.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::engine::privacy::Keyring;
@@ -51,7 +51,7 @@ fn a_copy_is_of_one_moment_while_the_store_is_written() {
     store.commit(&filler).unwrap();
     store.commit(&[one(Change::PutCall(Box::new(call(0))))]).unwrap();
     let source = store.copy().unwrap();
-    let (over, store) = (AtomicBool::new(false), Mutex::new(store));
+    let (over, moves, store) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::new(store));
     let copies = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut at = 0;
@@ -62,9 +62,17 @@ fn a_copy_is_of_one_moment_while_the_store_is_written() {
                 ];
                 store.lock().unwrap().commit(&[Transaction { changes }]).unwrap();
                 at += 1;
+                moves.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let copies: Vec<_> = (0..6).map(|_| copy(&*source)).collect();
+        let copy_of_later = |_| {
+            let before = moves.load(Ordering::Relaxed);
+            while moves.load(Ordering::Relaxed) == before {
+                std::thread::yield_now();
+            }
+            copy(&*source)
+        };
+        let copies: Vec<_> = (0..6).map(copy_of_later).collect();
         over.store(true, Ordering::Relaxed);
         copies
     });
