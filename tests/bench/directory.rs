@@ -227,6 +227,7 @@ impl Bench {
                 time_to_live: None,
                 numbers: NumberWish::default(),
                 encryption: None,
+                also: [Vec::new(), Vec::new()],
                 one_number: false,
                 usage: vizard::engine::directory::UsageWish::default(),
                 tags: Vec::new(),

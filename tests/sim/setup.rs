@@ -152,6 +152,7 @@ pub(crate) fn bind_create(scenario: &Scenario, plan: &BindingPlan) -> AdminReque
         time_to_live: plan.time_to_live,
         numbers: NumberWish::default(),
         encryption: None,
+        also: [Vec::new(), Vec::new()],
         one_number: false,
         usage: vizard::engine::directory::UsageWish::default(),
         tags: Vec::new(),

@@ -77,7 +77,6 @@ pub enum Request {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "a connection has one answer in flight")]
 pub enum Response {
     /// To [`Request::Admin`]; refusals of the engine come in here too.
     Admin(AdminReply),

@@ -232,6 +232,7 @@ mod tests {
             time_to_live: None,
             numbers: NumberWish::default(),
             encryption: None,
+            also: [Vec::new(), Vec::new()],
             one_number: false,
             usage: UsageWish::default(),
             tags: Vec::new(),

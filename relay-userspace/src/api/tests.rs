@@ -111,6 +111,7 @@ fn a_request_with_numbers_survives_the_wire_and_never_prints() {
         time_to_live: Some(Duration::from_millis(1500)),
         numbers: NumberWish { country: Some("US".parse().unwrap()), ..NumberWish::default() },
         encryption: None,
+        also: [Vec::new(), Vec::new()],
         one_number: false,
         usage: crate::engine::directory::UsageWish::default(),
         tags: Vec::new(),

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::GlobalArgs;
+use super::bind::usage::word;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
 use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest, NumberWish};
-use crate::engine::directory::{AgentReply, AgentRequest, AgentView, NewAgent};
+use crate::engine::directory::{AgentReply, AgentRequest, AgentView, NewAgent, Ring};
 use crate::engine::number::{Country, ProxyNumber, Typed};
 
 /// Rows that one request asks for.
@@ -18,6 +19,7 @@ const OPEN_EXAMPLES: &str = "\
 Examples:
   vizard agent open --key support-7 --agent 1001@pbx
   vizard agent open --key sales --agent +16465550107 --number +12125550123
+  vizard agent open --key team --agent 1001@pbx --agent 1002@pbx --ring together
   vizard agent open --key berlin --agent 2001@pbx --country DE
 
 Whoever calls the number reaches the agent. Each new caller gets a binding of its own
@@ -46,9 +48,13 @@ pub(super) struct OpenArgs {
     /// The agent's id; of one tenant each has one number
     #[arg(long)]
     key: String,
-    /// The agent: a number, extension@trunk, '-', fd:N or env:NAME
-    #[arg(long, value_name = "ADDRESS")]
-    agent: Typed,
+    /// The agent: a number, extension@trunk, '-', fd:N or env:NAME; again for the other
+    /// members of a team, in the order in which they ring
+    #[arg(long = "agent", value_name = "ADDRESS", required = true)]
+    agents: Vec<Typed>,
+    /// How a team rings: in-order or together [default: that of its kind]
+    #[arg(long, value_name = "HOW", value_parser = word(Ring::WORDS))]
+    ring: Option<Ring>,
     /// This idle number of the pool, rather than one near the agent
     #[arg(long, value_name = "NUMBER")]
     number: Option<ProxyNumber>,
@@ -103,8 +109,11 @@ fn ask(daemon: &mut Daemon, request: AgentRequest) -> Result<AgentReply, Failure
 }
 
 fn new_agent(args: OpenArgs) -> Result<NewAgent, Failure> {
+    let (agent, also) = secret::read_all("agent", &args.agents, &mut std::io::stdin().lock())?;
     Ok(NewAgent {
-        agent: secret::read("agent", &args.agent, &mut std::io::stdin().lock())?,
+        agent,
+        also,
+        ring: args.ring,
         tenant: args.tenant,
         project: args.project,
         key: args.key,
@@ -137,7 +146,7 @@ fn opened(reply: &AgentReply) -> Result<Report, Failure> {
     let AgentReply::Opened { agent, known } = reply else { return Err(unexpected()) };
     let fields = vec![
         ("number", agent.number.to_string()),
-        ("agent", format!("{} ({})", agent.key, agent.address)),
+        ("agent", format!("{} ({})", agent.key, reached(agent))),
         ("tenant", format!("{} / {}", agent.tenant, agent.project)),
         ("callers", agent.callers.to_string()),
         ("new", if *known { "no, it was there" } else { "yes" }.to_owned()),
@@ -145,12 +154,20 @@ fn opened(reply: &AgentReply) -> Result<Report, Failure> {
     Report::new(vec![Block::Fields(fields)], json!({ "agent": agent, "known": known }))
 }
 
+fn reached(agent: &AgentView) -> String {
+    let all: Vec<&str> = std::iter::once(&agent.address).chain(&agent.also).map(String::as_str).collect();
+    match (all.len(), agent.ring) {
+        (1, _) => agent.address.clone(),
+        (_, ring) => format!("{} {}", all.join(", "), ring.as_str()),
+    }
+}
+
 fn listed(agents: &[AgentView]) -> Result<Report, Failure> {
     let row = |agent: &AgentView| {
         vec![
             agent.number.to_string(),
             agent.key.clone(),
-            agent.address.clone(),
+            reached(agent),
             agent.tenant.clone(),
             agent.project.clone(),
             agent.callers.to_string(),

@@ -1,7 +1,7 @@
 //! `vizard bind`: who talks to whom through which numbers.
 
 pub(super) mod list;
-mod usage;
+pub(super) mod usage;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
 use super::secret;
-use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
+use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish, PartyView};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{BindingKind, BindingState};
 use crate::engine::ids::{BindingId, LegName};
@@ -24,6 +24,7 @@ Examples:
   vizard bind create --key order-81 --customer +13105550142 --agent +16465550107
   vizard bind create --key case-7 --kind case --ttl 7d --customer +13105550142 --agent 1001@pbx
   vizard bind create --key order-82 --tag vip --max-call 30m --idle 2h --direction to-agent --customer +13105550142 --agent 1001@pbx
+  vizard bind create --key order-84 --customer +13105550142 --agent 1001@pbx --agent +16465550107 --ring together
   vizard bind create --key order-83 --one-number --customer +13105550142 --agent +16465550107
   vizard bind create --key web-3 --media end-to-end --customer 2001@webrtc --agent 1001@pbx
   printf '%s\\n' +13105550142 +16465550107 | vizard bind create --key order-81 --customer - --agent -
@@ -62,12 +63,13 @@ pub(super) struct CreateArgs {
     /// What it is looked up by: a session, order, case, customer or agent id
     #[arg(long)]
     key: String,
-    /// The customer: a number, extension@trunk, '-', fd:N or env:NAME
-    #[arg(long, value_name = "ADDRESS")]
-    customer: Typed,
+    /// The customer: a number, extension@trunk, '-', fd:N or env:NAME; again for
+    /// further addresses, in the order in which they ring
+    #[arg(long = "customer", value_name = "ADDRESS", required = true)]
+    customers: Vec<Typed>,
     /// The agent, likewise
-    #[arg(long, value_name = "ADDRESS")]
-    agent: Typed,
+    #[arg(long = "agent", value_name = "ADDRESS", required = true)]
+    agents: Vec<Typed>,
     /// How long it lives, such as 30m, 24h or 7d [default: that of its kind]
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
@@ -230,9 +232,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn new_binding(args: CreateArgs) -> Result<NewBinding, Failure> {
     let mut stdin = std::io::stdin().lock();
+    let (customer, customers) = secret::read_all("customer", &args.customers, &mut stdin)?;
+    let (agent, agents) = secret::read_all("agent", &args.agents, &mut stdin)?;
     Ok(NewBinding {
-        customer: secret::read("customer", &args.customer, &mut stdin)?,
-        agent: secret::read("agent", &args.agent, &mut stdin)?,
+        customer,
+        agent,
+        also: [customers, agents],
         tenant: args.tenant,
         project: args.project,
         kind: args.kind.into(),
@@ -280,8 +285,8 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
         ("key", binding.key.clone()),
         ("kind", binding.kind.as_str().to_owned()),
         ("tenant", format!("{} / {}", binding.tenant, binding.project)),
-        ("customer", format!("{} dials and sees {}", binding.customer.address, binding.customer.proxy)),
-        ("agent", format!("{} dials and sees {}", binding.agent.address, binding.agent.proxy)),
+        ("customer", party(&binding.customer)),
+        ("agent", party(&binding.agent)),
         ("media", media(binding).to_owned()),
         ("usage", usage::shown(&binding.usage)),
         ("tags", if binding.tags.is_empty() { "none".to_owned() } else { binding.tags.join(", ") }),
@@ -289,6 +294,11 @@ fn fields(binding: &BindingView) -> Vec<(&'static str, String)> {
         ("state", state),
         ("calls", format!("{} in progress", binding.calls)),
     ]
+}
+
+fn party(party: &PartyView) -> String {
+    let all: Vec<&str> = std::iter::once(&party.address).chain(&party.also).map(String::as_str).collect();
+    format!("{} dials and sees {}", all.join(", "), party.proxy)
 }
 
 fn media(binding: &BindingView) -> &'static str {

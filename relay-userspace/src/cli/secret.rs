@@ -38,6 +38,20 @@ pub(super) fn read(flag: &str, argument: &Typed, stdin: &mut dyn BufRead) -> Res
     }
 }
 
+/// The same of several, of which there is one at least: it, and the others.
+pub(super) fn read_all(
+    flag: &str,
+    arguments: &[Typed],
+    stdin: &mut dyn BufRead,
+) -> Result<(Typed, Vec<Typed>), Failure> {
+    let read = |argument: &Typed| read(flag, argument, stdin);
+    let mut all = arguments.iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let first = all.next().ok_or_else(|| {
+        Failure::usage(format!("--{flag} is missing"), format!("give --{flag} with an address"))
+    })?;
+    Ok((first, all.collect()))
+}
+
 fn line_of(from: &mut dyn BufRead) -> Option<String> {
     let mut line = String::new();
     from.take(MAX_LINE).read_line(&mut line).ok()?;

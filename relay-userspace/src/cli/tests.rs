@@ -48,6 +48,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn binding() -> BindingView {
     let party = |address: &str, proxy: &str| PartyView {
+        also: Vec::new(),
         party: PartyId::from_bits(7),
         address: address.to_owned(),
         proxy: proxy.parse().unwrap(),
@@ -375,7 +376,7 @@ fn an_empty_list_says_what_to_do_next_but_not_to_scripts() {
 
 #[test]
 fn a_binding_reads_as_sentences() {
-    let reply = crate::engine::admin::AdminReply::Bound { binding: binding(), reused: false };
+    let reply = crate::engine::admin::AdminReply::Bound { binding: Box::new(binding()), reused: false };
     assert_eq!(
         printed(bind::created(reply).unwrap(), Style::default()),
         "\

@@ -165,6 +165,9 @@ pub struct NewBinding {
     pub numbers: NumberWish,
     /// Whether its parties may encrypt their media; as configured when absent.
     pub encryption: Option<Encryption>,
+    /// Further addresses of the customer and of the agent, in the order in which they
+    /// ring.
+    pub also: [Vec<Typed>; 2],
     /// Both parties dial and see the same number.
     pub one_number: bool,
     /// How it may be used; as configured where it says nothing.
@@ -197,7 +200,7 @@ pub enum AdminReply {
     /// To [`AdminRequest::BindCreate`].
     Bound {
         /// The binding.
-        binding: BindingView,
+        binding: Box<BindingView>,
         /// Whether it was there already.
         reused: bool,
     },
@@ -206,7 +209,7 @@ pub enum AdminReply {
     /// To [`AdminRequest::BindShow`], [`AdminRequest::BindExtend`],
     /// [`AdminRequest::BindReopen`], [`AdminRequest::BindHandover`] and
     /// [`AdminRequest::BindClose`].
-    Binding(BindingView),
+    Binding(Box<BindingView>),
     /// To [`AdminRequest::Resolve`].
     Resolved(Box<Resolution>),
     /// To [`AdminRequest::CallsList`].
@@ -287,6 +290,8 @@ pub struct PartyView {
     pub party: PartyId,
     /// Masked.
     pub address: String,
+    /// Its further addresses, masked.
+    pub also: Vec<String>,
     /// The number that this party dials and sees.
     pub proxy: ProxyNumber,
 }

@@ -28,9 +28,9 @@ const PREFIXES: [&str; 5] = ["", "0", "1", "00", "011"];
 /// on the other.
 #[derive(Clone)]
 pub struct Secrets {
-    number: Option<Number>,
+    numbers: Vec<Number>,
     /// `sip:USER@`, for identities that only a whole user part can match.
-    user: Option<Zeroizing<String>>,
+    users: Vec<Zeroizing<String>>,
     addresses: Vec<String>,
 }
 
@@ -68,35 +68,42 @@ impl Secrets {
     /// both legs use).
     #[must_use]
     pub fn of(party: Option<&PartyAddress>, endpoints: &[IpAddr], shared: &[IpAddr]) -> Self {
-        let (number, user) = match party {
-            None => (None, None),
-            Some(PartyAddress::Number(number)) if number.national().len() >= SHORTEST_TELLING => {
-                let (international, national) = (number.reveal(), number.national());
-                let calling_code = &international[..international.len() - national.len()];
-                let number = Number {
-                    international: international.to_owned().into(),
-                    national: national.to_owned().into(),
-                    calling_code: calling_code.to_owned(),
-                };
-                (Some(number), None)
-            }
-            Some(party @ (PartyAddress::Number(_) | PartyAddress::Extension { .. })) => {
-                (None, Some(party.reveal().to_owned().into()))
-            }
-        };
         let mut addresses: Vec<String> =
             endpoints.iter().filter(|address| !shared.contains(address)).map(IpAddr::to_string).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Self { number, user, addresses }
+        let nobody = Self { numbers: Vec::new(), users: Vec::new(), addresses };
+        match party {
+            Some(party) => nobody.and(party),
+            None => nobody,
+        }
+    }
+
+    /// And those of another address of the same party.
+    #[must_use]
+    pub fn and(mut self, party: &PartyAddress) -> Self {
+        match party {
+            PartyAddress::Number(number) if number.national().len() >= SHORTEST_TELLING => {
+                let (international, national) = (number.reveal(), number.national());
+                let calling_code = &international[..international.len() - national.len()];
+                self.numbers.push(Number {
+                    international: international.to_owned().into(),
+                    national: national.to_owned().into(),
+                    calling_code: calling_code.to_owned(),
+                });
+            }
+            PartyAddress::Number(_) | PartyAddress::Extension { .. } => {
+                self.users.push(party.reveal().to_owned().into());
+            }
+        }
+        self
     }
 
     /// The first secret in `message`, if there is one.
     #[must_use]
     pub fn found_in(&self, message: &[u8]) -> Option<Leak> {
-        let number =
-            || self.number.as_ref().is_some_and(|number| digit_runs(message, |run| number.is_in(run)));
-        let user = || self.user.as_ref().is_some_and(|user| is_user_part(message, user));
+        let number = || self.numbers.iter().any(|number| digit_runs(message, |run| number.is_in(run)));
+        let user = || self.users.iter().any(|user| is_user_part(message, user));
         let address = || self.addresses.iter().any(|address| stands_alone(message, address));
         if number() {
             Some(Leak::Number)

@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::cdr::Cause;
 use super::config::{Config, Encryption, Trunk, TrunkId};
 use super::dialling;
-use super::directory::{Directory, Extension, Lookup, PartyAddress};
+use super::directory::{Directory, Extension, Lookup, PartyAddress, Ring};
 use super::ids::{BindingId, LegName};
 use super::number::ProxyNumber;
 
@@ -90,6 +90,10 @@ pub struct Bridge {
     pub callee: PartyAddress,
     /// The trunk that leads to it.
     pub callee_trunk: TrunkId,
+    /// Its further addresses, and the trunks that lead to these.
+    pub also: Vec<(PartyAddress, TrunkId)>,
+    /// How all of them ring.
+    pub ring: Ring,
     /// The number that it sees.
     pub callee_sees: ProxyNumber,
 }
@@ -189,6 +193,21 @@ fn find(directory: &Directory, proxy: &ProxyNumber, readings: &[Option<PartyAddr
         (found, Lookup::Unknown) | (Lookup::Unknown, found) => found,
         (Lookup::Live(_) | Lookup::Entombed(_), Lookup::Live(_) | Lookup::Entombed(_)) => Lookup::Unknown,
     }
+}
+
+/// Those of a party's addresses to which a trunk leads, the first of them apart.
+fn routes(config: &Config, addresses: Vec<PartyAddress>) -> Option<Routes> {
+    let mut reached = addresses.into_iter().filter_map(|address| Some((route(config, &address)?, address)));
+    let (trunk, first) = reached.next()?;
+    let also = reached.map(|(trunk, address)| (address, trunk)).collect();
+    Some(Routes { first, trunk, also })
+}
+
+/// Where a party rings.
+struct Routes {
+    first: PartyAddress,
+    trunk: TrunkId,
+    also: Vec<(PartyAddress, TrunkId)>,
 }
 
 /// The trunk that leads to a party.

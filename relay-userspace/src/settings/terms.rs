@@ -13,7 +13,7 @@ use super::reader::{Item, Located, Section};
 use super::sections::{self, DAY, DECADE, YEAR};
 use crate::engine::callback::{OnTombstone, Services, Target};
 use crate::engine::config::{Bindings, Life};
-use crate::engine::directory::{BindingKind, Direction, Mode, Prompt, Recording, Usage, UsageWish};
+use crate::engine::directory::{BindingKind, Direction, Mode, Prompt, Recording, Ring, Usage, UsageWish};
 use crate::engine::sip::uri::{Scheme, Uri};
 
 const ON_TOMBSTONE: [(&str, OnTombstone); 3] = [
@@ -121,6 +121,7 @@ fn usage(section: &mut Section<'_>, report: &mut Report<'_>) -> UsageWish {
         idle,
         recording: section.get("recording").and_then(|item| item.choice(Recording::WORDS, report)),
         prompt: section.get("prompt").and_then(|item| item.choice(Prompt::WORDS, report)),
+        ring: section.get("ring").and_then(|item| item.choice(Ring::WORDS, report)),
     }
 }
 

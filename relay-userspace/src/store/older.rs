@@ -249,6 +249,7 @@ impl<R: Rng> Copying<'_, R> {
             encryption: encryption.map(Encryption::from),
             usage: Usage::default(),
             tags: Vec::new(),
+            also: <[Vec<VaultId>; 2]>::default(),
         }));
         Ok(changes)
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::engine::config::Encryption;
 use crate::engine::directory::{
     AgentNumber, Binding, BindingKind, BindingState, Direction, Mode, PairRest, Party, Prompt, Recording,
-    Usage,
+    Ring, Usage,
 };
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::engine::ids::BindingId;
@@ -82,6 +82,8 @@ pub(super) struct BindingV3 {
     encryption: Option<EncryptionV2>,
     usage: UsageV3,
     tags: Vec<String>,
+    /// Further addresses of the customer and of the agent.
+    also: [Vec<u128>; 2],
 }
 
 /// Choices by their words, times in microseconds.
@@ -94,6 +96,7 @@ struct UsageV3 {
     idle: Option<u64>,
     recording: String,
     prompt: String,
+    ring: String,
 }
 
 impl From<&Usage> for UsageV3 {
@@ -108,6 +111,7 @@ impl From<&Usage> for UsageV3 {
             idle: time(usage.idle),
             recording: usage.recording.as_str().to_owned(),
             prompt: usage.prompt.as_str().to_owned(),
+            ring: usage.ring.as_str().to_owned(),
         }
     }
 }
@@ -116,10 +120,6 @@ impl TryFrom<UsageV3> for Usage {
     type Error = String;
 
     fn try_from(record: UsageV3) -> Result<Self, String> {
-        fn word<T: Copy>(words: &[(&str, T)], word: &str) -> Result<T, String> {
-            let found = words.iter().find(|(known, _)| *known == word);
-            found.map(|&(_, value)| value).ok_or_else(|| format!("nothing is called '{word}'"))
-        }
         Ok(Self {
             mode: word(Mode::WORDS, &record.mode)?,
             direction: word(Direction::WORDS, &record.direction)?,
@@ -128,6 +128,7 @@ impl TryFrom<UsageV3> for Usage {
             idle: record.idle.map(Duration::from_micros),
             recording: word(Recording::WORDS, &record.recording)?,
             prompt: word(Prompt::WORDS, &record.prompt)?,
+            ring: word(Ring::WORDS, &record.ring)?,
         })
     }
 }
@@ -191,6 +192,7 @@ impl Stored for Binding {
             encryption: self.encryption.map(EncryptionV2::from),
             usage: (&self.usage).into(),
             tags: self.tags.clone(),
+            also: self.also.each_ref().map(|also| also.iter().map(|id| id.to_bits()).collect()),
         }
     }
 
@@ -211,6 +213,7 @@ impl Stored for Binding {
             encryption: record.encryption.map(Encryption::from),
             usage: record.usage.try_into()?,
             tags: record.tags,
+            also: record.also.map(|also| also.into_iter().map(VaultId::from_bits).collect()),
         })
     }
 }
@@ -241,7 +244,15 @@ pub(super) struct AgentV1 {
     project: String,
     key: String,
     agent: u128,
+    also: Vec<u128>,
+    ring: String,
     created: i64,
+}
+
+/// The choice that a word stands for.
+fn word<T: Copy>(words: &[(&str, T)], word: &str) -> Result<T, String> {
+    let found = words.iter().find(|(known, _)| *known == word);
+    found.map(|&(_, value)| value).ok_or_else(|| format!("nothing is called '{word}'"))
 }
 
 impl Stored for AgentNumber {
@@ -254,6 +265,8 @@ impl Stored for AgentNumber {
             project: self.project.clone(),
             key: self.key.clone(),
             agent: self.agent.to_bits(),
+            also: self.also.iter().map(|id| id.to_bits()).collect(),
+            ring: self.ring.as_str().to_owned(),
             created: self.created.unix_microseconds(),
         }
     }
@@ -265,6 +278,8 @@ impl Stored for AgentNumber {
             project: record.project,
             key: record.key,
             agent: VaultId::from_bits(record.agent),
+            also: record.also.into_iter().map(VaultId::from_bits).collect(),
+            ring: word(Ring::WORDS, &record.ring)?,
             created: time(record.created),
         })
     }

@@ -94,8 +94,10 @@ pub(super) fn binding(id: u128) -> Binding {
             idle: Some(std::time::Duration::from_hours(3)),
             recording: directory::Recording::On,
             prompt: directory::Prompt::Consent,
+            ring: directory::Ring::Together,
         },
         tags: vec!["vip".into()],
+        also: [vec![VaultId::from_bits(901)], vec![VaultId::from_bits(902), VaultId::from_bits(903)]],
     }
 }
 

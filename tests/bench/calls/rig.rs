@@ -14,7 +14,7 @@ use harness::process::{Running, output};
 use harness::vizard::{Vizard, build_release, socket};
 use vizard::api::client::{Client, PATIENCE};
 use vizard::api::local::{Request, Response, Status};
-use vizard::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
+use vizard::engine::admin::{AdminReply, AdminRequest, NewBinding, NumberWish};
 use vizard::engine::directory::{BindingKind, NewNumber, PoolReply, PoolRequest};
 use vizard::engine::number::Typed;
 use vizard::store::CdrQuery;
@@ -226,12 +226,10 @@ impl<'lab> Rig<'lab> {
         for n in 0..BINDINGS {
             let customer = format!("+1212555{n:04}");
             let bound = self.ask(Request::Admin(AdminRequest::BindCreate(new_binding(n, &customer))))?;
-            let Response::Admin(AdminReply::Bound { binding: BindingView { customer: party, .. }, .. }) =
-                bound
-            else {
+            let Response::Admin(AdminReply::Bound { binding, .. }) = bound else {
                 bail!("Vizard did not bind: {bound:?}");
             };
-            writeln!(callers, "{customer};{}", party.proxy)?;
+            writeln!(callers, "{customer};{}", binding.customer.proxy)?;
         }
         fs::write(self.lab.folder().join("callers.csv"), callers).context("cannot write the callers")
     }
@@ -327,6 +325,7 @@ fn new_binding(n: u32, customer: &str) -> NewBinding {
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        also: [Vec::new(), Vec::new()],
         one_number: false,
         usage: vizard::engine::directory::UsageWish::default(),
         tags: Vec::new(),

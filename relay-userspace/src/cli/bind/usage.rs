@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::output::length;
 use super::duration;
-use crate::engine::directory::{Direction, Mode, Prompt, Recording, Usage, UsageWish};
+use crate::engine::directory::{Direction, Mode, Prompt, Recording, Ring, Usage, UsageWish};
 
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "How it may be used")]
@@ -33,17 +33,20 @@ pub(super) struct UsageArgs {
     /// What parties are to be told: off, notice or consent (kept and shown)
     #[arg(long, value_name = "POLICY", value_parser = word(Prompt::WORDS))]
     prompt: Option<Prompt>,
+    /// How several addresses of a party ring: in-order or together
+    #[arg(long, value_name = "HOW", value_parser = word(Ring::WORDS))]
+    ring: Option<Ring>,
 }
 
 impl From<UsageArgs> for UsageWish {
     fn from(args: UsageArgs) -> Self {
-        let UsageArgs { mode, direction, max_call, max_calls, idle, recording, prompt } = args;
-        Self { mode, direction, max_call, max_calls, idle, recording, prompt }
+        let UsageArgs { mode, direction, max_call, max_calls, idle, recording, prompt, ring } = args;
+        Self { mode, direction, max_call, max_calls, idle, recording, prompt, ring }
     }
 }
 
 /// One of these words.
-fn word<T: Copy + Send + Sync + 'static>(
+pub(in crate::cli) fn word<T: Copy + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(words.iter().map(|&(word, _)| word)).try_map(|text| {
@@ -54,7 +57,7 @@ fn word<T: Copy + Send + Sync + 'static>(
 
 /// What is not as it is usually.
 pub(super) fn shown(usage: &Usage) -> String {
-    let Usage { mode, direction, max_call, max_calls, idle, recording, prompt } = usage;
+    let Usage { mode, direction, max_call, max_calls, idle, recording, prompt, ring } = usage;
     let usual = Usage::default();
     let mut said = Vec::new();
     let mut say = |is_usual: bool, text: String| {
@@ -75,5 +78,6 @@ pub(super) fn shown(usage: &Usage) -> String {
     }
     say(*recording == usual.recording, format!("recording {}", recording.as_str()));
     say(*prompt == usual.prompt, format!("prompt {}", prompt.as_str()));
+    say(*ring == usual.ring, format!("addresses ring {}", ring.as_str()));
     if said.is_empty() { "as every binding".to_owned() } else { said.join(", ") }
 }

@@ -21,7 +21,7 @@ pub(super) fn explain(session: SessionId, global: &GlobalArgs) -> Result<Report,
     let records = daemon.cdrs(CdrQuery { session: Some(session), limit: 16, ..CdrQuery::default() })?;
     let about = records.iter().find_map(|record| record.binding);
     let binding = match about.map(|id| daemon.admin(AdminRequest::BindShow { id })) {
-        Some(Ok(AdminReply::Binding(binding))) => Some(binding),
+        Some(Ok(AdminReply::Binding(binding))) => Some(*binding),
         Some(Ok(_)) => return Err(unexpected()),
         // Forgotten meanwhile; the records know its name.
         Some(Err(_)) | None => None,

@@ -214,6 +214,7 @@ fn bind(client: &mut Client) -> String {
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        also: [Vec::new(), Vec::new()],
         one_number: false,
         usage: crate::engine::directory::UsageWish::default(),
         tags: Vec::new(),

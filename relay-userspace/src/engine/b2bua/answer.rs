@@ -33,7 +33,7 @@ use crate::engine::media::{Finality, Word};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
-use crate::engine::sip::transaction::SuccessRetransmitter;
+use crate::engine::sip::transaction::{ClientKey, SuccessRetransmitter};
 use crate::engine::sip::transport::Way;
 
 impl Call {
@@ -42,9 +42,11 @@ impl Call {
         &mut self,
         context: &mut Context,
         name: LegName,
+        key: ClientKey,
         response: &Message,
         way: Way,
     ) {
+        self.bring_forward(name, key);
         let status = response.status().unwrap_or(0);
         match status {
             ..200 => self.progressed(context, name, status, response, way.remote),
@@ -116,6 +118,7 @@ impl Call {
             self.bye(context, name);
             return self.settle(context);
         }
+        self.stop_ringing(context);
         let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             // An answer in a provisional response is repeated in the 2xx, or ought to be.
@@ -267,9 +270,14 @@ impl Call {
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
                 self.legs[name].status = Some(status);
-                self.leg_ended(context, name);
                 if self.release.is_none() {
                     self.report_challenge(context, name, status);
+                }
+                if self.rings_on(context, name, status) {
+                    return;
+                }
+                self.leg_ended(context, name);
+                if self.release.is_none() {
                     let (status, cause) = refusal(status);
                     self.end(context, Ending { side: name.into(), cause, status });
                 } else {
@@ -294,6 +302,9 @@ impl Call {
         self.unanswered = self.unanswered.saturating_sub(1);
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
+                if self.rings_on(context, name, 503) {
+                    return;
+                }
                 self.leg_ended(context, name);
                 self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status: 500 });
             }
@@ -309,6 +320,9 @@ impl Call {
         self.unanswered = self.unanswered.saturating_sub(1);
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
+                if self.rings_on(context, name, 408) {
+                    return;
+                }
                 self.leg_ended(context, name);
                 self.end(context, Ending { side: name.into(), cause: Cause::Unreachable, status: 504 });
             }

@@ -16,6 +16,7 @@ use super::exchange::{Exchange, Stage};
 use super::leg::Leg;
 use super::leg::LegState;
 use super::restore::Resending;
+use super::ringing::Ringing;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::callback::Diversion;
@@ -52,6 +53,8 @@ pub(super) struct Call {
     pub(super) journaled: bool,
     /// Requests of ours that wait for their final response.
     pub(super) unanswered: usize,
+    /// Where else the callee may be.
+    pub(super) ringing: Ringing,
 }
 
 /// What does not change in a call's life.
@@ -130,6 +133,7 @@ impl Call {
         context.timers.disarm(self.id, Timer::Ring);
         context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::MaxCall);
+        self.stop_ringing(context);
         for leg in [LegName::A, LegName::B] {
             self.bring_down(context, leg, ending);
         }

@@ -20,7 +20,7 @@
 use super::call::Facts;
 use super::context::Context;
 use super::exchange::Arrival;
-use super::plan::{Invitation, Party, Plan, contact, country, here};
+use super::plan::{Invitation, More, Party, Plan, contact, country, here};
 use super::setup::is_secure;
 use crate::engine::directory::{Binding, PartyAddress};
 use crate::engine::egress::Secrets;
@@ -90,6 +90,7 @@ pub(super) fn plan(
             fields: fields(session, diverted, binding.as_ref()),
             whole_body: false,
         },
+        more: More::default(),
         newcomer: None,
     })
 }

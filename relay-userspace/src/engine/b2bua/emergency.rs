@@ -7,7 +7,7 @@
 use super::call::Facts;
 use super::context::Context;
 use super::exchange::Arrival;
-use super::plan::{Invitation, Party, Plan};
+use super::plan::{Invitation, More, Party, Plan};
 use super::setup::is_secure;
 use crate::engine::config::TrunkId;
 use crate::engine::ids::LegName;
@@ -66,6 +66,7 @@ pub(super) fn plan(
         caller: party(arrival.trunk, number, Uri::reached_at(None, here_for_caller, secure)),
         callee,
         invitation: invitation(invite, SentBy { transport: to.transport, address: to.target })?,
+        more: More::default(),
         newcomer: None,
     })
 }

@@ -35,6 +35,7 @@ mod plan;
 mod records;
 mod refusal;
 mod restore;
+mod ringing;
 mod setup;
 mod timers;
 mod views;
@@ -108,6 +109,7 @@ impl Calls {
     pub(in crate::engine) fn handle_timeout(&mut self, context: &mut Context) {
         while let Some((id, timer)) = context.timers.pop(context.now.mono) {
             self.with(context, id, |call, context| match timer {
+                Timer::Ring if call.rang_in_vain(context) => {}
                 Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
                 Timer::Media => call.listen(context),
@@ -305,7 +307,10 @@ impl Calls {
     ) {
         match context.index.requests.remove(&key) {
             Some(Purpose::Invite(id, leg)) => {
-                self.with(context, id, |call, context| invite(call, context, leg));
+                self.with(context, id, |call, context| {
+                    call.bring_forward(leg, key);
+                    invite(call, context, leg);
+                });
             }
             Some(Purpose::Bye(id, _)) => {
                 self.with(context, id, |call, _| call.bye_done());
@@ -371,7 +376,7 @@ impl Calls {
         };
         match purpose {
             Some(Purpose::Invite(id, leg)) => {
-                self.with(context, id, |call, context| call.invite_answered(context, leg, message, way));
+                self.with(context, id, |call, context| call.invite_answered(context, leg, key, message, way));
             }
             Some(Purpose::Bye(id, _)) if is_final => {
                 self.with(context, id, |call, _| call.bye_done());

@@ -1,5 +1,6 @@
 //! Who the two legs of a new call are, and what each of them is shown.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::body;
@@ -11,7 +12,7 @@ use super::refusal::Refusal;
 use super::setup::is_secure;
 use crate::engine::cdr::Cause;
 use crate::engine::config::{NumberFormat, Trunk, TrunkId};
-use crate::engine::directory::PartyAddress;
+use crate::engine::directory::{PartyAddress, Ring};
 use crate::engine::egress::Secrets;
 use crate::engine::number::{Country, ProxyNumber};
 use crate::engine::policy::Bridge;
@@ -20,7 +21,7 @@ use crate::engine::sip::dialog::Initiator;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
-use crate::engine::sip::transport::SentBy;
+use crate::engine::sip::transport::{SentBy, Transport};
 use crate::engine::sip::uri::Uri;
 
 /// A call as it is about to be.
@@ -30,9 +31,92 @@ pub(super) struct Plan {
     pub(super) caller: Party,
     pub(super) callee: Party,
     pub(super) invitation: Invitation,
+    /// Further addresses of the callee.
+    pub(super) more: More,
     /// A caller who may get a binding of its own first, and the agent number that it
     /// calls.
     pub(super) newcomer: Option<(ProxyNumber, PartyAddress)>,
+}
+
+/// Where else a callee may be.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    /// What rings at the same time.
+    pub(super) beside: Vec<Target>,
+    /// What rings when nobody has answered there, one group after the other.
+    pub(super) after: VecDeque<Vec<Target>>,
+}
+
+impl More {
+    /// Ringing as `ring` says. At the same time rings only what shares a media address
+    /// with the first: one offer goes to all of them, and its ports are there.
+    fn of(context: &Context, first: TrunkId, targets: Vec<Target>, ring: Ring) -> Self {
+        let media = |trunk| context.trunk(trunk).map(|trunk| trunk.media);
+        let mut more = Self::default();
+        for target in targets {
+            let at = media(target.party.trunk);
+            match ring {
+                Ring::InOrder => more.after.push_back(vec![target]),
+                Ring::Together if at == media(first) => more.beside.push(target),
+                Ring::Together => {
+                    let shares = |group: &&mut Vec<Target>| {
+                        group.first().is_some_and(|other| media(other.party.trunk) == at)
+                    };
+                    match more.after.iter_mut().find(shares) {
+                        Some(group) => group.push(target),
+                        None => more.after.push_back(vec![target]),
+                    }
+                }
+            }
+        }
+        more
+    }
+}
+
+/// An address of the callee.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) party: Party,
+    pub(super) invitation: Invitation,
+}
+
+impl Target {
+    /// Of somebody who sees `bridge.callee_sees` there.
+    fn of(
+        context: &Context,
+        bridge: &Bridge,
+        (callee, trunk): (&PartyAddress, TrunkId),
+        caller_ends: &[IpAddr],
+        secure: bool,
+    ) -> Option<Self> {
+        let to = context.trunk(trunk)?;
+        let shown = here(context, to, &bridge.callee_sees)?;
+        let user = match callee {
+            PartyAddress::Number(number) => written(number.reveal(), to.format),
+            PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
+        };
+        let at = SentBy { transport: to.transport, address: to.target };
+        let ours = context.listen(to)?.sent_by();
+        let known = [to.target.ip(), ours.address.ip()];
+        Some(Self {
+            party: Party {
+                trunk,
+                proxy: Some(bridge.callee_sees),
+                remote: callee.masked(),
+                country: country(callee),
+                contact: contact(to, &bridge.callee_sees, ours, secure),
+                secrets: Some(Secrets::of(Some(&bridge.caller_address), caller_ends, &known)),
+            },
+            invitation: Invitation {
+                to: Uri::sip_at(Some(&user), to.target),
+                target: Uri::reached_at(Some(&user), at, secure),
+                fields: vec![(Name::PAssertedIdentity, format!("<{}>", shown.as_str()))],
+                from: shown,
+                display: None,
+                whole_body: false,
+            },
+        })
+    }
 }
 
 /// One leg's far end.
@@ -72,20 +156,31 @@ impl Plan {
     pub(super) fn masked(context: &Context, arrival: &Arrival, bridge: &Bridge) -> Option<Self> {
         let configured = context.config.media.permissions.encryption;
         let caller_address = &bridge.caller_address;
-        let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(bridge.callee_trunk)?);
-        let shown = here(context, to, &bridge.callee_sees)?;
-        let user = match &bridge.callee {
-            PartyAddress::Number(number) => written(number.reveal(), to.format),
-            PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
-        };
+        let from = context.trunk(arrival.trunk)?;
         let secure = is_secure(&arrival.request);
-        let at = SentBy { transport: to.transport, address: to.target };
-        let target = Uri::reached_at(Some(&user), at, secure);
         let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
-        let here_for_callee = context.listen(to)?.sent_by();
-        let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
-        let ours = [here_for_caller.address.ip(), here_for_callee.address.ip()];
-        let hidden = |party, ends: &[IpAddr], known: &[IpAddr]| Some(hidden(party, ends, known, ours));
+        let ours = here_for_caller.address.ip();
+        let caller_ends = [from.target.ip(), arrival.source.ip()];
+        // Our address on the caller's side is nobody's secret, also where it is the peer's too.
+        let hidden_ends: Vec<IpAddr> = caller_ends.into_iter().filter(|end| *end != ours).collect();
+        let target = |callee, trunk| Target::of(context, bridge, (callee, trunk), &hidden_ends, secure);
+        let first = target(&bridge.callee, bridge.callee_trunk)?;
+        // Who insists on TLS is not led anywhere else (RFC 3261 section 19.1).
+        let may = |trunk: TrunkId| {
+            let transport = context.trunk(trunk).map(|trunk| trunk.transport);
+            !secure || transport == Some(Transport::Tls)
+        };
+        let also = bridge.also.iter().filter(|(_, trunk)| may(*trunk));
+        let also: Option<Vec<Target>> = also.map(|(callee, trunk)| target(callee, *trunk)).collect();
+        let trunks = std::iter::once(bridge.callee_trunk).chain(bridge.also.iter().map(|(_, trunk)| *trunk));
+        let mut callee_ends = Vec::new();
+        let mut known = vec![ours, caller_ends[0], caller_ends[1]];
+        for trunk in trunks.filter_map(|trunk| context.trunk(trunk)) {
+            callee_ends.push(trunk.target.ip());
+            known.push(context.listen(trunk)?.advertised.ip());
+        }
+        let secrets = Secrets::of(Some(&bridge.callee), &callee_ends, &known);
+        let secrets = bridge.also.iter().fold(secrets, |secrets, (callee, _)| secrets.and(callee));
         Some(Self {
             facts: Facts {
                 binding: bridge.binding,
@@ -103,24 +198,11 @@ impl Plan {
                 remote: caller_address.masked(),
                 country: country(caller_address),
                 contact: contact(from, &bridge.caller_dialled, here_for_caller, secure),
-                secrets: hidden(&bridge.callee, &callee_ends, &caller_ends),
+                secrets: Some(secrets),
             },
-            callee: Party {
-                trunk: bridge.callee_trunk,
-                proxy: Some(bridge.callee_sees),
-                remote: bridge.callee.masked(),
-                country: country(&bridge.callee),
-                contact: contact(to, &bridge.callee_sees, here_for_callee, secure),
-                secrets: hidden(caller_address, &caller_ends, &callee_ends),
-            },
-            invitation: Invitation {
-                to: Uri::sip_at(Some(&user), to.target),
-                target,
-                fields: vec![(Name::PAssertedIdentity, format!("<{}>", shown.as_str()))],
-                from: shown,
-                display: None,
-                whole_body: false,
-            },
+            callee: first.party,
+            invitation: first.invitation,
+            more: More::of(context, bridge.callee_trunk, also?, bridge.ring),
             newcomer: None,
         })
     }

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::dialogs;
 use super::leg::{Leg, LegState, Speech};
 use super::plan;
+use super::ringing::Ringing;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::call_record::{CallRecord, DialogRecord, LegRecord, StreamRecord, Unacknowledged};
@@ -20,6 +21,7 @@ use crate::engine::cdr::{Cause, Direction};
 use crate::engine::config::{MediaSource, TrunkId};
 use crate::engine::counters::Counter;
 use crate::engine::directory::{Binding, PartyAddress};
+use crate::engine::egress::Secrets;
 use crate::engine::event::Event;
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::io::{Output, Signal};
@@ -120,6 +122,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         recorded: false,
         journaled: true,
         unanswered: 0,
+        ringing: Ringing::default(),
     };
     for name in [LegName::A, LegName::B] {
         context.index.tags.insert(call.legs[name].tag.clone(), (session, name));
@@ -276,8 +279,8 @@ impl Call {
             return Err(Ending::by_platform(cause, 503));
         };
         for name in legs {
-            match context.directory.address_of(binding.id, name.other()) {
-                Some(hidden) => self.hide(context, name, &hidden),
+            match context.directory.addresses_of(binding.id, name.other()).split_first() {
+                Some((first, also)) => self.hide(context, name, first, also),
                 None => return Err(Ending::by_platform(Cause::BindingEnded, 503)),
             }
         }
@@ -285,7 +288,7 @@ impl Call {
     }
 
     /// What must not leave on leg `name`.
-    fn hide(&mut self, context: &Context, name: LegName, hidden: &PartyAddress) {
+    fn hide(&mut self, context: &Context, name: LegName, hidden: &PartyAddress, also: &[PartyAddress]) {
         let ends = |name: LegName| {
             let leg = &self.legs[name];
             let target = context.trunk(leg.trunk).map_or(leg.peer.ip(), |trunk| trunk.target.ip());
@@ -293,7 +296,7 @@ impl Call {
         };
         let ours = [self.legs.a.sent_by.address.ip(), self.legs.b.sent_by.address.ip()];
         let secrets = plan::hidden(hidden, &ends(name.other()), &ends(name), ours);
-        self.legs[name].secrets = Some(secrets);
+        self.legs[name].secrets = Some(also.iter().fold(secrets, Secrets::and));
     }
 
     /// Asks the datapath for the flows and arms the timers of a call that goes

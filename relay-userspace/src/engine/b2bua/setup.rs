@@ -14,6 +14,7 @@ use super::in_dialog::{self, ACCEPT};
 use super::leg::{Leg, LegState};
 use super::plan::{Invitation, Plan};
 use super::refusal::{Refusal, refuse};
+use super::ringing::{self, Ringing};
 use super::timers::Timer;
 use super::waiting::Waiting;
 use crate::engine::by_leg::ByLeg;
@@ -24,7 +25,7 @@ use crate::engine::ids::{LegName, SessionId};
 use crate::engine::io::RequestId;
 use crate::engine::media::{MediaSession, Side, Word};
 use crate::engine::policy::{self, Decision, Incoming};
-use crate::engine::sip::dialog::{Dialog, Initiator};
+use crate::engine::sip::dialog::Dialog;
 use crate::engine::sip::header::NameAddr;
 use crate::engine::sip::message::Message;
 use crate::engine::sip::name::Name;
@@ -185,17 +186,11 @@ fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Pla
 /// Makes the call and invites the callee.
 fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call> {
     let Waiting { session: id, tag, arrival } = waiting;
-    let Judged { plan: Plan { facts, caller, callee, invitation, newcomer: _ }, dialog, offer } = judged;
+    let Judged { plan: Plan { facts, caller, callee, invitation, more, newcomer: _ }, dialog, offer } =
+        judged;
     let name = facts.caller;
-    let initiator = Initiator {
-        call_id: context.token(),
-        local_tag: context.token(),
-        local_uri: invitation.from.clone(),
-        remote_uri: invitation.to.clone(),
-        cseq: 1,
-    };
     let from = Leg::incoming(context, name, caller, tag, dialog, &arrival);
-    let to = Leg::outgoing(context, name.other(), callee, initiator);
+    let to = ringing::outgoing(context, name.other(), callee, &invitation);
     let (from, to) = from.zip(to)?;
     let side = |leg: &Leg| {
         context.trunk(leg.trunk).map(|trunk| Side { address: trunk.media, source: trunk.media_source })
@@ -231,14 +226,16 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         recorded: false,
         journaled: false,
         unanswered: 0,
+        ringing: Ringing::new(more, context.config.sip.ring_timeout),
     };
     call.invite_callee(context, name.other(), &invitation);
+    call.ring_beside(context, name.other());
     call.changed(context);
     Some(call)
 }
 
 impl Call {
-    fn invite_callee(&mut self, context: &mut Context, name: LegName, invitation: &Invitation) {
+    pub(super) fn invite_callee(&mut self, context: &mut Context, name: LegName, invitation: &Invitation) {
         let Some(exchange) = self.exchange.take() else { return };
         let found = exchange.offer.as_ref().is_none_or(|offer| self.find_ports(context, offer));
         let session = exchange.offer.as_ref().filter(|_| found).map(|offer| {
@@ -270,7 +267,7 @@ impl Call {
             Some(key) => {
                 self.legs[name].inviting = Some(key);
                 self.unanswered += 1;
-                context.timers.arm(self.id, Timer::Ring, context.now.mono + context.config.sip.ring_timeout);
+                context.timers.arm(self.id, Timer::Ring, context.now.mono + self.ring_time(context));
             }
             None => self.end(context, Ending::by_platform(Cause::Overload, 503)),
         }

@@ -12,6 +12,7 @@ mod ice;
 mod limits;
 mod refusals;
 mod restarts;
+mod ringing;
 mod setup;
 mod usage;
 mod world;

@@ -25,8 +25,8 @@ use super::numbers::NumberIx;
 use super::parties::PartyIx;
 use super::proposal::{Asked, Proposal};
 use super::{
-    AgentNumber, Binding, BindingKind, Directory, NumberKind, NumberState, Party, PartyAddress, parse,
-    refusal,
+    AgentNumber, Binding, BindingKind, Directory, NumberKind, NumberState, Party, PartyAddress, Ring, Usage,
+    parse, refusal,
 };
 use crate::engine::admin::{AdminReply, AdminRequest, NumberWish, Refusal, RefusalKind};
 use crate::engine::ids::{BindingId, PartyId};
@@ -65,6 +65,10 @@ pub struct NewAgent {
     pub key: String,
     /// Where the agent is: `+14155550100`, or `extension@trunk`.
     pub agent: Typed,
+    /// Further members of a team, or further addresses, in the order in which they ring.
+    pub also: Vec<Typed>,
+    /// How these ring; as its tenant's agents do when absent.
+    pub ring: Option<Ring>,
     /// This number of the pool, rather than one near the agent.
     pub number: Option<ProxyNumber>,
     /// What it should be like, where it is not named.
@@ -109,6 +113,10 @@ pub struct AgentView {
     pub party: PartyId,
     /// Where the agent is, masked.
     pub address: String,
+    /// The further addresses, masked.
+    pub also: Vec<String>,
+    /// How these ring.
+    pub ring: Ring,
     /// When it was made.
     pub created: Timestamp,
     /// Callers that have a binding of their own, tombstones included.
@@ -128,8 +136,10 @@ pub struct Agent {
     pub key: String,
     /// Since when.
     pub created: Timestamp,
-    /// Where the agent is.
-    pub address: PartyAddress,
+    /// Where the agent is, in the order in which that rings; never empty.
+    pub addresses: Vec<PartyAddress>,
+    /// How these ring.
+    pub ring: Ring,
 }
 
 /// Where an agent number is in its life.
@@ -146,8 +156,16 @@ struct Entry {
     owner: OwnerIx,
     key: Arc<str>,
     party: PartyIx,
+    also: Box<[PartyIx]>,
+    ring: Ring,
     created: Timestamp,
     phase: Phase,
+}
+
+impl Entry {
+    fn parties(&self) -> impl Iterator<Item = PartyIx> {
+        std::iter::once(self.party).chain(self.also.iter().copied())
+    }
 }
 
 /// All agent numbers.
@@ -170,7 +188,8 @@ impl Agents {
 
     /// The number of a party that is an agent.
     pub(super) fn of(&self, party: PartyIx) -> Option<NumberIx> {
-        self.entries.iter().find(|(_, entry)| entry.party == party).map(|(&number, _)| number)
+        let is_of = |entry: &Entry| entry.parties().any(|of| of == party);
+        self.entries.iter().find(|(_, entry)| is_of(entry)).map(|(&number, _)| number)
     }
 
     /// The agent of a number, where calls may reach it.
@@ -209,7 +228,7 @@ impl Directory {
             let own =
                 self.pairs.find(Side { party, number }, &self.bindings).and_then(|ix| self.bindings.get(ix));
             let is_caller = own.is_none_or(|record| record.customer.number == number);
-            if party == entry.party || another || !is_caller {
+            if entry.parties().any(|of| of == party) || another || !is_caller {
                 return None;
             }
         }
@@ -220,8 +239,16 @@ impl Directory {
             project: project.to_owned(),
             key: entry.key.as_ref().to_owned(),
             created: entry.created,
-            address: self.parties.address(entry.party)?,
+            addresses: self.agent_addresses(entry).filter(|addresses| !addresses.is_empty())?,
+            ring: entry.ring,
         })
+    }
+
+    /// Where an agent is; nowhere when its first address is not known.
+    fn agent_addresses(&self, entry: &Entry) -> Option<Vec<PartyAddress>> {
+        let first = self.parties.address(entry.party)?;
+        let also = entry.also.iter().filter_map(|&party| self.parties.address(party));
+        Some(std::iter::once(first).chain(also).collect())
     }
 
     /// Gives a caller of an agent number a binding of its own, or brings an ended one
@@ -236,7 +263,7 @@ impl Directory {
 
     fn try_meet(&mut self, request: RequestId, proxy: &ProxyNumber, caller: &PartyAddress) -> Option<()> {
         let number = self.numbers.find(proxy)?;
-        let entry = self.agents.visible(number)?;
+        self.agents.visible(number)?;
         self.admits_party(caller).ok()?;
         let known = self
             .parties
@@ -261,13 +288,14 @@ impl Directory {
             }
             return Some(());
         }
-        let (owner, key, agent) = (entry.owner, Arc::clone(&entry.key), entry.party);
         self.admits_caller(number, caller)?;
-        let address = self.parties.address(agent)?;
+        let entry = self.agents.visible(number)?;
+        let address = self.parties.address(entry.party)?;
         let wish = NumberWish::default();
-        let wanted = Wanted { who: "agent", party: &address, wish: &wish, other: Some(number) };
+        let wanted =
+            Wanted { who: "agent", party: &address, also: &entry.also, wish: &wish, other: Some(number) };
         let for_agent = self.allocate(&wanted).ok()?;
-        self.create_met(request, (owner, &key), (caller, number), (agent, for_agent))
+        self.create_met(request, number, caller, for_agent)
     }
 
     /// Whether one more caller may have a binding of its own.
@@ -290,13 +318,16 @@ impl Directory {
     fn create_met(
         &mut self,
         request: RequestId,
-        (owner, key): (OwnerIx, &str),
-        (caller, number): (&PartyAddress, NumberIx),
-        (agent, for_agent): (PartyIx, NumberIx),
+        number: NumberIx,
+        caller: &PartyAddress,
+        for_agent: NumberIx,
     ) -> Option<()> {
         let id = BindingId::draw(self.clock.wall, &mut self.random);
         let customer = self.acquire(caller);
-        let (tenant, project) = self.bindings.owner(owner);
+        let entry = self.agents.visible(number)?;
+        let (agent, also, key) = (entry.party, entry.also.to_vec(), &entry.key);
+        let (tenant, project) = self.bindings.owner(entry.owner);
+        let life = self.config.bindings.life(tenant, BindingKind::Agent);
         let binding = Binding {
             id,
             tenant: tenant.to_owned(),
@@ -306,14 +337,13 @@ impl Directory {
             customer: Party { id: self.parties.id(customer), proxy: self.numbers.get(number).number },
             agent: Party { id: self.parties.id(agent), proxy: self.numbers.get(for_agent).number },
             created: self.clock.wall,
-            state: Live {
-                expires: self.clock.wall + self.config.bindings.life(tenant, BindingKind::Agent).time_to_live,
-            },
+            state: Live { expires: self.clock.wall + life.time_to_live },
             encryption: None,
-            usage: self.config.bindings.life(tenant, BindingKind::Agent).usage,
+            usage: Usage { ring: entry.ring, ..life.usage },
             tags: Vec::new(),
+            also: [Vec::new(), also.iter().map(|&party| self.parties.id(party)).collect()],
         };
-        let reserved = self.reserve(&binding, [customer, agent]);
+        let reserved = self.reserve(&binding, [customer, agent], [Vec::new(), also]);
         self.parties.release(customer);
         self.propose(Proposal::Create { request, binding: reserved? });
         self.tell_headroom([customer, agent]);
@@ -325,23 +355,36 @@ impl Directory {
         parse::name("project", &wanted.project)?;
         parse::name("key", &wanted.key)?;
         let address = self.party_of("agent", &wanted.agent)?;
-        parse::hides_parties("key", &wanted.key, &[&address])?;
+        let team = self.also_of("agent", &wanted.also)?;
+        let all: Vec<&PartyAddress> = std::iter::once(&address).chain(&team).collect();
+        if all.iter().enumerate().any(|(at, address)| all[..at].contains(address)) {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                "an address is given twice",
+                "give each member of the team once",
+            ));
+        }
+        parse::hides_parties("key", &wanted.key, &all)?;
         parse::wish(&wanted.numbers)?;
-        self.admits_party(&address)?;
+        all.iter().try_for_each(|address| self.admits_party(address))?;
         let key = (Arc::from(wanted.tenant.as_str()), Arc::from(wanted.key.as_str()));
         if let Some(&number) = self.agents.by_key.get(&key) {
-            return self.agent_known(id, number, wanted, &address);
+            return self.agent_known(id, number, wanted, &all);
         }
         self.admits_commit()?;
         let number = match &wanted.number {
             Some(number) => self.idle_number(number)?,
             None => self.idle_number_near(&address, &wanted.numbers)?,
         };
-        let party = self.acquire(&address);
+        let mut acquire = |address| self.acquire(address);
+        let (party, also) = (acquire(&address), team.iter().map(&mut acquire).collect());
+        let usual = self.config.bindings.life(&wanted.tenant, BindingKind::Agent).usage.ring;
         let entry = Entry {
             owner: self.bindings.intern(&wanted.tenant, &wanted.project),
             key: Arc::clone(&key.1),
             party,
+            also,
+            ring: wanted.ring.unwrap_or(usual),
             created: self.clock.wall,
             phase: Phase::Opening,
         };
@@ -357,7 +400,7 @@ impl Directory {
         id: RequestId,
         number: NumberIx,
         wanted: &NewAgent,
-        address: &PartyAddress,
+        addresses: &[&PartyAddress],
     ) -> Result<(), Refusal> {
         let Some(entry) = self.agents.entries.get(&number) else { return Ok(()) };
         let proxy = self.numbers.get(number).number;
@@ -365,7 +408,9 @@ impl Directory {
             return Err(being_changed(&proxy));
         }
         let (_, project) = self.bindings.owner(entry.owner);
-        let same = self.parties.find(address) == Some(entry.party)
+        let known = addresses.iter().map(|address| self.parties.find(address));
+        let same = known.eq(entry.parties().map(Some))
+            && wanted.ring.is_none_or(|ring| ring == entry.ring)
             && project == wanted.project
             && wanted.number.is_none_or(|number| number == proxy);
         if !same {
@@ -464,6 +509,8 @@ impl Directory {
             key: entry.key.as_ref().to_owned(),
             party: self.parties.pseudonym(entry.party, tenant),
             address: self.parties.masked(entry.party),
+            also: entry.also.iter().map(|&party| self.parties.masked(party)).collect(),
+            ring: entry.ring,
             created: entry.created,
             callers: self.numbers.load(number).bindings(),
         })
@@ -471,13 +518,22 @@ impl Directory {
 
     /// Takes in an agent number that the store has. `false` when its number is not
     /// in the pool.
-    pub(super) fn agent_restore(&mut self, agent: &AgentNumber, party: PartyIx) -> bool {
+    pub(super) fn agent_restore(
+        &mut self,
+        agent: &AgentNumber,
+        party: PartyIx,
+        also: Box<[PartyIx]>,
+    ) -> bool {
         let Some(number) = self.numbers.find(&agent.number) else { return false };
-        self.parties.retain(party);
+        for &party in std::iter::once(&party).chain(&also) {
+            self.parties.retain(party);
+        }
         let entry = Entry {
             owner: self.bindings.intern(&agent.tenant, &agent.project),
             key: agent.key.as_str().into(),
             party,
+            also,
+            ring: agent.ring,
             created: agent.created,
             phase: Phase::Open,
         };
@@ -502,7 +558,9 @@ impl Directory {
         self.agents.by_number.remove(&proxy);
         self.changing.remove(&proxy);
         self.numbers.set_dedicated(number, false);
-        self.parties.release(entry.party);
+        for party in entry.parties() {
+            self.parties.release(party);
+        }
     }
 
     /// The store has an agent number as it is; answers who asked for it.
@@ -511,15 +569,17 @@ impl Directory {
         self.changing.remove(&proxy);
         if let Some(entry) = self.agents.entries.get_mut(&number) {
             entry.phase = Phase::Open;
-            self.parties.set_stored(entry.party);
+            for party in entry.parties() {
+                self.parties.set_stored(party);
+            }
         }
         if let Some((id, agent)) = asked.zip(self.agent_view(number)) {
             self.reply_agent(id, AgentReply::Opened { agent, known: false });
         }
     }
 
-    /// An agent number as the store keeps it, and its agent's party.
-    pub(super) fn agent_record(&self, number: NumberIx) -> Option<(AgentNumber, PartyIx)> {
+    /// An agent number as the store keeps it, and its parties.
+    pub(super) fn agent_record(&self, number: NumberIx) -> Option<(AgentNumber, Vec<PartyIx>)> {
         let entry = self.agents.entries.get(&number)?;
         let (tenant, project) = self.bindings.owner(entry.owner);
         let record = AgentNumber {
@@ -528,9 +588,11 @@ impl Directory {
             project: project.to_owned(),
             key: entry.key.as_ref().to_owned(),
             agent: self.parties.id(entry.party),
+            also: entry.also.iter().map(|&party| self.parties.id(party)).collect(),
+            ring: entry.ring,
             created: entry.created,
         };
-        Some((record, entry.party))
+        Some((record, entry.parties().collect()))
     }
 
     pub(super) fn reply_agent(&mut self, id: RequestId, reply: AgentReply) {

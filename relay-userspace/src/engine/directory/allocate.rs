@@ -22,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) who: &'static str,
     /// Who will dial and see it.
     pub(super) party: &'a PartyAddress,
+    /// Those of its further addresses that are known: they get the same number.
+    pub(super) also: &'a [PartyIx],
     /// What it should be like.
     pub(super) wish: &'a NumberWish,
     /// The other side's.
@@ -79,10 +81,10 @@ impl Directory {
     /// asked for, in no binding of this party, and not in cool-off for it.
     fn suits(&self, wanted: &Wanted<'_>, party: Option<PartyIx>, number: NumberIx) -> bool {
         let country = self.is_of(wanted, number) && self.numbers.is_offered(number);
-        let free = party.is_none_or(|party| {
-            !self.pairs.contains(Side { party, number }) && !self.is_cooling(party, number)
-        });
-        country && free
+        let mut parties = party.into_iter().chain(wanted.also.iter().copied());
+        country
+            && parties
+                .all(|party| !self.pairs.contains(Side { party, number }) && !self.is_cooling(party, number))
     }
 
     fn is_of(&self, wanted: &Wanted<'_>, number: NumberIx) -> bool {

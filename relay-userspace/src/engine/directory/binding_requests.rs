@@ -4,6 +4,7 @@ use super::allocate::Wanted;
 use super::bindings::{BindingIx, Change, Record, Side, Stage};
 use super::model::BindingState::{Entombed, Live};
 use super::numbers::NumberIx;
+use super::parties::PartyIx;
 use super::proposal::{Asked, Proposal};
 use super::{Binding, BindingId, Directory, Party, PartyAddress, parse, refusal};
 use crate::engine::admin::{
@@ -11,6 +12,7 @@ use crate::engine::admin::{
 };
 use crate::engine::config::Encryption;
 use crate::engine::event::Event;
+use crate::engine::ids::LegName;
 use crate::engine::io::{Output, RequestId};
 use crate::engine::number::Typed;
 
@@ -18,6 +20,20 @@ use crate::engine::number::Typed;
 pub(super) const MAX_ROWS: usize = 1_000;
 /// Tags of one binding.
 const MAX_TAGS: usize = 16;
+/// Addresses of one party.
+pub(super) const MAX_ADDRESSES: usize = 16;
+
+/// The parties of a binding: each first address, and the further ones of each.
+struct Both {
+    first: [PartyAddress; 2],
+    also: [Vec<PartyAddress>; 2],
+}
+
+impl Both {
+    fn all(&self) -> impl Iterator<Item = &PartyAddress> {
+        self.first.iter().chain(self.also.iter().flatten())
+    }
+}
 
 /// How many rows to answer with.
 pub(super) const fn rows(limit: usize) -> usize {
@@ -45,7 +61,7 @@ impl Directory {
 
     fn reuse(&mut self, id: RequestId, ix: BindingIx, wanted: &NewBinding) -> Result<(), Refusal> {
         self.admits_return(ix)?;
-        let [customer, agent] = self.parties_of(wanted)?;
+        let both = self.parties_of(wanted)?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
             self.config.bindings.life(&wanted.tenant, wanted.kind).time_to_live,
@@ -53,8 +69,12 @@ impl Directory {
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
         let (holder, (_, project)) = (record.id, self.bindings.owner(record.owner));
         let conflict = |what: String, remedy: &str| Err(refusal(RefusalKind::Conflict, what, remedy));
-        let parties = [&customer, &agent].map(|address| self.parties.find(address));
-        if parties != record.sides().map(|side| Some(side.party)) {
+        let parties = both.first.each_ref().map(|address| self.parties.find(address));
+        let differs = LegName::BOTH.into_iter().zip(&both.also).any(|(leg, also)| {
+            let known = record.also(leg).iter().map(|&party| Some(party));
+            !also.is_empty() && !also.iter().map(|address| self.parties.find(address)).eq(known)
+        });
+        if differs || parties != record.sides().map(|side| Some(side.party)) {
             return conflict(
                 format!("{holder} has this key and joins other parties"),
                 "use another key; or wait until that binding is forgotten, some time after \
@@ -125,12 +145,13 @@ impl Directory {
         parse::name("tenant", &wanted.tenant)?;
         parse::name("project", &wanted.project)?;
         parse::name("key", &wanted.key)?;
-        let [customer, agent] = self.parties_of(wanted)?;
+        let both = self.parties_of(wanted)?;
         let tags = tags(wanted)?;
+        let addresses: Vec<&PartyAddress> = both.all().collect();
         for (what, text) in std::iter::once(("key", &wanted.key)).chain(tags.iter().map(|tag| ("tag", tag))) {
-            parse::hides_parties(what, text, &[&customer, &agent])?;
+            parse::hides_parties(what, text, &addresses)?;
         }
-        [&customer, &agent].into_iter().try_for_each(|party| self.admits_party(party))?;
+        both.all().try_for_each(|party| self.admits_party(party))?;
         let ttl = parse::time_to_live(
             wanted.time_to_live,
             self.config.bindings.life(&wanted.tenant, wanted.kind).time_to_live,
@@ -139,8 +160,10 @@ impl Directory {
         self.admits_binding()?;
         let wish = &wanted.numbers;
         parse::wish(wish)?;
-        let [for_customer, for_agent] = self.numbers_of(wanted, [&customer, &agent])?;
-        let parties = [&customer, &agent].map(|address| self.acquire(address));
+        let [for_customer, for_agent] = self.numbers_of(wanted, &both)?;
+        let mut acquire = |address| self.acquire(address);
+        let parties = both.first.each_ref().map(&mut acquire);
+        let also = both.also.each_ref().map(|also| also.iter().map(&mut acquire).collect::<Vec<_>>());
         let [customer, agent] = parties.map(|party| self.parties.id(party));
         let binding = Binding {
             id: BindingId::draw(self.clock.wall, &mut self.random),
@@ -155,9 +178,11 @@ impl Directory {
             encryption: wanted.encryption,
             usage: wanted.usage.over(self.config.bindings.life(&wanted.tenant, wanted.kind).usage),
             tags,
+            also: also.each_ref().map(|also| also.iter().map(|&party| self.parties.id(party)).collect()),
         };
-        let reserved = self.reserve(&binding, parties);
-        for party in parties {
+        let acquired: Vec<PartyIx> = parties.into_iter().chain(also.iter().flatten().copied()).collect();
+        let reserved = self.reserve(&binding, parties, also);
+        for party in acquired {
             self.parties.release(party);
         }
         self.propose(Proposal::Create { request: id, binding: reserved.ok_or_else(in_doubt)? });
@@ -166,14 +191,12 @@ impl Directory {
     }
 
     /// The numbers of a new binding's parties.
-    fn numbers_of(
-        &mut self,
-        wanted: &NewBinding,
-        [customer, agent]: [&PartyAddress; 2],
-    ) -> Result<[NumberIx; 2], Refusal> {
+    fn numbers_of(&mut self, wanted: &NewBinding, both: &Both) -> Result<[NumberIx; 2], Refusal> {
         let wish = &wanted.numbers;
-        let customer = Wanted { who: "customer", party: customer, wish, other: None };
-        let agent = Wanted { who: "agent", party: agent, wish, other: None };
+        let [customer, agent] = &both.first;
+        let also = both.also.each_ref().map(|also| self.known(also));
+        let customer = Wanted { who: "customer", party: customer, also: &also[0], wish, other: None };
+        let agent = Wanted { who: "agent", party: agent, also: &also[1], wish, other: None };
         if wanted.one_number {
             let found = self.allocate_one([&customer, &agent]);
             return Ok([self.telling(found)?; 2]);
@@ -183,7 +206,7 @@ impl Directory {
         Ok([for_customer, for_agent])
     }
 
-    fn parties_of(&self, wanted: &NewBinding) -> Result<[PartyAddress; 2], Refusal> {
+    fn parties_of(&self, wanted: &NewBinding) -> Result<Both, Refusal> {
         let customer = self.party_of("customer", &wanted.customer)?;
         let agent = self.party_of("agent", &wanted.agent)?;
         if customer == agent {
@@ -193,7 +216,37 @@ impl Directory {
                 "give two different addresses",
             ));
         }
-        Ok([customer, agent])
+        let [customers, agents] = &wanted.also;
+        let also = [self.also_of("customer", customers)?, self.also_of("agent", agents)?];
+        let both = Both { first: [customer, agent], also };
+        let all: Vec<&PartyAddress> = both.all().collect();
+        if all.iter().enumerate().any(|(at, address)| all[..at].contains(address)) {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                "an address is given twice",
+                "give each address once, to one of the two parties",
+            ));
+        }
+        Ok(both)
+    }
+
+    /// Further addresses of one party.
+    pub(super) fn also_of(&self, who: &str, also: &[Typed]) -> Result<Vec<PartyAddress>, Refusal> {
+        if also.len() >= MAX_ADDRESSES {
+            return Err(refusal(
+                RefusalKind::Invalid,
+                format!("{} addresses of the {who} are too many", also.len() + 1),
+                format!(
+                    "give a party at most {MAX_ADDRESSES} addresses; a larger team is a queue of the PBX"
+                ),
+            ));
+        }
+        also.iter().map(|typed| self.party_of(who, typed)).collect()
+    }
+
+    /// The parties that are at these addresses already.
+    pub(super) fn known(&self, addresses: &[PartyAddress]) -> Vec<PartyIx> {
+        addresses.iter().filter_map(|address| self.parties.find(address)).collect()
     }
 
     /// The address of somebody who may be a party.
@@ -299,25 +352,29 @@ impl Directory {
 
     pub(super) fn reply_bound(&mut self, id: RequestId, ix: BindingIx, reused: bool) {
         if let Some(binding) = self.bindings.get(ix).map(|record| self.view(record)) {
-            self.reply(id, AdminReply::Bound { binding, reused });
+            self.reply(id, AdminReply::Bound { binding: Box::new(binding), reused });
         }
     }
 
     pub(super) fn reply_binding(&mut self, id: RequestId, ix: BindingIx) {
         if let Some(binding) = self.bindings.get(ix).map(|record| self.view(record)) {
-            self.reply(id, AdminReply::Binding(binding));
+            self.reply(id, AdminReply::Binding(Box::new(binding)));
         }
     }
 
     pub(super) fn view(&self, record: &Record) -> BindingView {
         let Binding { id, tenant, project, kind, key, created, state, encryption, usage, tags, .. } =
             self.binding_of(record);
-        let party = |side: Side| PartyView {
-            party: self.parties.pseudonym(side.party, &tenant),
-            address: self.parties.masked(side.party),
-            proxy: self.numbers.get(side.number).number,
+        let party = |leg: LegName| {
+            let side = record.side(leg);
+            PartyView {
+                party: self.parties.pseudonym(side.party, &tenant),
+                address: self.parties.masked(side.party),
+                also: record.also(leg).iter().map(|&party| self.parties.masked(party)).collect(),
+                proxy: self.numbers.get(side.number).number,
+            }
         };
-        let (customer, agent) = (party(record.customer), party(record.agent));
+        let (customer, agent) = (party(LegName::A), party(LegName::B));
         let calls = usize::try_from(record.calls).unwrap_or(usize::MAX);
         BindingView {
             id,

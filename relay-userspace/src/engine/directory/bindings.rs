@@ -12,7 +12,7 @@ use super::numbers::NumberIx;
 use super::parties::PartyIx;
 use super::usage::Usage;
 use crate::engine::config::Encryption;
-use crate::engine::ids::BindingId;
+use crate::engine::ids::{BindingId, LegName};
 use crate::engine::map::{HashKey, Index};
 use crate::engine::time::Timestamp;
 
@@ -54,15 +54,24 @@ pub(super) struct Record {
 pub(super) struct Special {
     pub(super) usage: Usage,
     pub(super) tags: Vec<String>,
+    /// Further addresses of the customer and of the agent.
+    pub(super) also: [Box<[PartyIx]>; 2],
     /// When it was used last, as far as this process knows.
     pub(super) active: Timestamp,
 }
 
 impl Special {
     /// Of a binding; nothing where it has nothing special.
-    pub(super) fn of(usage: Usage, tags: &[String], active: Timestamp) -> Option<Box<Self>> {
-        let special = usage != Usage::default() || !tags.is_empty();
-        special.then(|| Box::new(Self { usage, tags: tags.to_vec(), active }))
+    pub(super) fn of(
+        usage: Usage,
+        tags: &[String],
+        also: [Vec<PartyIx>; 2],
+        active: Timestamp,
+    ) -> Option<Box<Self>> {
+        let special =
+            usage != Usage::default() || !tags.is_empty() || also.iter().any(|also| !also.is_empty());
+        let also = also.map(Vec::into_boxed_slice);
+        special.then(|| Box::new(Self { usage, tags: tags.to_vec(), also, active }))
     }
 }
 
@@ -70,6 +79,30 @@ impl Record {
     /// How it may be used.
     pub(super) fn usage(&self) -> Usage {
         self.special.as_ref().map(|special| special.usage).unwrap_or_default()
+    }
+
+    /// Further addresses of a side's party.
+    pub(super) fn also(&self, leg: LegName) -> &[PartyIx] {
+        let at = match leg {
+            LegName::A => 0,
+            LegName::B => 1,
+        };
+        self.special.as_ref().map_or(&[], |special| &special.also[at])
+    }
+
+    /// Every pair that it holds, and on which side.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (LegName, Side)> {
+        LegName::BOTH.into_iter().flat_map(|leg| {
+            let side = self.side(leg);
+            let also = self.also(leg).iter().map(move |&party| Side { party, ..side });
+            std::iter::once(side).chain(also).map(move |side| (leg, side))
+        })
+    }
+
+    /// Which side a party with a number has; none while a handover to it is under
+    /// way.
+    pub(super) fn leg_of(&self, pair: Side) -> Option<LegName> {
+        self.pairs().find(|(_, side)| *side == pair).map(|(leg, _)| leg)
     }
 
     /// Its owner's own words for it.

@@ -152,8 +152,8 @@ impl Directory {
     /// Refuses what would bring a binding back whose party was erased.
     pub(super) fn admits_return(&self, ix: BindingIx) -> Result<(), Refusal> {
         let gone = self.bindings.get(ix).is_some_and(|record| {
-            let sides = record.sides();
-            sides.iter().any(|side| self.parties.is_erased(side.party) || self.is_going(side.party))
+            let mut pairs = record.pairs();
+            pairs.any(|(_, side)| self.parties.is_erased(side.party) || self.is_going(side.party))
         });
         if gone {
             return Err(refusal(

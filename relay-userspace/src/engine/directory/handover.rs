@@ -6,7 +6,7 @@
 //! window: a late call on it connects nobody, and nobody else answers there.
 
 use super::allocate::Wanted;
-use super::bindings::{BindingIx, Change, Record, Side, Stage};
+use super::bindings::{BindingIx, Change, Side, Stage};
 use super::model::BindingState::{Entombed, Live};
 use super::numbers::NumberIx;
 use super::proposal::Proposal;
@@ -23,11 +23,9 @@ use crate::engine::time::Timestamp;
 pub(super) struct Handover {
     pub(super) binding: BindingIx,
     pub(super) leg: LegName,
-    /// Who leaves, and the number.
-    pub(super) from: Side,
     /// Who comes, and the number.
     pub(super) to: Side,
-    /// When the pair of `from` is freed.
+    /// When the pairs of who leaves are freed.
     pub(super) since: Timestamp,
 }
 
@@ -71,14 +69,15 @@ impl Directory {
         }
         let (from, other) = (record.side(leg), record.side(leg.other()));
         let known = self.parties.find(&address);
-        if known == Some(from.party) {
+        if known == Some(from.party) && record.also(leg).is_empty() {
             self.reply_binding(id, ix);
             return Ok(());
         }
-        if known == Some(other.party) {
+        if let Some((of, _)) = record.pairs().find(|(_, side)| known == Some(side.party)) {
+            let what = if of == leg { "is on that side of" } else { "is the other party of" };
             return Err(refusal(
                 RefusalKind::Invalid,
-                format!("the new {who} is the other party of {binding}"),
+                format!("the new {who} {what} {binding} already"),
                 "give another address",
             ));
         }
@@ -92,10 +91,7 @@ impl Directory {
         let party = self.acquire(&address);
         let to = Side { party, number };
         self.pairs.insert(to, ix);
-        self.propose(Proposal::HandOver {
-            request: id,
-            change: Handover { binding: ix, leg, from, to, since },
-        });
+        self.propose(Proposal::HandOver { request: id, change: Handover { binding: ix, leg, to, since } });
         Ok(())
     }
 
@@ -115,28 +111,41 @@ impl Directory {
             return Ok(from.number);
         }
         let wish = NumberWish::default();
-        self.allocate_or_tell(&Wanted { who, party: address, wish: &wish, other: Some(other.number) })
+        let other = Some(other.number);
+        self.allocate_or_tell(&Wanted { who, party: address, also: &[], wish: &wish, other })
     }
 
     /// The store has a handover.
     pub(super) fn handed_over(&mut self, change: &Handover) {
-        let Handover { binding, leg, from, to, since } = *change;
+        let Handover { binding, leg, to, since } = *change;
         let wall = self.clock.wall;
         let Some(record) = self.bindings.get_mut(binding) else { return };
-        let state = record.state;
-        match leg {
-            LegName::A => record.customer = to,
-            LegName::B => record.agent = to,
+        let (state, from) = (record.state, record.side(leg));
+        let leaving: Vec<Side> = record.pairs().filter(|(of, _)| *of == leg).map(|(_, side)| side).collect();
+        let at = match leg {
+            LegName::A => {
+                record.customer = to;
+                0
+            }
+            LegName::B => {
+                record.agent = to;
+                1
+            }
+        };
+        if let Some(special) = &mut record.special {
+            special.also[at] = Box::default();
         }
         self.parties.set_stored(to.party);
-        self.pairs.remove(from);
-        self.rest(Rest { since, party: from.party, number: from.number });
         self.numbers.set_load(from.number, |load| load.count(state, -1));
         self.numbers.set_load(to.number, |load| load.count(state, 1));
-        self.headroom.give(wall, from.party, leg);
+        for side in leaving {
+            self.pairs.remove(side);
+            self.rest(Rest { since, party: side.party, number: side.number });
+            self.headroom.give(wall, side.party, leg);
+            self.parties.release(side.party);
+        }
         self.count_more(to.party, leg);
         // What was acquired for the new one stays as the binding's own use.
-        self.parties.release(from.party);
         self.settle(binding);
     }
 
@@ -146,13 +155,5 @@ impl Directory {
         self.pairs.remove(to);
         self.parties.release(to.party);
         self.settle(binding);
-    }
-}
-
-impl Record {
-    /// Which side a party with a number has; none while a handover to it is under
-    /// way.
-    pub(super) fn leg_of(&self, side: Side) -> Option<LegName> {
-        LegName::BOTH.into_iter().find(|&leg| self.side(leg) == side)
     }
 }

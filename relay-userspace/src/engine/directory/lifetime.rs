@@ -41,14 +41,22 @@ impl Directory {
         for binding in bindings {
             let known = |party: &Party| parties.get(&party.id).copied();
             let sides = known(&binding.customer).zip(known(&binding.agent));
-            if let Some(ix) = sides.and_then(|(customer, agent)| self.reserve(&binding, [customer, agent])) {
+            let also = binding
+                .also
+                .each_ref()
+                .map(|also| also.iter().filter_map(|id| parties.get(id).copied()).collect());
+            let restored =
+                sides.and_then(|(customer, agent)| self.reserve(&binding, [customer, agent], also));
+            if let Some(ix) = restored {
                 self.settle(ix);
             } else {
                 self.counts.dropped_at_start += 1;
             }
         }
         for agent in snapshot.agents {
-            let restored = parties.get(&agent.agent).is_some_and(|&party| self.agent_restore(&agent, party));
+            let also = agent.also.iter().filter_map(|id| parties.get(id).copied()).collect();
+            let first = parties.get(&agent.agent);
+            let restored = first.is_some_and(|&party| self.agent_restore(&agent, party, also));
             self.counts.dropped_at_start += u64::from(!restored);
         }
         for rest in snapshot.rests {
@@ -71,8 +79,8 @@ impl Directory {
         agents: &[AgentNumber],
         rests: &[PairRest],
     ) -> BTreeMap<VaultId, PartyIx> {
-        let bound = bindings.iter().flat_map(|binding| [binding.customer.id, binding.agent.id]);
-        let agents = agents.iter().map(|agent| agent.agent);
+        let bound = bindings.iter().flat_map(|binding| binding.claims().map(|claim| claim.party));
+        let agents = agents.iter().flat_map(|agent| std::iter::once(agent.agent).chain(agent.also.clone()));
         let named: BTreeSet<VaultId> =
             bound.chain(agents).chain(rests.iter().map(|rest| rest.party)).collect();
         let mut known = BTreeMap::new();
@@ -87,19 +95,21 @@ impl Directory {
         known
     }
 
-    /// Takes a record of two parties in and reserves its pairs; `None` when one of them, its
-    /// key or its id is taken, or one of its numbers is not ours.
-    pub(super) fn reserve(&mut self, binding: &Binding, parties: [PartyIx; 2]) -> Option<BindingIx> {
+    /// Takes a record of two parties in, each with its further addresses, and reserves its
+    /// pairs; `None` when one of them, its key or its id is taken, or one of its numbers
+    /// is not ours.
+    pub(super) fn reserve(
+        &mut self,
+        binding: &Binding,
+        parties: [PartyIx; 2],
+        also: [Vec<PartyIx>; 2],
+    ) -> Option<BindingIx> {
         let customer_number = self.numbers.find(&binding.customer.proxy)?;
         let agent_number = self.numbers.find(&binding.agent.proxy)?;
         let [customer, agent] = parties;
         let customer = Side { party: customer, number: customer_number };
         let agent = Side { party: agent, number: agent_number };
-        let taken = |side: Side| self.pairs.contains(side);
-        if taken(customer)
-            || taken(agent)
-            || customer == agent
-            || self.bindings.find(binding.id).is_some()
+        if self.bindings.find(binding.id).is_some()
             || self.bindings.with_key(&binding.tenant, binding.kind, &binding.key).is_some()
         {
             return None;
@@ -114,17 +124,23 @@ impl Directory {
             created: binding.created,
             state: binding.state,
             encryption: binding.encryption,
-            special: Special::of(binding.usage, &binding.tags, self.clock.wall),
+            special: Special::of(binding.usage, &binding.tags, also, self.clock.wall),
             calls: 0,
             stage: Stage::Reserved,
             change: Change::None,
         };
-        let sides = record.sides();
+        let pairs: Vec<(LegName, Side)> = record.pairs().collect();
+        let twice = |(at, (_, side)): (usize, &(LegName, Side))| pairs[..at].iter().any(|(_, s)| s == side);
+        if pairs.iter().any(|&(_, side)| self.pairs.contains(side)) || pairs.iter().enumerate().any(twice) {
+            return None;
+        }
+        for side in record.sides() {
+            self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
+        }
         let ix = self.bindings.insert(record);
-        for (side, leg) in sides.into_iter().zip(LegName::BOTH) {
+        for (leg, side) in pairs {
             self.parties.retain(side.party);
             self.pairs.insert(side, ix);
-            self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
             self.count_more(side.party, leg);
         }
         Some(ix)
@@ -182,10 +198,12 @@ impl Directory {
     pub(super) fn discard(&mut self, ix: BindingIx) {
         self.unschedule(ix);
         let Some(record) = self.bindings.remove(ix) else { return };
-        for (side, leg) in record.sides().into_iter().zip(LegName::BOTH) {
+        for side in record.sides() {
+            self.numbers.set_load(side.number, |load| load.count(record.state, -1));
+        }
+        for (leg, side) in record.pairs() {
             self.pairs.remove(side);
             self.headroom.give(self.clock.wall, side.party, leg);
-            self.numbers.set_load(side.number, |load| load.count(record.state, -1));
             self.parties.release(side.party);
         }
     }
@@ -200,12 +218,16 @@ impl Directory {
         self.discard(ix);
     }
 
-    /// Lets both pairs of a record rest.
+    /// Lets all pairs of a record rest.
     pub(super) fn rest_sides(&mut self, ix: BindingIx, since: Timestamp) {
-        let Some(sides) = self.bindings.get(ix).map(Record::sides) else { return };
-        for Side { party, number } in sides {
+        for Side { party, number } in self.pairs_of(ix) {
             self.rest(Rest { since, party, number });
         }
+    }
+
+    /// All pairs of a record, for when it changes meanwhile.
+    pub(super) fn pairs_of(&self, ix: BindingIx) -> Vec<Side> {
+        self.bindings.get(ix).into_iter().flat_map(Record::pairs).map(|(_, side)| side).collect()
     }
 
     pub(super) fn rest(&mut self, rest: Rest) {

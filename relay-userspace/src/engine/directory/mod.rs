@@ -75,7 +75,7 @@ pub use model::{
     PairClaim, PairRest, Party, PartyAddress, PoolNumber, Snapshot,
 };
 pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
-pub use usage::{Direction, Forbidden, Mode, Prompt, Recording, Usage, UsageWish};
+pub use usage::{Direction, Forbidden, Mode, Prompt, Recording, Ring, Usage, UsageWish};
 
 use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
 use super::config::{Config, Life};
@@ -179,20 +179,22 @@ pub struct Match {
     pub binding: BindingId,
     /// Which of its parties calls.
     pub caller: LegName,
-    /// The other one: [`Directory::address`] says where it is.
-    pub callee: Callee,
+    /// It, where it calls from: [`Directory::address`] says where that is.
+    pub from: Somebody,
+    /// The other one, where it is called first.
+    pub callee: Somebody,
     /// The number that the other one sees.
     pub callee_sees: ProxyNumber,
 }
 
-/// Who is called, before anybody needs to know where that is. Good until the
+/// Who calls or is called, before anybody needs to know where that is. Good until the
 /// directory changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Callee(PartyIx);
+pub struct Somebody(PartyIx);
 
-impl fmt::Debug for Callee {
+impl fmt::Debug for Somebody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(callee)")
+        f.write_str("(somebody)")
     }
 }
 
@@ -263,12 +265,12 @@ impl Directory {
     /// the caller and for memory that is far away; nothing is unsealed.
     #[must_use]
     pub fn lookup(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Lookup {
-        let Some((record, caller)) = self.record_of(proxy, caller) else { return Lookup::Unknown };
+        let Some((record, caller, from)) = self.record_of(proxy, caller) else { return Lookup::Unknown };
         if record.sides().iter().any(|side| self.is_disabled(side.number)) {
             return Lookup::Unknown;
         }
         let callee = record.side(caller.other());
-        if record.sides().iter().any(|side| self.is_going(side.party)) {
+        if record.pairs().any(|(_, side)| self.is_going(side.party)) {
             return Lookup::Unknown;
         }
         if self.parties.is_erased(callee.party) {
@@ -277,7 +279,8 @@ impl Directory {
         let found = Match {
             binding: record.id,
             caller,
-            callee: Callee(callee.party),
+            from: Somebody(from),
+            callee: Somebody(callee.party),
             callee_sees: self.numbers.get(callee.number).number,
         };
         match (record.stage, record.state) {
@@ -289,8 +292,18 @@ impl Directory {
 
     /// Where somebody is who was just looked up, in clear: for the call to them.
     #[must_use]
-    pub fn address(&self, callee: Callee) -> Option<PartyAddress> {
-        self.parties.address(callee.0)
+    pub fn address(&self, somebody: Somebody) -> Option<PartyAddress> {
+        self.parties.address(somebody.0)
+    }
+
+    /// Everywhere that a party of a binding is, in the order in which that rings.
+    #[must_use]
+    pub fn addresses_of(&self, id: BindingId, leg: LegName) -> Vec<PartyAddress> {
+        let Some(record) = self.bindings.find(id).and_then(|ix| self.bindings.get(ix)) else {
+            return Vec::new();
+        };
+        let of_leg = record.pairs().filter(|(of, _)| *of == leg);
+        of_leg.filter_map(|(_, side)| self.parties.address(side.party)).collect()
     }
 
     /// Whether a number is in the pool.
@@ -333,7 +346,7 @@ impl Directory {
         let number = self.numbers.find(proxy);
         let party = self.parties.find(caller);
         let record = self.record_of(proxy, caller);
-        let shown = record.filter(|(record, _)| record.stage != Stage::Reserved);
+        let shown = record.filter(|(record, ..)| record.stage != Stage::Reserved);
         let freed = number
             .or_else(|| self.numbers.known(proxy))
             .zip(party)
@@ -342,8 +355,8 @@ impl Directory {
             number: number.map(|ix| self.numbers.get(ix).clone()),
             bindings: self.bindings_of(caller).count(),
             reserved: record.is_some() && shown.is_none(),
-            binding: shown.map(|(record, _)| self.view(record)),
-            caller: record.map_or(LegName::A, |(_, leg)| leg),
+            binding: shown.map(|(record, ..)| self.view(record)),
+            caller: record.map_or(LegName::A, |(_, leg, _)| leg),
             freed: freed.map(|since| (since, since + self.config.bindings.cool_off)),
         }
     }
@@ -537,12 +550,12 @@ impl Directory {
         .into()
     }
 
-    fn record_of(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Option<(&Record, LegName)> {
+    fn record_of(&self, proxy: &ProxyNumber, caller: &PartyAddress) -> Option<(&Record, LegName, PartyIx)> {
         let number = self.numbers.find(proxy)?;
         let party = self.parties.find(caller)?;
         let pair = Side { party, number };
         let record = self.bindings.get(self.pairs.find(pair, &self.bindings)?)?;
-        Some((record, record.leg_of(pair)?))
+        Some((record, record.leg_of(pair)?, party))
     }
 
     fn binding_of(&self, record: &Record) -> Binding {
@@ -564,6 +577,8 @@ impl Directory {
             encryption: record.encryption,
             usage: record.usage(),
             tags: record.tags().to_vec(),
+            also: LegName::BOTH
+                .map(|leg| record.also(leg).iter().map(|&party| self.parties.id(party)).collect()),
         }
     }
 

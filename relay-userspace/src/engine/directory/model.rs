@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::usage::Usage;
+use super::usage::{Ring, Usage};
 use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
 use crate::engine::ids::BindingId;
@@ -245,6 +245,9 @@ pub struct Binding {
     pub usage: Usage,
     /// Its owner's own words for it, in order and each once.
     pub tags: Vec<String>,
+    /// Further addresses of the customer and of the agent, in the order in which they
+    /// ring; they dial and see the same number.
+    pub also: [Vec<VaultId>; 2],
 }
 
 /// A stable public number of an agent, that anybody may call.
@@ -260,18 +263,21 @@ pub struct AgentNumber {
     pub key: String,
     /// Who its callers reach.
     pub agent: VaultId,
+    /// And further members of the team, in the order in which they ring.
+    pub also: Vec<VaultId>,
+    /// How these ring.
+    pub ring: Ring,
     /// When it was made.
     pub created: Timestamp,
 }
 
 impl Binding {
     /// The pairs that it holds, live or entombed.
-    #[must_use]
-    pub fn claims(&self) -> [PairClaim; 2] {
-        [&self.customer, &self.agent].map(|party| PairClaim {
-            proxy: party.proxy,
-            party: party.id,
-            binding: self.id,
+    pub fn claims(&self) -> impl Iterator<Item = PairClaim> {
+        let sides = [&self.customer, &self.agent].into_iter().zip(&self.also);
+        sides.flat_map(move |(&Party { id, proxy }, also)| {
+            let parties = std::iter::once(id).chain(also.iter().copied());
+            parties.map(move |party| PairClaim { proxy, party, binding: self.id })
         })
     }
 }

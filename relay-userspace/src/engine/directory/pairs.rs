@@ -23,7 +23,7 @@ impl Pairs {
     /// The binding of a pair, which stands in `bindings`.
     pub(super) fn find(&self, pair: Side, bindings: &Bindings) -> Option<BindingIx> {
         let has =
-            |at: u32| bindings.get(BindingIx::from(at)).is_some_and(|record| record.sides().contains(&pair));
+            |at: u32| bindings.get(BindingIx::from(at)).is_some_and(|record| record.leg_of(pair).is_some());
         self.by_pair.find(&pair, has).map(BindingIx::from)
     }
 

@@ -152,7 +152,7 @@ impl Directory {
                 changes
             }),
             Proposal::WithdrawBinding { binding: ix } => binding(ix).map_or_else(Vec::new, |binding| {
-                let mut changes = binding.claims().map(Stored::ReleasePair).to_vec();
+                let mut changes: Vec<Stored> = binding.claims().map(Stored::ReleasePair).collect();
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
             }),
@@ -162,20 +162,21 @@ impl Directory {
                 .collect(),
             Proposal::Restore { binding: ix } => binding(ix).map(Stored::PutBinding).into_iter().collect(),
             Proposal::Forget { binding: ix, since } => binding(ix).map_or_else(Vec::new, |binding| {
-                let rest = |party: &Party| {
-                    Stored::PutRest(PairRest { proxy: party.proxy, party: party.id, since: *since })
+                let rest = |PairClaim { proxy, party, .. }| {
+                    Stored::PutRest(PairRest { proxy, party, since: *since })
                 };
-                let mut changes = binding.claims().map(Stored::ReleasePair).to_vec();
-                changes.extend([rest(&binding.customer), rest(&binding.agent)]);
+                let mut changes: Vec<Stored> = binding.claims().map(Stored::ReleasePair).collect();
+                changes.extend(binding.claims().map(rest));
                 changes.push(Stored::DeleteBinding(binding.id));
                 changes
             }),
             Proposal::HandOver { change, .. } => self.handover_changes(change, true),
             Proposal::TakeBack { change } => self.handover_changes(change, false),
             Proposal::OpenAgent { number, .. } | Proposal::RestoreAgent { number } => {
-                let (record, party) = self.agent_record(*number).unzip();
-                let party = party.and_then(|party| self.parties.unstored(party)).map(Stored::PutParty);
-                party.into_iter().chain(record.map(Stored::PutAgent)).collect()
+                let (record, parties) = self.agent_record(*number).unzip();
+                let parties = parties.into_iter().flatten();
+                let new = parties.filter_map(|party| self.parties.unstored(party)).map(Stored::PutParty);
+                new.chain(record.map(Stored::PutAgent)).collect()
             }
             Proposal::WithdrawAgent { number } | Proposal::CloseAgent { number, .. } => {
                 vec![Stored::DeleteAgent(self.numbers.get(*number).number)]
@@ -210,7 +211,7 @@ impl Directory {
 
     /// A handover, or its undoing.
     fn handover_changes(&self, change: &Handover, forth: bool) -> Vec<Stored> {
-        let Handover { binding, leg, from, to, since } = *change;
+        let Handover { binding, leg, to, since } = *change;
         let Some(record) = self.bindings.get(binding) else { return Vec::new() };
         let party = |side: Side| Party {
             id: self.parties.id(side.party),
@@ -218,29 +219,39 @@ impl Directory {
         };
         let claim = |Party { id, proxy }| PairClaim { proxy, party: id, binding: record.id };
         let mut after = self.binding_of(record);
-        let (from, to) = (party(from), party(to));
-        let rest = PairRest { proxy: from.proxy, party: from.id, since };
+        let leaving = record.pairs().filter(|(of, _)| *of == leg).map(|(_, side)| side);
         if !forth {
-            // What rested before is remembered here.
-            let before = self.rests.since(change.from.party, change.from.number);
-            let rest =
-                before.map_or(Stored::DeleteRest(rest), |since| Stored::PutRest(PairRest { since, ..rest }));
-            let undone = [Stored::ReleasePair(claim(to)), Stored::ClaimPair(claim(from)), rest];
-            return undone.into_iter().chain([Stored::PutBinding(after)]).collect();
+            let undone = leaving.flat_map(|side| {
+                let Party { id, proxy } = party(side);
+                let rest = PairRest { proxy, party: id, since };
+                // What rested before is remembered here.
+                let before = self.rests.since(side.party, side.number);
+                let rest = before
+                    .map_or(Stored::DeleteRest(rest), |since| Stored::PutRest(PairRest { since, ..rest }));
+                [Stored::ClaimPair(claim(party(side))), rest]
+            });
+            let released = std::iter::once(Stored::ReleasePair(claim(party(to))));
+            return released.chain(undone).chain([Stored::PutBinding(after)]).collect();
         }
+        let done = leaving.flat_map(|side| {
+            let from = party(side);
+            let rest = PairRest { proxy: from.proxy, party: from.id, since };
+            [Stored::ReleasePair(claim(from)), Stored::PutRest(rest)]
+        });
+        let done: Vec<Stored> = done.collect();
         match leg {
-            LegName::A => after.customer = to,
-            LegName::B => after.agent = to,
+            LegName::A => (after.customer, after.also[0]) = (party(to), Vec::new()),
+            LegName::B => (after.agent, after.also[1]) = (party(to), Vec::new()),
         }
-        let new = self.parties.unstored(change.to.party).map(Stored::PutParty);
-        let done = [Stored::ClaimPair(claim(to)), Stored::ReleasePair(claim(from)), Stored::PutRest(rest)];
-        new.into_iter().chain(done).chain([Stored::PutBinding(after)]).collect()
+        let new = self.parties.unstored(to.party).map(Stored::PutParty);
+        let claimed = Stored::ClaimPair(claim(party(to)));
+        new.into_iter().chain([claimed]).chain(done).chain([Stored::PutBinding(after)]).collect()
     }
 
     /// Records of a binding's parties that the store may not have.
     fn unstored_parties(&self, ix: BindingIx) -> Vec<Stored> {
-        let sides = self.bindings.get(ix).map(Record::sides).into_iter().flatten();
-        sides.filter_map(|side| self.parties.unstored(side.party)).map(Stored::PutParty).collect()
+        let pairs = self.bindings.get(ix).into_iter().flat_map(Record::pairs);
+        pairs.filter_map(|(_, side)| self.parties.unstored(side.party)).map(Stored::PutParty).collect()
     }
 
     /// The store has it.
@@ -249,7 +260,7 @@ impl Directory {
             Proposal::ChangeNumbers { request, change } => self.begin_landing(request, *change),
             Proposal::RestoreNumbers { numbers } => self.end_number_change(&numbers),
             Proposal::Create { request, binding } => {
-                for side in self.bindings.get(binding).map(Record::sides).into_iter().flatten() {
+                for side in self.pairs_of(binding) {
                     self.parties.set_stored(side.party);
                 }
                 self.counts.created += 1;

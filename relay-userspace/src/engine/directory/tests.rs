@@ -1,5 +1,6 @@
 //! The directory against examples, and against a reference model.
 
+mod addresses;
 mod agents;
 mod erasure;
 mod handover;
@@ -107,6 +108,7 @@ pub(in crate::engine) fn wanted(key: &str, customer: &str, agent: &str) -> NewBi
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        also: [Vec::new(), Vec::new()],
         one_number: false,
         usage: UsageWish::default(),
         tags: Vec::new(),
@@ -208,7 +210,7 @@ impl World {
 
     pub(in crate::engine) fn bind(&mut self, now: Now, wanted: NewBinding) -> BindingView {
         match self.ask(now, AdminRequest::BindCreate(wanted)) {
-            AdminReply::Bound { binding, .. } => binding,
+            AdminReply::Bound { binding, .. } => *binding,
             other => panic!("{other:?}"),
         }
     }

@@ -28,6 +28,8 @@ pub struct Usage {
     pub recording: Recording,
     /// What its parties are to be told at the beginning.
     pub prompt: Prompt,
+    /// How the addresses of one party ring.
+    pub ring: Ring,
 }
 
 /// Declares a choice of words.
@@ -105,6 +107,17 @@ words! {
     }
 }
 
+words! {
+    /// How a party with several addresses is called.
+    Ring {
+        /// One after the other.
+        #[default]
+        InOrder = "in-order",
+        /// All at once, as far as they share a media address.
+        Together = "together",
+    }
+}
+
 /// What a request, a tenant or a kind says of usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -123,6 +136,8 @@ pub struct UsageWish {
     pub recording: Option<Recording>,
     /// [`Usage::prompt`].
     pub prompt: Option<Prompt>,
+    /// [`Usage::ring`].
+    pub ring: Option<Ring>,
 }
 
 impl UsageWish {
@@ -137,6 +152,7 @@ impl UsageWish {
             idle: self.idle.or(other.idle),
             recording: self.recording.or(other.recording),
             prompt: self.prompt.or(other.prompt),
+            ring: self.ring.or(other.ring),
         }
     }
 
@@ -151,6 +167,7 @@ impl UsageWish {
             idle: self.idle.or(usage.idle),
             recording: self.recording.unwrap_or(usage.recording),
             prompt: self.prompt.unwrap_or(usage.prompt),
+            ring: self.ring.unwrap_or(usage.ring),
         }
     }
 }

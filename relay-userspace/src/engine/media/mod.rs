@@ -41,6 +41,7 @@ use super::encoding::Encoding;
 use super::flow::{FlowSpec, FlowStats, Quality};
 use super::ids::{LegName, SessionId};
 use super::io::Output;
+use super::time::Instant;
 use stream::StreamPorts;
 use watch::Watch;
 
@@ -163,6 +164,27 @@ impl MediaSession {
         let known_by = |leg: LegName| self.agents[leg].as_ref().map(|agent| *agent.credentials());
         let ours = ByLeg { a: known_by(LegName::A), b: known_by(LegName::B) };
         self.streams.iter().map(|stream| stream.as_ref().map(|stream| stream.record(ours))).collect()
+    }
+
+    /// A far end that has not answered is called somewhere else: over another media
+    /// address its streams get other ports there, and the far end of the other leg
+    /// keeps its own. Returns what the datapath must do.
+    pub(crate) fn turn(
+        &mut self,
+        leg: LegName,
+        side: Side,
+        agent: Option<Agent>,
+        (now, dscp): (Instant, u8),
+        mut draw: impl FnMut(usize, Instant) -> Option<PortPair>,
+    ) -> Result<Vec<Output>, NoPorts> {
+        let moves = side.address != self.sides[leg].address;
+        self.sides[leg] = side;
+        self.agents[leg] = agent;
+        for stream in self.streams.iter_mut().flatten().filter(|_| moves) {
+            let pair = draw(side.address, now).ok_or(NoPorts)?;
+            self.closing.push(stream.turn(leg, pair));
+        }
+        Ok(if moves { self.apply(dscp) } else { Vec::new() })
     }
 
     /// Ends all streams. Returns what the datapath must do.

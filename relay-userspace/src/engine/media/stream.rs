@@ -104,6 +104,14 @@ impl StreamPorts {
 }
 
 impl StreamPorts {
+    /// Begins anew with another pair for a leg; returns the one before.
+    pub(super) fn turn(&mut self, leg: LegName, pair: PortPair) -> PortPair {
+        let before = self.pairs[leg];
+        *self = Self::new(self.pairs, self.agreement);
+        self.pairs[leg] = pair;
+        before
+    }
+
     /// Takes over what a far end says of itself for ICE. Whoever has another name
     /// than before begins anew, and has nominated nothing yet.
     pub(super) fn meet(&mut self, leg: LegName, said: Option<&RemoteIce>) {

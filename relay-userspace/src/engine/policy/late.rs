@@ -7,7 +7,7 @@
 //! no. Nothing here ever names a party that the caller was not bound to: the
 //! binding that a stranger is said to call about is one that it is in itself.
 
-use super::{Bridge, Decision, Rejection, route};
+use super::{Bridge, Decision, Rejection, Routes, routes};
 use crate::engine::callback::{Diversion, OnTombstone, Reason, Service};
 use crate::engine::cdr::Cause;
 use crate::engine::config::Config;
@@ -158,17 +158,17 @@ pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumb
 
 /// A call that connects, live or late.
 pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber, found: &Match) -> Decision {
-    let &Match { binding: id, caller, callee, callee_sees } = found;
-    let whole = directory.binding(id).zip(directory.address_of(id, caller));
+    let &Match { binding: id, caller, from, callee: _, callee_sees } = found;
+    let whole = directory.binding(id).zip(directory.address(from));
     let admitted =
         whole.as_ref().map(|(binding, _)| binding.usage.admits_call(caller, directory.calls_on(id)));
     if let Some(Err(forbidden)) = admitted {
         let (status, cause) = forbidden.refusal();
         return reject(status, cause, proxy, Some((id, caller)));
     }
-    let reached = directory.address(callee).and_then(|callee| Some((route(config, &callee)?, callee)));
-    match whole.zip(reached) {
-        Some(((binding, caller_address), (callee_trunk, callee))) => Decision::Bridge(Bridge {
+    let routes = routes(config, directory.addresses_of(id, caller.other()));
+    match whole.zip(routes) {
+        Some(((binding, caller_address), Routes { first, trunk, also })) => Decision::Bridge(Bridge {
             binding: Some(id),
             tenant: binding.tenant,
             project: binding.project,
@@ -177,8 +177,10 @@ pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber,
             caller,
             caller_address,
             caller_dialled: proxy,
-            callee,
-            callee_trunk,
+            callee: first,
+            callee_trunk: trunk,
+            also,
+            ring: binding.usage.ring,
             callee_sees,
         }),
         // Not 503, which would make the peer stop sending us other calls
@@ -189,9 +191,9 @@ pub(super) fn bridge(config: &Config, directory: &Directory, proxy: ProxyNumber,
 
 /// A call to an agent number by somebody who has no binding there yet.
 pub(super) fn meet(config: &Config, caller: PartyAddress, agent: Agent) -> Decision {
-    let Agent { number, tenant, project, key: _, created: _, address } = agent;
-    match route(config, &address) {
-        Some(callee_trunk) => Decision::Meet(Bridge {
+    let Agent { number, tenant, project, key: _, created: _, addresses, ring } = agent;
+    match routes(config, addresses) {
+        Some(Routes { first, trunk, also }) => Decision::Meet(Bridge {
             binding: None,
             tenant,
             project,
@@ -200,8 +202,10 @@ pub(super) fn meet(config: &Config, caller: PartyAddress, agent: Agent) -> Decis
             caller: LegName::A,
             caller_address: caller,
             caller_dialled: number,
-            callee: address,
-            callee_trunk,
+            callee: first,
+            callee_trunk: trunk,
+            also,
+            ring,
             callee_sees: number,
         }),
         None => reject(404, Cause::NoRoute, number, None),

@@ -9,12 +9,12 @@ mod past;
 use serde::{Deserialize, Serialize};
 
 use super::late::{self, About, Late};
-use super::route;
+use super::{Routes, routes};
 use crate::engine::admin::{BindingView, Refusal, RefusalKind};
 use crate::engine::callback::{Diversion, Reason, Service};
 use crate::engine::config::Config;
 use crate::engine::directory::{
-    Agent, BindingState, Directory, Lookup, Match, NumberState, PairFacts, PartyAddress,
+    Agent, BindingState, Directory, Lookup, Match, NumberState, PairFacts, PartyAddress, Ring,
 };
 use crate::engine::ids::LegName;
 use crate::engine::number::{ProxyNumber, Typed};
@@ -185,32 +185,38 @@ impl Steps {
             self.say(format!("{}: the call is refused with {status}", forbidden.as_str()));
             return Verdict::NotAllowed;
         }
-        let address = directory.address(found.callee);
-        let callee = address.as_ref().map(PartyAddress::masked).unwrap_or_default();
-        let trunk = address.and_then(|address| config.trunk(route(config, &address)?));
-        let Some(trunk) = trunk else {
+        let addresses = directory.addresses_of(found.binding, found.caller.other());
+        let sees = format!("where {} is shown", found.callee_sees);
+        self.ring(config, addresses, usage.ring, &sees)
+    }
+
+    /// Where a party rings.
+    fn ring(&mut self, config: &Config, addresses: Vec<PartyAddress>, ring: Ring, how: &str) -> Verdict {
+        let callee = addresses.first().map(PartyAddress::masked).unwrap_or_default();
+        let Some(Routes { first, trunk, also }) = routes(config, addresses) else {
             self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
             return Verdict::NoRoute;
         };
-        let (sees, trunk) = (found.callee_sees, &trunk.name);
-        self.say(format!("the call goes to {callee} over trunk {trunk}, where {sees} is shown"));
+        let over = |trunk| config.trunk(trunk).map_or("?", |trunk| trunk.name.as_str());
+        self.say(format!("the call goes to {} over trunk {}, {how}", first.masked(), over(trunk)));
+        for (address, trunk) in also {
+            let when = match ring {
+                Ring::InOrder => "if nobody answers there",
+                Ring::Together => "at the same time, or after that over another media address",
+            };
+            self.say(format!("{when}, to {} over trunk {}", address.masked(), over(trunk)));
+        }
         Verdict::Connects
     }
 
     /// A call to an agent number.
     fn meet(&mut self, config: &Config, agent: &Agent) -> Verdict {
         self.say(format!("{} is the agent number of {}, which anybody may call", agent.number, agent.key));
-        let callee = agent.address.masked();
-        let Some(trunk) = route(config, &agent.address).and_then(|id| config.trunk(id)) else {
-            self.say(format!("no [[route]] leads to {callee}: the call is refused with 404"));
-            return Verdict::NoRoute;
-        };
-        self.say(format!(
-            "the caller gets a binding of its own, and the call goes to {callee} over trunk {}; at a cap, \
-             without a binding, and the agent sees {}",
-            trunk.name, agent.number
-        ));
-        Verdict::Connects
+        let how = format!(
+            "once the caller has a binding of its own; at a cap, without one, and the agent sees {}",
+            agent.number
+        );
+        self.ring(config, agent.addresses.clone(), agent.ring, &how)
     }
 
     /// A late call.

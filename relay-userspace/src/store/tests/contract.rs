@@ -41,6 +41,8 @@ fn what_was_written_is_read_back_the_same() {
             project: "main".into(),
             key: "a".into(),
             agent: agent(77).id,
+            also: vec![VaultId::from_bits(904)],
+            ring: directory::Ring::Together,
             created: time(6),
         };
         let rest = PairRest { proxy: number(1).number, party: CUSTOMER, since: time(-3) };

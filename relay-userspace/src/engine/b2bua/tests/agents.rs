@@ -23,6 +23,8 @@ fn with_line(config: Config) -> World {
         project: "rides".into(),
         key: "a".into(),
         agent: Typed(format!("+{AGENT}")),
+        also: Vec::new(),
+        ring: None,
         number: Some(format!("+{LINE}").parse().unwrap()),
         numbers: NumberWish::default(),
     };

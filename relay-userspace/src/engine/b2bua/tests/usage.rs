@@ -11,7 +11,7 @@ use crate::engine::directory::{BindingKind, Mode, NewNumber, PoolRequest, UsageW
 use crate::engine::number::Typed;
 
 /// A second binding of the two, on numbers of its own.
-fn bind(world: &mut World, usage: UsageWish) -> BindingView {
+pub(super) fn bind(world: &mut World, usage: UsageWish, also: &[&str]) -> BindingView {
     let numbers = ["+14155550111", "+14155550112"].map(|number| NewNumber::local(number.parse().unwrap()));
     world.ask(AdminRequest::Pool(PoolRequest::Add { numbers: numbers.into() }));
     let wanted = NewBinding {
@@ -24,18 +24,19 @@ fn bind(world: &mut World, usage: UsageWish) -> BindingView {
         time_to_live: None,
         numbers: NumberWish::default(),
         encryption: None,
+        also: [Vec::new(), also.iter().map(|&number| Typed(number.to_owned())).collect()],
         one_number: false,
         usage,
         tags: Vec::new(),
     };
     match world.ask(AdminRequest::BindCreate(wanted)) {
-        AdminReply::Bound { binding, .. } => binding,
+        AdminReply::Bound { binding, .. } => *binding,
         other => panic!("{other:?}"),
     }
 }
 
 /// The customer calls on it.
-fn calling(world: &mut World, binding: &BindingView) -> FarEnd {
+pub(super) fn calling(world: &mut World, binding: &BindingView) -> FarEnd {
     let mut from = FarEnd::calling(world, A);
     let text = from.text(world, "INVITE", "", &sdp(A, 6000));
     let text = text.replace(CUSTOMER_PROXY, binding.customer.proxy.digits());
@@ -48,7 +49,7 @@ fn calling(world: &mut World, binding: &BindingView) -> FarEnd {
 fn a_call_ends_at_the_length_that_its_binding_allows() {
     let mut world = World::new();
     let usage = UsageWish { max_call: Some(Duration::from_mins(2)), ..UsageWish::default() };
-    let binding = bind(&mut world, usage);
+    let binding = bind(&mut world, usage, &[]);
     let mut from = calling(&mut world, &binding);
     let invite = world.expect(B, "INVITE ");
     let to = FarEnd::called(&mut world, B, &invite);
@@ -75,7 +76,7 @@ fn what_a_binding_does_not_allow_is_refused_with_a_reason() {
         (UsageWish { max_calls: Some(0), ..UsageWish::default() }, "SIP/2.0 486", Cause::TooManyCalls),
     ] {
         let mut world = World::new();
-        let binding = bind(&mut world, usage);
+        let binding = bind(&mut world, usage, &[]);
         let from = calling(&mut world, &binding);
         world.expect(A, status);
         from.ack_failure(&mut world);

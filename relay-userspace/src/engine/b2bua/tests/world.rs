@@ -161,6 +161,7 @@ fn snapshot(encryption: Option<Encryption>) -> Snapshot {
             encryption,
             usage: Usage::default(),
             tags: Vec::new(),
+            also: [Vec::new(), Vec::new()],
         }],
         ..Snapshot::default()
     }

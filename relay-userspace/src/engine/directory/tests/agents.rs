@@ -11,6 +11,8 @@ fn open(key: &str, agent: &str, number: Option<&str>) -> AdminRequest {
         project: "main".into(),
         key: key.into(),
         agent: Typed(agent.into()),
+        also: Vec::new(),
+        ring: None,
         number: number.map(|number| number.parse().unwrap()),
         numbers: NumberWish::default(),
     }))

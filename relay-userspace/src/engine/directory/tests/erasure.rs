@@ -31,7 +31,7 @@ impl World {
     }
 
     /// Starts again from what the store has.
-    fn restart(&mut self, now: Now) {
+    pub(super) fn restart(&mut self, now: Now) {
         let mut snapshot = Snapshot::default();
         for change in self.committed.iter().flat_map(|transaction| &transaction.changes) {
             match change.clone() {
@@ -44,7 +44,9 @@ impl World {
                     snapshot.bindings.retain(|known| known.id != binding.id);
                     snapshot.bindings.push(binding);
                 }
-                Stored::DeleteParty(_) | Stored::DeleteBinding(_) | Stored::PutRest(_) => {
+                Stored::PutAgent(agent) => snapshot.agents.push(agent),
+                Stored::PutRest(rest) => snapshot.rests.push(rest),
+                Stored::DeleteParty(_) | Stored::DeleteBinding(_) | Stored::DeleteAgent(_) => {
                     panic!("nothing of this goes")
                 }
                 _ => {}
@@ -203,6 +205,8 @@ fn a_person_who_comes_back_after_a_start_is_counted_at_home_again() {
         project: "main".into(),
         key: "back".into(),
         agent: Typed(CUSTOMER.into()),
+        also: Vec::new(),
+        ring: None,
         number: None,
         numbers: NumberWish::default(),
     };

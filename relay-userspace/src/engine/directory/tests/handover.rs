@@ -10,7 +10,7 @@ fn hand_over(id: BindingId, leg: LegName, to: &str) -> AdminRequest {
 
 fn handed(world: &mut World, now: Now, id: BindingId, leg: LegName, to: &str) -> BindingView {
     match world.ask(now, hand_over(id, leg, to)) {
-        AdminReply::Binding(binding) => binding,
+        AdminReply::Binding(binding) => *binding,
         other => panic!("{other:?}"),
     }
 }

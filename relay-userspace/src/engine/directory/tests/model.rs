@@ -152,19 +152,26 @@ impl Rows {
     /// Everything that refers to a party finds it, and an address has one party
     /// that anything refers to.
     fn check_parties(&self) {
-        let bound = self.bindings.values().flat_map(|binding| [binding.customer.id, binding.agent.id]);
+        let bound = self.bindings.values().flat_map(Binding::claims).map(|claim| claim.party);
         let named = bound.chain(self.pairs.keys().chain(self.rests.keys()).map(|pair| pair.1));
-        let named: BTreeSet<VaultId> = named.chain(self.agents.values().map(|agent| agent.agent)).collect();
+        let named: BTreeSet<VaultId> = named
+            .chain(self.agents.values().flat_map(|agent| agent.also.iter().copied().chain([agent.agent])))
+            .collect();
         let addresses: BTreeSet<&PartyAddress> = named.iter().map(|id| self.address(*id)).collect();
         assert_eq!(addresses.len(), named.len(), "an address has two parties");
     }
 
     /// Whom a pair belongs to, by looking at every binding.
     fn owner(&self, proxy: ProxyNumber, caller: &PartyAddress) -> Option<(&Binding, LegName)> {
-        let is = |party: &Party| party.proxy == proxy && self.address(party.id) == caller;
+        let is = |party: &Party, also: &[VaultId]| {
+            let mut ids = also.iter().chain([&party.id]);
+            party.proxy == proxy && ids.any(|id| self.address(*id) == caller)
+        };
         let mut owners = self.bindings.values().filter_map(|binding| {
-            let leg = if is(&binding.customer) { LegName::A } else { LegName::B };
-            (is(&binding.customer) || is(&binding.agent)).then_some((binding, leg))
+            let [customer, agent] =
+                [is(&binding.customer, &binding.also[0]), is(&binding.agent, &binding.also[1])];
+            let leg = if customer { LegName::A } else { LegName::B };
+            (customer || agent).then_some((binding, leg))
         });
         let owner = owners.next();
         assert!(owners.next().is_none(), "a pair belongs to two bindings");
@@ -367,6 +374,10 @@ impl Simulation {
         wanted.numbers = [NumberWish::default(), NumberWish::default(), within("GB")][self.pick(3)].clone();
         wanted.numbers.strict = self.pick(4) == 0;
         wanted.one_number = self.pick(6) == 0;
+        if self.pick(5) == 0 {
+            let also = Typed(PARTIES[self.pick(6)].into());
+            wanted.also[self.pick(2)].push(also);
+        }
         wanted.usage.idle = [None, None, Some(Duration::from_secs(7))][self.pick(3)];
         wanted.tags = vec!["t".to_owned(); self.pick(2)];
         self.ask(AdminRequest::BindCreate(wanted.clone()));
@@ -457,6 +468,8 @@ impl Simulation {
                     project: "main".into(),
                     key: format!("a{}", self.pick(2)),
                     agent: Typed(PARTIES[self.pick(6)].into()),
+                    also: vec![Typed(PARTIES[self.pick(6)].into()); self.pick(2)],
+                    ring: None,
                     number: None,
                     numbers: NumberWish::default(),
                 };
@@ -602,12 +615,12 @@ impl Simulation {
             });
             let gone = owner.is_some_and(|(binding, caller)| {
                 let other = if caller == LegName::A { &binding.agent } else { &binding.customer };
-                let slot = |party: &Party| self.directory.parties.find(self.acknowledged.address(party.id));
-                let going = [&binding.customer, &binding.agent]
-                    .into_iter()
-                    .any(|party| slot(party).is_some_and(|party| self.directory.is_going(party)));
+                let slot = |id| self.directory.parties.find(self.acknowledged.address(id));
+                let going = binding
+                    .claims()
+                    .any(|claim| slot(claim.party).is_some_and(|party| self.directory.is_going(party)));
                 // Who comes back is known from then on.
-                let back = slot(other).is_some_and(|party| !self.directory.parties.is_erased(party));
+                let back = slot(other.id).is_some_and(|party| !self.directory.parties.is_erased(party));
                 going || (self.acknowledged.erased.contains(&other.id) && !back)
             });
             match (owner.filter(|_| !disabled && !gone), found) {
@@ -658,7 +671,8 @@ impl Simulation {
     fn check_headroom(&self) {
         let mut counted: BTreeMap<(Country, Option<String>), BTreeMap<PartyIx, [u32; 2]>> = BTreeMap::new();
         for (_, record) in self.directory.bindings.after(None) {
-            for (at, side) in record.sides().into_iter().enumerate() {
+            for (leg, side) in record.pairs() {
+                let at = usize::from(leg == LegName::B);
                 // Where an erased party is from is known until the next start at most.
                 let Some(address) = self.directory.parties.address(side.party) else { return };
                 let home = Home::of(&address, &self.config);

@@ -1,0 +1,183 @@
+//! A callee with several addresses: which of them rings, and which of them the call
+//! is with.
+//!
+//! Those that ring at the same time get one offer, as the forks of a proxy would, and
+//! are [`Leg`]s beside the call's own. Whichever is heard of comes forward and is the
+//! call's leg from then on; when one accepts, the others are cancelled. One that fails
+//! is dropped while others ring. When the last has failed, or has rung for its share of
+//! the time, the next group rings, over another media address if it has to. A callee
+//! who declines for every device (6xx) is not asked again.
+
+use std::time::Duration;
+
+use super::call::Call;
+use super::context::Context;
+use super::leg::{Leg, LegState};
+use super::plan::{Invitation, More, Party, Target};
+use crate::engine::ids::LegName;
+use crate::engine::media::Side;
+use crate::engine::sip::dialog::Initiator;
+use crate::engine::sip::transaction::ClientKey;
+
+/// Where else the callee of a call may be.
+#[derive(Debug, Default)]
+pub(super) struct Ringing {
+    /// What rings beside the call's own leg.
+    beside: Vec<Leg>,
+    /// What rings next.
+    more: More,
+    /// How long one group rings; as long as anybody does when absent.
+    share: Option<Duration>,
+}
+
+impl Ringing {
+    pub(super) fn new(more: More, whole: Duration) -> Self {
+        let groups = u32::try_from(more.after.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let share = (groups > 1).then(|| whole / groups);
+        Self { beside: Vec::new(), more, share }
+    }
+}
+
+/// The leg of an address that is about to be invited.
+pub(super) fn outgoing(
+    context: &mut Context,
+    name: LegName,
+    party: Party,
+    invitation: &Invitation,
+) -> Option<Leg> {
+    let initiator = Initiator {
+        call_id: context.token(),
+        local_tag: context.token(),
+        local_uri: invitation.from.clone(),
+        remote_uri: invitation.to.clone(),
+        cseq: 1,
+    };
+    Leg::outgoing(context, name, party, initiator)
+}
+
+impl Call {
+    /// How long those that ring now may.
+    pub(super) fn ring_time(&self, context: &Context) -> Duration {
+        self.ringing.share.unwrap_or(context.config.sip.ring_timeout)
+    }
+
+    /// Invites what rings at the same time as the call's first address.
+    pub(super) fn ring_beside(&mut self, context: &mut Context, name: LegName) {
+        let beside = std::mem::take(&mut self.ringing.more.beside);
+        for target in beside {
+            self.ring(context, name, target, true);
+        }
+    }
+
+    /// Invites another address; what rang before goes on beside it or is over.
+    fn ring(&mut self, context: &mut Context, name: LegName, target: Target, beside: bool) -> bool {
+        if self.release.is_some() {
+            return false;
+        }
+        let Target { party, invitation } = target;
+        let Some(leg) = outgoing(context, name, party, &invitation) else { return false };
+        if !self.turn(context, &leg) {
+            return false;
+        }
+        context.index.tags.insert(leg.tag.clone(), (self.id, name));
+        let before = std::mem::replace(&mut self.legs[name], leg);
+        if beside {
+            self.ringing.beside.push(before);
+        } else {
+            context.index.tags.remove(&before.tag);
+        }
+        self.invite_callee(context, name, &invitation);
+        true
+    }
+
+    /// Lets the media of a leg that nobody has answered lead to another address.
+    fn turn(&mut self, context: &mut Context, leg: &Leg) -> bool {
+        let Some(trunk) = context.trunk(leg.trunk) else { return false };
+        let side = Side { address: trunk.media, source: trunk.media_source };
+        let (agent, dscp, now) = (context.ice_agent(leg.trunk), context.config.media.dscp, context.now.mono);
+        let (ports, random) = (&mut context.ports, &mut context.random);
+        let draw = |address, now| ports.draw(address, now, random);
+        let Ok(outputs) = self.media.turn(leg.name, side, agent, (now, dscp), draw) else { return false };
+        self.carry(context, outputs);
+        true
+    }
+
+    /// A response is about the leg that it came for.
+    pub(super) fn bring_forward(&mut self, name: LegName, key: ClientKey) {
+        if self.legs[name].inviting == Some(key) {
+            return;
+        }
+        let at = self.ringing.beside.iter().position(|leg| leg.inviting == Some(key));
+        if let Some(leg) = at.and_then(|at| self.ringing.beside.get_mut(at)) {
+            std::mem::swap(&mut self.legs[name], leg);
+        }
+    }
+
+    /// Whether somebody else rings, now that this address has failed.
+    pub(super) fn rings_on(&mut self, context: &mut Context, name: LegName, status: u16) -> bool {
+        if self.release.is_some() || status >= 600 {
+            return false;
+        }
+        if let Some(leg) = self.ringing.beside.pop() {
+            let failed = std::mem::replace(&mut self.legs[name], leg);
+            context.index.tags.remove(&failed.tag);
+            return true;
+        }
+        self.ring_next(context, name)
+    }
+
+    /// Those that ring have had their time. `false` when there is nobody else.
+    pub(super) fn rang_in_vain(&mut self, context: &mut Context) -> bool {
+        let name = self.facts.caller.other();
+        let rings = matches!(self.legs[name].state, LegState::Outgoing { .. });
+        if self.release.is_some() || !rings || self.ringing.more.after.is_empty() {
+            return false;
+        }
+        self.let_others_go(context);
+        let key = self.legs[name].inviting.take();
+        self.let_go(context, key);
+        self.ring_next(context, name)
+    }
+
+    fn ring_next(&mut self, context: &mut Context, name: LegName) -> bool {
+        while let Some(group) = self.ringing.more.after.pop_front() {
+            if let Some(exchange) = &mut self.exchange {
+                exchange.early = super::exchange::EarlyAnswers::default();
+            }
+            let mut rings = false;
+            for target in group {
+                rings |= self.ring(context, name, target, rings);
+            }
+            if rings {
+                self.changed(context);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Cancels what rings beside the call's leg.
+    pub(super) fn let_others_go(&mut self, context: &mut Context) {
+        for mut leg in std::mem::take(&mut self.ringing.beside) {
+            context.index.tags.remove(&leg.tag);
+            let key = leg.inviting.take();
+            self.let_go(context, key);
+        }
+    }
+
+    /// Nobody else is to ring.
+    pub(super) fn stop_ringing(&mut self, context: &mut Context) {
+        self.ringing.more = More::default();
+        self.let_others_go(context);
+    }
+
+    /// Takes an INVITE back: what its far end still says is nobody's any more. A 2xx
+    /// that crosses the CANCEL is acknowledged and hung up.
+    fn let_go(&mut self, context: &mut Context, key: Option<ClientKey>) {
+        if let Some(key) = key {
+            context.index.requests.remove(&key);
+            context.cancel(key);
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+    }
+}
