@@ -28,5 +28,6 @@ mod roles;
 mod secrecy;
 mod soak;
 mod t38;
+mod teams;
 mod vault;
 mod world;

@@ -156,6 +156,15 @@ impl Lab {
         self.address(side(place), 2, family)
     }
 
+    /// One more address for a peer.
+    pub fn second_peer(&self, place: Place) -> Result<IpAddr> {
+        let address = self.address(side(place), 3, Family::V4);
+        if let Some(namespace) = self.namespace_of(place) {
+            ip(&["-n", &namespace, "address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        }
+        Ok(address)
+    }
+
     /// Vizard's address towards a peer.
     #[must_use]
     pub fn vizard(&self, towards: Place, family: Family) -> IpAddr {

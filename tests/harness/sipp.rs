@@ -181,6 +181,8 @@ pub struct Peer {
     pub place: Place,
     /// IPv4 or IPv6.
     pub family: Family,
+    /// Its address, where it is not the place's own.
+    pub address: Option<IpAddr>,
     /// What it does.
     pub role: Role,
     /// The number that the call comes from: the caller's own.
@@ -205,6 +207,7 @@ impl Peer {
             name: name.to_owned(),
             place,
             family: Family::V4,
+            address: None,
             role,
             caller: caller.to_owned(),
             called: called.to_owned(),
@@ -220,6 +223,17 @@ impl Peer {
     pub fn over(mut self, family: Family) -> Self {
         self.family = family;
         self
+    }
+
+    /// At another address of its place.
+    #[must_use]
+    pub fn standing_at(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    fn own(&self, lab: &Lab) -> IpAddr {
+        self.address.unwrap_or_else(|| lab.peer(self.place, self.family))
     }
 
     /// Talking for so long.
@@ -261,7 +275,7 @@ impl Peer {
         write("scenario.xml", self.scenario().as_bytes())?;
         write("audio.ul", &audio::tone(self.hertz))?;
 
-        let own = lab.peer(self.place, self.family);
+        let own = self.own(lab);
         let mut sipp = lab.at(self.place, "sipp");
         sipp.current_dir(&folder);
         if self.role.calls() {
@@ -284,7 +298,7 @@ impl Peer {
     /// Whether the SIP port is open where the peer stands.
     fn listens(&self, lab: &Lab) -> bool {
         let file = if self.family == Family::V4 { "/proc/net/udp" } else { "/proc/net/udp6" };
-        let wanted = match lab.peer(self.place, self.family) {
+        let wanted = match self.own(lab) {
             IpAddr::V4(address) => format!("{:08X}:{:04X}", u32::from(address).swap_bytes(), lab.sip_port()),
             IpAddr::V6(address) => {
                 let words = address.octets();

@@ -52,7 +52,7 @@ pub(super) struct OpenArgs {
     /// members of a team, in the order in which they ring
     #[arg(long = "agent", value_name = "ADDRESS", required = true)]
     agents: Vec<Typed>,
-    /// How a team rings: in-order or together [default: that of its kind]
+    /// How a team rings: in-order, in-turn or together [default: that of its kind]
     #[arg(long, value_name = "HOW", value_parser = word(Ring::WORDS))]
     ring: Option<Ring>,
     /// This idle number of the pool, rather than one near the agent

@@ -24,8 +24,8 @@ end, by the media path's count; MOS estimates how its audio arrived (1.0 to 4.5,
 ITU-T G.107), as LOSS and JITTER say too, and `one-way` is a far end that was not
 heard for long while the other one spoke; BILL is in seconds.";
 
-/// A call has two legs; more is asked for than there can be.
-const LEGS: usize = 16;
+/// More than a call has legs, each address of a team that rang among them.
+const LEGS: usize = 64;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CdrCommand {
@@ -93,7 +93,7 @@ pub(super) fn listed(cdrs: &[Cdr], wide: bool) -> Result<Report, Failure> {
 fn row(cdr: &Cdr) -> Vec<String> {
     vec![
         cdr.session.to_string(),
-        cdr.leg.to_string(),
+        leg(cdr),
         or_dash(cdr.proxy, |proxy| proxy.to_string()),
         time_short(cdr.start),
         cdr.billable_seconds.to_string(),
@@ -123,7 +123,7 @@ fn more(cdr: &Cdr) -> Vec<String> {
 
 /// Everything about one call.
 pub(super) fn shown(session: SessionId, mut cdrs: Vec<Cdr>) -> Result<Report, Failure> {
-    cdrs.sort_by_key(|cdr| cdr.leg);
+    cdrs.sort_by_key(|cdr| (cdr.leg, cdr.fork));
     let Some(first) = cdrs.first() else {
         return Err(Failure::new(
             Exit::NotFound,
@@ -142,9 +142,10 @@ pub(super) fn shown(session: SessionId, mut cdrs: Vec<Cdr>) -> Result<Report, Fa
         ("media path", media_path(carried)),
     ];
     let mut header = vec!["FIELD"];
-    header.extend(cdrs.iter().map(|cdr| match cdr.leg {
-        LegName::A => "LEG A",
-        LegName::B => "LEG B",
+    header.extend(cdrs.iter().map(|cdr| match (cdr.leg, cdr.fork) {
+        (LegName::A, 0) => "LEG A",
+        (LegName::B, 0) => "LEG B",
+        (LegName::A | LegName::B, _) => "RANG TOO",
     }));
     let rows = LEG_FIELDS.iter().map(|(name, of)| {
         let mut row = vec![(*name).to_owned()];
@@ -178,6 +179,14 @@ const LEG_FIELDS: [Field; 17] = [
     ("jitter", |cdr| or_dash(cdr.media.mos, |_| milliseconds(cdr.media.jitter_us))),
     ("MOS", score),
 ];
+
+/// `B`, and `B.1` where that did not get the call.
+fn leg(cdr: &Cdr) -> String {
+    match cdr.fork {
+        0 => cdr.leg.to_string(),
+        fork => format!("{}.{fork}", cdr.leg),
+    }
+}
 
 fn kind(cdr: &Cdr) -> String {
     match cdr.diversion {

@@ -129,6 +129,7 @@ fn path() -> PathChoice {
 
 fn cdr() -> Cdr {
     Cdr {
+        fork: 0,
         session: SessionId::from_bits(9),
         leg: LegName::B,
         binding: Some(BindingId::from_bits(7)),

@@ -1,5 +1,9 @@
 //! Call detail records: one per leg, written when the leg ends.
 //!
+//! A callee with several addresses has a record for each that rang. The one that the
+//! call was with (or with last) is the leg's own; the others are told apart by
+//! [`Cdr::fork`].
+//!
 //! A record carries what billing and quality need and nothing that identifies
 //! a party: the proxy number that the leg showed, the country of the far end,
 //! times, and what the kernel counted.
@@ -17,10 +21,13 @@ use super::time::Timestamp;
 /// One leg of one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cdr {
-    /// Joins the legs of a call. With `leg` it is the record's key.
+    /// Joins the legs of a call. With `leg` and `fork` it is the record's key.
     pub session: SessionId,
     /// Which leg.
     pub leg: LegName,
+    /// Which of the far end's addresses: zero for the one that the call was with or
+    /// that rang last, and counted from one for those that rang without getting it.
+    pub fork: u8,
     /// Absent for a call that matched no binding.
     pub binding: Option<BindingId>,
     /// Who owns the binding.
@@ -179,6 +186,8 @@ pub enum Cause {
     Unreachable,
     /// The called side refused for another reason; see the status.
     Rejected,
+    /// Another address of the called side answered.
+    AnsweredElsewhere,
     /// No binding joins the caller and the number dialled.
     NoBinding,
     /// The binding has ended.
@@ -217,6 +226,7 @@ impl Cause {
             Self::Normal | Self::Cancelled | Self::MaxDuration | Self::Operator => 16,
             Self::Busy | Self::TooManyCalls => 17,
             Self::NoAnswer => 19,
+            Self::AnsweredElsewhere => 26,
             Self::Declined | Self::Rejected | Self::Anonymous | Self::NotAllowed => 21,
             Self::NoBinding | Self::BindingEnded => 1,
             Self::NoRoute => 3,
@@ -240,6 +250,7 @@ impl Cause {
             Self::NoAnswer => "no_answer",
             Self::Unreachable => "unreachable",
             Self::Rejected => "rejected",
+            Self::AnsweredElsewhere => "answered_elsewhere",
             Self::NoBinding => "no_binding",
             Self::BindingEnded => "binding_ended",
             Self::Anonymous => "anonymous",

@@ -198,15 +198,15 @@ impl Step<'_> {
             if let Some(binding) = cdr.binding {
                 self.cdrs.delete(keys::binding_cdr(binding, &key));
             }
-            self.cdrs.delete(keys::session_leg(cdr.session, cdr.leg));
+            self.cdrs.delete(keys::session_leg(&cdr));
             self.cdrs.delete(key);
         }
         Ok(())
     }
 
-    /// Replaces the record of the same session and leg, its indices included.
+    /// Replaces the record of the same session, leg and fork, its indices included.
     fn put_cdr(&mut self, cdr: &Cdr) -> Result<(), StoreError> {
-        let by_leg = keys::session_leg(cdr.session, cdr.leg);
+        let by_leg = keys::session_leg(cdr);
         if let Some(old_key) = self.cdrs.get(&by_leg)? {
             if let Some(bytes) = self.cdrs.get(&old_key)? {
                 let old: Cdr = read("cdrs", &old_key, &bytes)?;
@@ -216,7 +216,7 @@ impl Step<'_> {
             }
             self.cdrs.delete(old_key);
         }
-        let key = keys::cdr(cdr.end, cdr.session, cdr.leg);
+        let key = keys::cdr(cdr.into());
         if let Some(binding) = cdr.binding {
             self.cdrs.writes.insert(keys::binding_cdr(binding, &key), Some(Vec::new()));
         }
@@ -367,7 +367,7 @@ pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, Stor
         }
         found.len() < query.limit
     };
-    let after = query.after.map(|place| keys::cdr(place.end, place.session, place.leg));
+    let after = query.after.map(keys::cdr);
     match (query.session, query.binding) {
         (Some(session), _) => {
             for row in table.scan_back(&keys::session_prefix(session)) {
@@ -375,7 +375,7 @@ pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, Stor
             }
             let beyond = |cdr: &Cdr| query.after.is_none_or(|after| CdrPlace::from(cdr) < after);
             found.retain(beyond);
-            found.sort_by_key(|cdr| std::cmp::Reverse((cdr.end, cdr.leg)));
+            found.sort_by_key(|cdr| std::cmp::Reverse(CdrPlace::from(cdr)));
             found.truncate(query.limit);
         }
         (None, Some(binding)) => {

@@ -8,6 +8,8 @@
 
 use ipnet::IpNet;
 
+use super::CdrPlace;
+use crate::engine::cdr::Cdr;
 use crate::engine::ids::{BindingId, ErasureId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
 use crate::engine::privacy::{Epoch, VaultId};
@@ -109,8 +111,9 @@ pub(super) fn guard(net: &IpNet) -> Vec<u8> {
 }
 
 /// Of a call detail record.
-pub(super) fn cdr(end: Timestamp, session: SessionId, leg: LegName) -> Vec<u8> {
-    [CDRS, &moment(end), &session.to_bits().to_be_bytes(), &[leg_byte(leg)]].concat()
+pub(super) fn cdr(place: CdrPlace) -> Vec<u8> {
+    let CdrPlace { end, session, leg, fork } = place;
+    [CDRS, &moment(end), &session.to_bits().to_be_bytes(), &[leg_byte(leg)], fork_byte(&fork)].concat()
 }
 
 /// Before every record that ended at a time or later, after all others.
@@ -118,10 +121,11 @@ pub(super) fn cdrs_from(end: Timestamp) -> Vec<u8> {
     [CDRS, &moment(end)].concat()
 }
 
-/// Of the index entry that finds a record by its session and leg.
-pub(super) fn session_leg(session: SessionId, leg: LegName) -> Vec<u8> {
-    let mut key = session_prefix(session);
-    key.push(leg_byte(leg));
+/// Of the index entry that finds a record by its session, leg and fork.
+pub(super) fn session_leg(cdr: &Cdr) -> Vec<u8> {
+    let mut key = session_prefix(cdr.session);
+    key.push(leg_byte(cdr.leg));
+    key.extend_from_slice(fork_byte(&cdr.fork));
     key
 }
 
@@ -174,14 +178,27 @@ const fn leg_byte(leg: LegName) -> u8 {
     }
 }
 
+/// Nothing where the call was: such keys are older than forks.
+fn fork_byte(fork: &u8) -> &[u8] {
+    match fork {
+        0 => &[],
+        _ => std::slice::from_ref(fork),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn records_sort_by_time_even_before_the_epoch() {
-        let key = |at| cdr(Timestamp::from_unix_microseconds(at), SessionId::from_bits(1), LegName::A);
+        let place = |at, fork| {
+            let (end, session) = (Timestamp::from_unix_microseconds(at), SessionId::from_bits(1));
+            cdr(CdrPlace { end, session, leg: LegName::A, fork })
+        };
+        let key = |at| place(at, 0);
         assert!(key(-5) < key(-4) && key(-1) < key(0) && key(0) < key(i64::MAX));
+        assert!(key(0) < place(0, 1) && place(0, 1) < place(0, 255) && place(0, 255) < key(1));
     }
 
     #[test]

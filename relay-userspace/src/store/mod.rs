@@ -116,11 +116,13 @@ pub struct CdrPlace {
     pub session: SessionId,
     /// Its leg.
     pub leg: LegName,
+    /// Its fork.
+    pub fork: u8,
 }
 
 impl From<&Cdr> for CdrPlace {
     fn from(cdr: &Cdr) -> Self {
-        Self { end: cdr.end, session: cdr.session, leg: cdr.leg }
+        Self { end: cdr.end, session: cdr.session, leg: cdr.leg, fork: cdr.fork }
     }
 }
 

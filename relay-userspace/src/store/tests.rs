@@ -117,6 +117,7 @@ pub(super) fn creation(id: u128) -> Transaction {
 
 fn cdr(session: u128, leg: LegName, end: i64) -> Cdr {
     Cdr {
+        fork: 0,
         session: SessionId::from_bits(session),
         leg,
         binding: Some(BindingId::from_bits(session % 3)),

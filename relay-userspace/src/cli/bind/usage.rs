@@ -33,7 +33,7 @@ pub(super) struct UsageArgs {
     /// What parties are to be told: off, notice or consent (kept and shown)
     #[arg(long, value_name = "POLICY", value_parser = word(Prompt::WORDS))]
     prompt: Option<Prompt>,
-    /// How several addresses of a party ring: in-order or together
+    /// How several addresses of a party ring: in-order, in-turn or together
     #[arg(long, value_name = "HOW", value_parser = word(Ring::WORDS))]
     ring: Option<Ring>,
 }

@@ -18,7 +18,7 @@ use crate::store::CdrQuery;
 
 pub(super) fn explain(session: SessionId, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
-    let records = daemon.cdrs(CdrQuery { session: Some(session), limit: 16, ..CdrQuery::default() })?;
+    let records = daemon.cdrs(CdrQuery { session: Some(session), limit: 64, ..CdrQuery::default() })?;
     let about = records.iter().find_map(|record| record.binding);
     let binding = match about.map(|id| daemon.admin(AdminRequest::BindShow { id })) {
         Some(Ok(AdminReply::Binding(binding))) => Some(*binding),
@@ -42,7 +42,8 @@ pub(in crate::cli) fn told(
             "records are written when a call ends; see `vizard cdr list` and `vizard calls`",
         ));
     };
-    let outbound = records.iter().find(|record| record.direction == Direction::Outbound);
+    let outbound = records.iter().filter(|record| record.direction == Direction::Outbound);
+    let outbound = outbound.min_by_key(|record| record.fork);
     let mut steps = vec![arrived(inbound)];
     steps.extend(matched(inbound, binding));
     steps.extend(outbound.map(|leg| left(inbound, leg)));

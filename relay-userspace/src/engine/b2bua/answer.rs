@@ -25,7 +25,7 @@ use super::context::Context;
 use super::exchange::{Exchange, Said, Stage};
 use super::leg::LegState;
 use super::timers::Timer;
-use crate::engine::cdr::Cause;
+use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
@@ -35,6 +35,10 @@ use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ClientKey, SuccessRetransmitter};
 use crate::engine::sip::transport::Way;
+
+/// How addresses fare that rang beside the one that answered.
+const ANSWERED_ELSEWHERE: Release =
+    Release { side: ReleaseSide::Platform, cause: Cause::AnsweredElsewhere, sip_status: None };
 
 impl Call {
     /// A response to our INVITE on leg `name`.
@@ -118,7 +122,7 @@ impl Call {
             self.bye(context, name);
             return self.settle(context);
         }
-        self.stop_ringing(context);
+        self.stop_ringing(context, &ANSWERED_ELSEWHERE);
         let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             // An answer in a provisional response is repeated in the 2xx, or ought to be.
@@ -273,7 +277,7 @@ impl Call {
                 if self.release.is_none() {
                     self.report_challenge(context, name, status);
                 }
-                if self.rings_on(context, name, status) {
+                if self.rings_on(context, name, refusal(status).1) {
                     return;
                 }
                 self.leg_ended(context, name);
@@ -302,7 +306,7 @@ impl Call {
         self.unanswered = self.unanswered.saturating_sub(1);
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
-                if self.rings_on(context, name, 503) {
+                if self.rings_on(context, name, Cause::Unreachable) {
                     return;
                 }
                 self.leg_ended(context, name);
@@ -320,7 +324,7 @@ impl Call {
         self.unanswered = self.unanswered.saturating_sub(1);
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
-                if self.rings_on(context, name, 408) {
+                if self.rings_on(context, name, Cause::Unreachable) {
                     return;
                 }
                 self.leg_ended(context, name);

@@ -126,14 +126,12 @@ impl Call {
 
     /// Ends the call; the first reason counts.
     pub(super) fn end(&mut self, context: &mut Context, ending: Ending) {
-        if self.release.is_none() {
-            let Ending { side, cause, .. } = ending;
-            self.release = Some(Release { side, cause, sip_status: None });
-        }
+        let Ending { side, cause, .. } = ending;
+        let release = self.release.get_or_insert(Release { side, cause, sip_status: None }).clone();
         context.timers.disarm(self.id, Timer::Ring);
         context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::MaxCall);
-        self.stop_ringing(context);
+        self.stop_ringing(context, &release);
         for leg in [LegName::A, LegName::B] {
             self.bring_down(context, leg, ending);
         }

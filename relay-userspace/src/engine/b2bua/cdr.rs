@@ -16,6 +16,12 @@ pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr
     ]
 }
 
+/// The record of an address that rang and did not get the call.
+pub(super) fn of_fork(context: &Context, call: &Call, (leg, fork): (&Leg, u8), release: &Release) -> Cdr {
+    let record = of_leg(context, call, leg, release, Received::default(), Traffic::default());
+    Cdr { fork, media: LegMedia::default(), ..record }
+}
+
 fn of_leg(
     context: &Context,
     call: &Call,
@@ -39,6 +45,7 @@ fn of_leg(
     Cdr {
         session: call.id,
         leg: leg.name,
+        fork: 0,
         binding: call.facts.binding,
         tenant: call.facts.tenant.clone(),
         project: call.facts.project.clone(),

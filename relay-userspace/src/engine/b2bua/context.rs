@@ -20,6 +20,7 @@ use crate::engine::flow::Carrier;
 use crate::engine::ids::{LegName, SessionId, Slot};
 use crate::engine::io::{Output, Signal};
 use crate::engine::media::{Agent, Ports};
+use crate::engine::number::ProxyNumber;
 use crate::engine::sip::build::{BuildError, Request, ResponseBuilder};
 use crate::engine::sip::message::Message;
 use crate::engine::sip::method::Method;
@@ -31,6 +32,8 @@ use crate::engine::time::Now;
 
 /// What may go over UDP where the path's MTU is not known (RFC 3261 section 18.1.1).
 const LONGEST_OVER_UDP: usize = 1300;
+/// RFC 3326 section 3.1, for the forks of a call that has found its callee.
+const ANSWERED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 /// The methods that we do.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
@@ -55,6 +58,9 @@ pub(in crate::engine) struct Context {
     pub(super) carrier: Option<Carrier>,
     /// Requests of ours to the directory so far.
     pub(super) requests: u64,
+    /// How many calls went to each number whose addresses ring in turn; of no more
+    /// numbers than the pool has, and counted from nothing after a restart.
+    pub(super) turns: BTreeMap<ProxyNumber, usize>,
 }
 
 /// From what a message or the datapath names to the call that it belongs to.
@@ -147,6 +153,7 @@ impl Context {
             departed: Departed::default(),
             carrier: None,
             requests: 0,
+            turns: BTreeMap::new(),
             config,
         }
     }
@@ -305,7 +312,14 @@ impl Context {
 
     /// Cancels an INVITE of ours.
     pub(super) fn cancel(&mut self, key: ClientKey) {
-        self.transactions.cancel(self.now.mono, key);
+        self.transactions.cancel(self.now.mono, key, None);
+        self.flush();
+    }
+
+    /// Cancels an INVITE of ours since somebody else has answered the call, so that no
+    /// phone calls it missed.
+    pub(super) fn cancel_answered(&mut self, key: ClientKey) {
+        self.transactions.cancel(self.now.mono, key, Some(ANSWERED_ELSEWHERE));
         self.flush();
     }
 

@@ -91,6 +91,7 @@ pub(super) fn plan(
             whole_body: false,
         },
         more: More::default(),
+        turn: None,
         newcomer: None,
     })
 }

@@ -67,6 +67,7 @@ pub(super) fn plan(
         callee,
         invitation: invitation(invite, SentBy { transport: to.transport, address: to.target })?,
         more: More::default(),
+        turn: None,
         newcomer: None,
     })
 }

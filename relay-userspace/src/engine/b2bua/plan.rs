@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) invitation: Invitation,
     /// Further addresses of the callee.
     pub(super) more: More,
+    /// The number whose calls begin with another address each.
+    pub(super) turn: Option<ProxyNumber>,
     /// A caller who may get a binding of its own first, and the agent number that it
     /// calls.
     pub(super) newcomer: Option<(ProxyNumber, PartyAddress)>,
@@ -50,13 +52,13 @@ pub(super) struct More {
 impl More {
     /// Ringing as `ring` says. At the same time rings only what shares a media address
     /// with the first: one offer goes to all of them, and its ports are there.
-    fn of(context: &Context, first: TrunkId, targets: Vec<Target>, ring: Ring) -> Self {
-        let media = |trunk| context.trunk(trunk).map(|trunk| trunk.media);
+    fn of(context: &Context, first: TrunkId, targets: impl Iterator<Item = Target>, ring: Ring) -> Self {
+        let media = |trunk| context.trunk(trunk).map(|trunk| (trunk.media, &trunk.media_source, trunk.ice));
         let mut more = Self::default();
         for target in targets {
             let at = media(target.party.trunk);
             match ring {
-                Ring::InOrder => more.after.push_back(vec![target]),
+                Ring::InOrder | Ring::InTurn => more.after.push_back(vec![target]),
                 Ring::Together if at == media(first) => more.beside.push(target),
                 Ring::Together => {
                     let shares = |group: &&mut Vec<Target>| {
@@ -163,22 +165,18 @@ impl Plan {
         let caller_ends = [from.target.ip(), arrival.source.ip()];
         // Our address on the caller's side is nobody's secret, also where it is the peer's too.
         let hidden_ends: Vec<IpAddr> = caller_ends.into_iter().filter(|end| *end != ours).collect();
-        let target = |callee, trunk| Target::of(context, bridge, (callee, trunk), &hidden_ends, secure);
-        let first = target(&bridge.callee, bridge.callee_trunk)?;
-        // Who insists on TLS is not led anywhere else (RFC 3261 section 19.1).
-        let may = |trunk: TrunkId| {
-            let transport = context.trunk(trunk).map(|trunk| trunk.transport);
-            !secure || transport == Some(Transport::Tls)
-        };
-        let also = bridge.also.iter().filter(|(_, trunk)| may(*trunk));
-        let also: Option<Vec<Target>> = also.map(|(callee, trunk)| target(callee, *trunk)).collect();
-        let trunks = std::iter::once(bridge.callee_trunk).chain(bridge.also.iter().map(|(_, trunk)| *trunk));
+        let callees = callees(context, bridge, secure);
+        let mut targets = Vec::new();
         let mut callee_ends = Vec::new();
         let mut known = vec![ours, caller_ends[0], caller_ends[1]];
-        for trunk in trunks.filter_map(|trunk| context.trunk(trunk)) {
+        for (callee, trunk) in callees {
+            targets.push(Target::of(context, bridge, (callee, trunk), &hidden_ends, secure)?);
+            let trunk = context.trunk(trunk)?;
             callee_ends.push(trunk.target.ip());
             known.push(context.listen(trunk)?.advertised.ip());
         }
+        let mut targets = targets.into_iter();
+        let first = targets.next()?;
         let secrets = Secrets::of(Some(&bridge.callee), &callee_ends, &known);
         let secrets = bridge.also.iter().fold(secrets, |secrets, (callee, _)| secrets.and(callee));
         Some(Self {
@@ -200,9 +198,10 @@ impl Plan {
                 contact: contact(from, &bridge.caller_dialled, here_for_caller, secure),
                 secrets: Some(secrets),
             },
+            more: More::of(context, first.party.trunk, targets, bridge.ring),
             callee: first.party,
             invitation: first.invitation,
-            more: More::of(context, bridge.callee_trunk, also?, bridge.ring),
+            turn: (bridge.ring == Ring::InTurn).then_some(bridge.caller_dialled),
             newcomer: None,
         })
     }
@@ -242,6 +241,24 @@ impl Invitation {
         let whole = self.whole_body.then(|| body::replaced(caller_invite, session.as_deref())).flatten();
         whole.unwrap_or_else(|| (body::SDP.to_owned(), session.unwrap_or_default()))
     }
+}
+
+/// Where the callee is, in the order in which that rings. Who insists on TLS is not led
+/// anywhere else (RFC 3261 section 19.1).
+fn callees<'a>(context: &Context, bridge: &'a Bridge, secure: bool) -> Vec<(&'a PartyAddress, TrunkId)> {
+    let also = bridge.also.iter().map(|(address, trunk)| (address, *trunk));
+    let mut all: Vec<_> = std::iter::once((&bridge.callee, bridge.callee_trunk)).chain(also).collect();
+    if bridge.ring == Ring::InTurn {
+        let turn = context.turns.get(&bridge.caller_dialled).map_or(0, |turn| turn % all.len());
+        all.rotate_left(turn);
+    }
+    let is_tls = |(_, trunk): &(_, TrunkId)| {
+        context.trunk(*trunk).is_some_and(|trunk| trunk.transport == Transport::Tls)
+    };
+    if secure && all.iter().any(is_tls) {
+        all.retain(is_tls);
+    }
+    all
 }
 
 /// What must never leave towards somebody who knows the addresses in `known`,

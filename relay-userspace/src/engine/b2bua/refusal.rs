@@ -88,6 +88,7 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
     let record = Cdr {
         session: id,
         leg: caller,
+        fork: 0,
         binding,
         tenant,
         project,

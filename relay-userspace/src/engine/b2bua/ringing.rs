@@ -6,14 +6,17 @@
 //! call's leg from then on; when one accepts, the others are cancelled. One that fails
 //! is dropped while others ring. When the last has failed, or has rung for its share of
 //! the time, the next group rings, over another media address if it has to. A callee
-//! who declines for every device (6xx) is not asked again.
+//! who declines for every device (6xx) is not asked again. Each of them has its own
+//! record.
 
 use std::time::Duration;
 
 use super::call::Call;
+use super::cdr;
 use super::context::Context;
 use super::leg::{Leg, LegState};
 use super::plan::{Invitation, More, Party, Target};
+use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::ids::LegName;
 use crate::engine::media::Side;
 use crate::engine::sip::dialog::Initiator;
@@ -28,13 +31,15 @@ pub(super) struct Ringing {
     more: More,
     /// How long one group rings; as long as anybody does when absent.
     share: Option<Duration>,
+    /// How many have rung and did not get the call.
+    missed: u8,
 }
 
 impl Ringing {
     pub(super) fn new(more: More, whole: Duration) -> Self {
         let groups = u32::try_from(more.after.len()).unwrap_or(u32::MAX).saturating_add(1);
         let share = (groups > 1).then(|| whole / groups);
-        Self { beside: Vec::new(), more, share }
+        Self { more, share, ..Self::default() }
     }
 }
 
@@ -65,26 +70,32 @@ impl Call {
     pub(super) fn ring_beside(&mut self, context: &mut Context, name: LegName) {
         let beside = std::mem::take(&mut self.ringing.more.beside);
         for target in beside {
-            self.ring(context, name, target, true);
+            self.ring(context, name, target, None);
         }
     }
 
-    /// Invites another address; what rang before goes on beside it or is over.
-    fn ring(&mut self, context: &mut Context, name: LegName, target: Target, beside: bool) -> bool {
+    /// Invites another address; what rang before goes on beside it, or has ended as
+    /// `instead` says.
+    fn ring(
+        &mut self,
+        context: &mut Context,
+        name: LegName,
+        target: Target,
+        instead: Option<&Release>,
+    ) -> bool {
         if self.release.is_some() {
             return false;
         }
         let Target { party, invitation } = target;
         let Some(leg) = outgoing(context, name, party, &invitation) else { return false };
-        if !self.turn(context, &leg) {
+        if instead.is_some() && !self.turn(context, &leg) {
             return false;
         }
         context.index.tags.insert(leg.tag.clone(), (self.id, name));
         let before = std::mem::replace(&mut self.legs[name], leg);
-        if beside {
-            self.ringing.beside.push(before);
-        } else {
-            context.index.tags.remove(&before.tag);
+        match instead {
+            Some(release) => self.missed(context, &before, release),
+            None => self.ringing.beside.push(before),
         }
         self.invite_callee(context, name, &invitation);
         true
@@ -114,16 +125,18 @@ impl Call {
     }
 
     /// Whether somebody else rings, now that this address has failed.
-    pub(super) fn rings_on(&mut self, context: &mut Context, name: LegName, status: u16) -> bool {
-        if self.release.is_some() || status >= 600 {
+    pub(super) fn rings_on(&mut self, context: &mut Context, name: LegName, cause: Cause) -> bool {
+        let for_all = self.legs[name].status.is_some_and(|status| status >= 600);
+        if self.release.is_some() || for_all {
             return false;
         }
+        let release = Release { side: name.into(), cause, sip_status: None };
         if let Some(leg) = self.ringing.beside.pop() {
             let failed = std::mem::replace(&mut self.legs[name], leg);
-            context.index.tags.remove(&failed.tag);
+            self.missed(context, &failed, &release);
             return true;
         }
-        self.ring_next(context, name)
+        self.ring_next(context, name, &release)
     }
 
     /// Those that ring have had their time. `false` when there is nobody else.
@@ -133,20 +146,21 @@ impl Call {
         if self.release.is_some() || !rings || self.ringing.more.after.is_empty() {
             return false;
         }
-        self.let_others_go(context);
+        let release = Release { side: ReleaseSide::Platform, cause: Cause::NoAnswer, sip_status: None };
+        self.let_others_go(context, &release);
         let key = self.legs[name].inviting.take();
-        self.let_go(context, key);
-        self.ring_next(context, name)
+        self.let_go(context, key, release.cause);
+        self.ring_next(context, name, &release)
     }
 
-    fn ring_next(&mut self, context: &mut Context, name: LegName) -> bool {
+    fn ring_next(&mut self, context: &mut Context, name: LegName, release: &Release) -> bool {
         while let Some(group) = self.ringing.more.after.pop_front() {
             if let Some(exchange) = &mut self.exchange {
                 exchange.early = super::exchange::EarlyAnswers::default();
             }
             let mut rings = false;
             for target in group {
-                rings |= self.ring(context, name, target, rings);
+                rings |= self.ring(context, name, target, (!rings).then_some(release));
             }
             if rings {
                 self.changed(context);
@@ -157,26 +171,38 @@ impl Call {
     }
 
     /// Cancels what rings beside the call's leg.
-    pub(super) fn let_others_go(&mut self, context: &mut Context) {
-        for mut leg in std::mem::take(&mut self.ringing.beside) {
-            context.index.tags.remove(&leg.tag);
-            let key = leg.inviting.take();
-            self.let_go(context, key);
+    fn let_others_go(&mut self, context: &mut Context, release: &Release) {
+        for leg in std::mem::take(&mut self.ringing.beside) {
+            self.let_go(context, leg.inviting, release.cause);
+            self.missed(context, &leg, release);
         }
     }
 
     /// Nobody else is to ring.
-    pub(super) fn stop_ringing(&mut self, context: &mut Context) {
+    pub(super) fn stop_ringing(&mut self, context: &mut Context, release: &Release) {
         self.ringing.more = More::default();
-        self.let_others_go(context);
+        self.let_others_go(context, release);
+    }
+
+    /// An address that rang did not get the call.
+    fn missed(&mut self, context: &mut Context, leg: &Leg, release: &Release) {
+        context.index.tags.remove(&leg.tag);
+        self.ringing.missed = self.ringing.missed.saturating_add(1);
+        let record = cdr::of_fork(context, self, (leg, self.ringing.missed), release);
+        let output = context.records.write([record], None, None);
+        context.outputs.push_back(output);
     }
 
     /// Takes an INVITE back: what its far end still says is nobody's any more. A 2xx
     /// that crosses the CANCEL is acknowledged and hung up.
-    fn let_go(&mut self, context: &mut Context, key: Option<ClientKey>) {
+    fn let_go(&mut self, context: &mut Context, key: Option<ClientKey>, because: Cause) {
         if let Some(key) = key {
             context.index.requests.remove(&key);
-            context.cancel(key);
+            if because == Cause::AnsweredElsewhere {
+                context.cancel_answered(key);
+            } else {
+                context.cancel(key);
+            }
             self.unanswered = self.unanswered.saturating_sub(1);
         }
     }

@@ -186,8 +186,8 @@ fn decide(context: &mut Context, id: SessionId, arrival: &Arrival) -> Result<Pla
 /// Makes the call and invites the callee.
 fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call> {
     let Waiting { session: id, tag, arrival } = waiting;
-    let Judged { plan: Plan { facts, caller, callee, invitation, more, newcomer: _ }, dialog, offer } =
-        judged;
+    let Judged { plan, dialog, offer } = judged;
+    let Plan { facts, caller, callee, invitation, more, turn, newcomer: _ } = plan;
     let name = facts.caller;
     let from = Leg::incoming(context, name, caller, tag, dialog, &arrival);
     let to = ringing::outgoing(context, name.other(), callee, &invitation);
@@ -202,6 +202,10 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         context.index.tags.insert(leg.tag.clone(), (id, leg.name));
     }
     context.index.note_invite(&arrival, id);
+    if let Some(number) = turn {
+        let turn = context.turns.entry(number).or_default();
+        *turn = turn.wrapping_add(1);
+    }
     if let Some(binding) = facts.binding {
         context.directory.hold(binding);
     }

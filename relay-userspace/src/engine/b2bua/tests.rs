@@ -6,6 +6,7 @@ mod encryption;
 mod endings;
 mod far_end;
 mod fax;
+mod forked_worlds;
 mod forks;
 mod hearing;
 mod ice;

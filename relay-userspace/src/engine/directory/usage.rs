@@ -113,6 +113,8 @@ words! {
         /// One after the other.
         #[default]
         InOrder = "in-order",
+        /// One after the other, each call beginning with the next one.
+        InTurn = "in-turn",
         /// All at once, as far as they share a media address.
         Together = "together",
     }

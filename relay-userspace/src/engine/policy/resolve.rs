@@ -202,6 +202,9 @@ impl Steps {
         for (address, trunk) in also {
             let when = match ring {
                 Ring::InOrder => "if nobody answers there",
+                Ring::InTurn => {
+                    "if nobody answers there, or before that, since each call begins with the next"
+                }
                 Ring::Together => "at the same time, or after that over another media address",
             };
             self.say(format!("{when}, to {} over trunk {}", address.masked(), over(trunk)));

@@ -340,8 +340,14 @@ fn write_top_via(writer: &mut Writer, line: &str, source: SocketAddr) {
 
 /// The ACK of a failure (RFC 3261 section 17.1.1.3, `to` from the response) or
 /// the CANCEL (section 9.1, `to` from the request) that belongs to a request of
-/// ours. `None` only for bytes that no [`RequestBuilder`] wrote.
-pub(super) fn hop_by_hop(method: Method, request: &[u8], to: Option<&str>) -> Option<Request> {
+/// ours, with the reason for it (RFC 3326). `None` only for bytes that no
+/// [`RequestBuilder`] wrote.
+pub(super) fn hop_by_hop(
+    method: Method,
+    request: &[u8],
+    to: Option<&str>,
+    reason: Option<&str>,
+) -> Option<Request> {
     let no_limits = ParseLimits { bytes: request.len(), headers: usize::MAX };
     let request = Message::parse(request, &no_limits).ok()?;
     let branch = request.via().ok()?.branch_token()?.to_owned();
@@ -360,6 +366,9 @@ pub(super) fn hop_by_hop(method: Method, request: &[u8], to: Option<&str>) -> Op
     writer.header(Name::CallId, &[request.header(Name::CallId)?]);
     let number = request.cseq().ok()?.number;
     write_infallibly(&mut writer.out, format_args!("CSeq: {number} {method}\r\n"));
+    if let Some(reason) = reason {
+        writer.header(Name::Reason, &[reason]);
+    }
     let bytes = writer.finish("", &[]).ok()?;
     Some(Request { method, branch, bytes })
 }

@@ -1,5 +1,6 @@
 //! Call detail records. The second version adds how media went, why it fell off the
-//! fast path, and which service took the call in place of a party.
+//! fast path, which service took the call in place of a party, and which of a party's
+//! addresses rang.
 
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as WordError, StrDeserializer};
@@ -38,9 +39,9 @@ pub(crate) struct CdrV1 {
     emergency: bool,
 }
 
-/// What came before, media, and the service that took the call.
+/// What came before, media, the service that took the call, and the fork.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct CdrV2(CdrV1, MediaV2, Option<DiversionV2>);
+pub(crate) struct CdrV2(CdrV1, MediaV2, Option<DiversionV2>, u8);
 
 #[derive(Serialize, Deserialize)]
 struct MediaV2 {
@@ -114,12 +115,12 @@ impl Stored for Cdr {
     type Shape = CdrV2;
 
     fn to_shape(&self) -> CdrV2 {
-        CdrV2(to_v1(self), to_media(&self.media), self.diversion.map(DiversionV2::from))
+        CdrV2(to_v1(self), to_media(&self.media), self.diversion.map(DiversionV2::from), self.fork)
     }
 
-    fn from_shape(CdrV2(record, media, diversion): CdrV2) -> Result<Self, String> {
+    fn from_shape(CdrV2(record, media, diversion, fork): CdrV2) -> Result<Self, String> {
         let diversion = diversion.map(Diversion::from);
-        Ok(Self { media: from_media(media)?, diversion, ..from_v1(record)? })
+        Ok(Self { media: from_media(media)?, diversion, fork, ..from_v1(record)? })
     }
 
     fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
@@ -253,6 +254,7 @@ fn from_v1(record: CdrV1) -> Result<Cdr, String> {
     Ok(Cdr {
         session: SessionId::from_bits(record.session),
         leg: record.leg.leg()?,
+        fork: 0,
         binding: record.binding.map(BindingId::from_bits),
         tenant: record.tenant,
         project: record.project,
@@ -292,6 +294,7 @@ mod tests {
         Cdr {
             session: SessionId::from_bits(1),
             leg: LegName::B,
+            fork: 0,
             binding: None,
             tenant: "t".to_owned(),
             project: "p".to_owned(),
@@ -334,7 +337,7 @@ mod tests {
             one_way: true,
         };
         let diversion = Some(Diversion { to: Service::Announcement, because: Reason::Anonymous });
-        let written = Cdr { media, diversion, ..cdr() };
+        let written = Cdr { media, diversion, fork: 3, ..cdr() };
         let mut bytes = encode(&written).unwrap();
         assert_eq!(bytes[0], 2);
         assert_eq!(decode::<Cdr>(&bytes).unwrap(), written);
@@ -353,6 +356,7 @@ mod tests {
             NoAnswer,
             Unreachable,
             Rejected,
+            AnsweredElsewhere,
             NoBinding,
             BindingEnded,
             Anonymous,

@@ -6,6 +6,7 @@ use super::far_end::{FarEnd, sdp};
 use super::setup::{A, B};
 use super::usage::{bind, calling};
 use super::world::{AGENT, Msg, World, carrier, config};
+use crate::engine::admin::BindingView;
 use crate::engine::cdr::Cause;
 use crate::engine::config::{Config, Route, TrunkId};
 use crate::engine::directory::{Ring, UsageWish};
@@ -14,13 +15,19 @@ const SECOND: &str = "+16465550108";
 const THIRD: &str = "+16465550109";
 
 /// The customer calls somebody with three addresses.
-fn ringing(mut config: Config, ring: Ring) -> (World, FarEnd) {
+fn ringing(config: Config, ring: Ring) -> (World, FarEnd) {
+    let (mut world, binding) = team(config, ring);
+    let from = calling(&mut world, &binding);
+    (world, from)
+}
+
+/// The customer is bound to somebody with three addresses.
+pub(super) fn team(mut config: Config, ring: Ring) -> (World, BindingView) {
     config.routes.push(Route { prefix: "1646".to_owned(), trunk: TrunkId(1) });
     let mut world = World::with(config);
     let usage = UsageWish { ring: Some(ring), ..UsageWish::default() };
     let binding = bind(&mut world, usage, &[SECOND, THIRD]);
-    let from = calling(&mut world, &binding);
-    (world, from)
+    (world, binding)
 }
 
 /// An INVITE to this address.
@@ -71,6 +78,26 @@ fn one_after_the_other_until_somebody_answers() {
     second.0.respond(&mut world, &second.1, "487", "");
     world.expect(B, "ACK ");
     talks(&mut world, from, &third);
+    assert_eq!(world.missed(), [(1, Cause::Busy, Some(486)), (2, Cause::NoAnswer, None)]);
+    assert!(world.cdrs.iter().all(|cdr| cdr.proxy.is_some() && (cdr.fork == 0) == cdr.answer.is_some()));
+}
+
+#[test]
+fn in_turn_each_call_begins_with_the_next_address() {
+    let (mut world, binding) = team(config(), Ring::InTurn);
+    for number in [&format!("+{AGENT}"), SECOND, THIRD, &format!("+{AGENT}")] {
+        let from = calling(&mut world, &binding);
+        let to = invited(&mut world, number);
+        world.cdrs.clear();
+        talks(&mut world, from, &to);
+    }
+    let from = calling(&mut world, &binding);
+    let second = invited(&mut world, SECOND);
+    second.0.respond(&mut world, &second.1, "486", "");
+    world.expect(B, "ACK ");
+    let third = invited(&mut world, THIRD);
+    world.cdrs.clear();
+    talks(&mut world, from, &third);
 }
 
 #[test]
@@ -114,10 +141,13 @@ fn all_at_once_and_the_first_to_answer_has_the_call() {
         to.respond(&mut world, invite, "180", "");
     }
     second.0.respond(&mut world, &second.1, "200", &sdp(B, 7000));
-    let mut started = world.rest(B);
-    started.sort_unstable();
-    assert_eq!(started.iter().filter(|start| start.starts_with("CANCEL ")).count(), 2, "{started:?}");
-    assert_eq!(started.iter().filter(|start| start.starts_with("ACK ")).count(), 1, "{started:?}");
+    let got: Vec<Msg> = std::iter::from_fn(|| world.received(B)).collect();
+    let (cancels, others): (Vec<_>, Vec<_>) = got.iter().partition(|msg| msg.start.starts_with("CANCEL "));
+    assert_eq!((cancels.len(), others.len()), (2, 1), "{got:?}");
+    assert!(others[0].start.starts_with("ACK "));
+    for cancel in cancels {
+        assert_eq!(cancel.header("Reason"), "SIP;cause=200;text=\"Call completed elsewhere\"");
+    }
     first.0.respond(&mut world, &first.1, "487", "");
     world.expect(B, "ACK ");
     // The third answers all the same: it is hung up.
@@ -136,6 +166,8 @@ fn all_at_once_and_the_first_to_answer_has_the_call() {
     assert_eq!(bye.header("Call-ID"), second.1.header("Call-ID"));
     second.0.respond(&mut world, &bye, "200", "");
     world.assert_quiet();
+    let elsewhere = |fork| (fork, Cause::AnsweredElsewhere, None);
+    assert_eq!(world.missed(), [elsewhere(1), elsewhere(2)]);
 }
 
 #[test]
@@ -148,8 +180,11 @@ fn a_caller_who_gives_up_stops_all_of_them() {
     }
     world.rest(A);
     from.cancel(&mut world);
-    let cancels = world.rest(B);
-    assert_eq!(cancels.len(), 3, "{cancels:?}");
+    let cancels: Vec<Msg> = std::iter::from_fn(|| world.received(B)).collect();
+    assert!(
+        cancels.len() == 3 && cancels.iter().all(|cancel| cancel.all("Reason").is_empty()),
+        "{cancels:?}"
+    );
     for (to, invite) in &all {
         to.respond(&mut world, invite, "487", "");
     }
@@ -158,6 +193,7 @@ fn a_caller_who_gives_up_stops_all_of_them() {
     world.expect(A, "SIP/2.0 487");
     from.ack_failure(&mut world);
     assert_eq!(world.cdr(A).release.cause, Cause::Cancelled);
+    assert_eq!(world.missed(), [(1, Cause::Cancelled, None), (2, Cause::Cancelled, None)]);
     world.assert_quiet();
 }
 

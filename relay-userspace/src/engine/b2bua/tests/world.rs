@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::call_record::{self, CallRecord};
 use crate::engine::callback::{OnTombstone, Services};
-use crate::engine::cdr::{Cdr, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Traffic};
 use crate::engine::config::*;
 use crate::engine::directory::*;
 use crate::engine::event::Event;
@@ -400,7 +400,8 @@ impl World {
     }
 
     fn keep(&mut self, cdr: Cdr) {
-        let same = |known: &Cdr| (known.session, known.leg) == (cdr.session, cdr.leg);
+        let place = |cdr: &Cdr| (cdr.session, cdr.leg, cdr.fork);
+        let same = |known: &Cdr| place(known) == place(&cdr);
         assert!(!self.cdrs.iter().any(same), "a second record for leg {} of {}", cdr.leg, cdr.session);
         self.cdrs.push(cdr);
     }
@@ -458,10 +459,16 @@ impl World {
     }
 
     pub(super) fn cdr(&self, leg: LegName) -> &Cdr {
-        let mut found = self.cdrs.iter().filter(|cdr| cdr.leg == leg);
+        let mut found = self.cdrs.iter().filter(|cdr| cdr.leg == leg && cdr.fork == 0);
         let cdr = found.next().unwrap_or_else(|| panic!("no record for leg {leg}"));
         assert!(found.next().is_none(), "one record for leg {leg}");
         cdr
+    }
+
+    /// How the called party's addresses fared that rang and did not get the call.
+    pub(super) fn missed(&self) -> Vec<(u8, Cause, Option<u16>)> {
+        let forks = self.cdrs.iter().filter(|cdr| cdr.fork > 0);
+        forks.map(|cdr| (cdr.fork, cdr.release.cause, cdr.release.sip_status)).collect()
     }
 
     /// Nothing is left of any call, not even after all timers.

@@ -105,8 +105,8 @@ fn bodies_are_bytes() {
 fn the_ack_and_the_cancel_of_a_request_are_its_hop_s() {
     let invite = builder().routes(["<sip:p1;lr>", "<sip:p2;lr>"]).build().unwrap();
     let (sent, read) = (parse(&invite.bytes), |request: Request| parse(&request.bytes));
-    let ack = read(hop_by_hop(Method::Ack, &invite.bytes, Some("<sip:b@h>;tag=x")).unwrap());
-    let cancel = read(hop_by_hop(Method::Cancel, &invite.bytes, None).unwrap());
+    let ack = read(hop_by_hop(Method::Ack, &invite.bytes, Some("<sip:b@h>;tag=x"), None).unwrap());
+    let cancel = read(hop_by_hop(Method::Cancel, &invite.bytes, None, None).unwrap());
     for message in [&ack, &cancel] {
         assert_eq!(message.header(Name::Via), sent.header(Name::Via));
         assert_eq!(message.header(Name::From), sent.header(Name::From));

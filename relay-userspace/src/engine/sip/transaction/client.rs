@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) has_user: bool,
     pub(super) way: Way,
     pub(super) queued: Option<Instant>,
+    /// What a CANCEL of it says.
+    pub(super) cancelled_because: Option<&'static str>,
 }
 
 /// What a step of a client left to do.
@@ -58,7 +60,8 @@ impl Transactions {
         };
         let key = ClientKey(self.fresh_key());
         self.client_ids.insert(id.clone(), key);
-        self.clients.insert(key, Client { id, method, machine, has_user, way, queued: None });
+        let client = Client { id, method, machine, has_user, way, queued: None, cancelled_because: None };
+        self.clients.insert(key, client);
         self.by_peer.extend(over(way).map(|(transport, peer)| (transport, peer, key)));
         self.requeue_client(key);
         key
@@ -78,7 +81,8 @@ impl Transactions {
         let step = self.step_client(key, |machine, pace| match machine {
             ClientMachine::Invite(state) => {
                 let ack = |request: &[u8]| {
-                    build::hop_by_hop(Method::Ack, request, message.header(Name::To)).map(|ack| ack.bytes)
+                    build::hop_by_hop(Method::Ack, request, message.header(Name::To), None)
+                        .map(|ack| ack.bytes)
                 };
                 let (state, effects) = state.respond(now, status, ack, pace);
                 (ClientMachine::Invite(state), effects)
@@ -138,8 +142,9 @@ impl Transactions {
         let (way, has_user) = (client.way, client.has_user);
         let cancel = effects
             .cancel
-            .then(|| client.machine.request().and_then(|of| build::hop_by_hop(Method::Cancel, of, None)))
+            .then(|| client.machine.request())
             .flatten()
+            .and_then(|of| build::hop_by_hop(Method::Cancel, of, None, client.cancelled_because))
             .map(|cancel| (cancel, way));
         self.requeue_client(key);
         self.sends.extend(effects.send.take().map(|bytes| Signal { way, bytes }));

@@ -234,7 +234,11 @@ impl Transactions {
     /// Cancels an INVITE of ours: at once if it was answered provisionally,
     /// else as soon as it is. Its outcome still comes (487, or a 2xx that
     /// crossed, or a timeout). No effect on what has ended.
-    pub fn cancel(&mut self, now: Instant, key: ClientKey) {
+    /// `because` is the value of its Reason (RFC 3326).
+    pub fn cancel(&mut self, now: Instant, key: ClientKey, because: Option<&'static str>) {
+        if let Some(client) = self.clients.get_mut(&key) {
+            client.cancelled_because = because;
+        }
         let step = self.step_client(key, |machine, pace| machine.cancel(now, pace));
         if let Some(step) = step {
             self.follow_client(now, key, step, None);

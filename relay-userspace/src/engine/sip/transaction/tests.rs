@@ -202,7 +202,7 @@ fn over_a_connection_nothing_is_sent_twice_and_nothing_lingers() {
 fn a_cancel_waits_for_a_provisional_response_and_is_answered() {
     let mut pair = Pair::new();
     let client = pair.client.send_request(pair.now, request_with(Method::Invite, "x"), forth()).unwrap();
-    pair.client.cancel(pair.now, client);
+    pair.client.cancel(pair.now, client, None);
     pair.carry();
     let Some(TransactionEvent::NewRequest { key, message, .. }) = pair.server.poll_event() else { panic!() };
     assert!(pair.server.poll_event().is_none());

@@ -190,7 +190,7 @@ impl World {
             }
             while let Some(&(due, key)) = self.patience.first().filter(|(due, _)| *due <= at) {
                 self.patience.remove(&(due, key));
-                self.client.cancel(at, key);
+                self.client.cancel(at, key, None);
             }
             self.client.handle_timeout(at);
             self.server.handle_timeout(at);
@@ -214,7 +214,7 @@ fn every_request_has_exactly_one_outcome() {
             world.outcomes.insert(key, Vec::new());
             world.patience.insert((world.now + Duration::from_mins(1), key));
             if world.chance(30) {
-                world.client.cancel(world.now, key);
+                world.client.cancel(world.now, key, None);
             }
         }
         world.run();
