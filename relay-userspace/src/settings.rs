@@ -15,6 +15,7 @@
 //! It opens no socket and looks at no interface: whether this machine can do
 //! what the file asks for is `vizard doctor`'s question.
 
+mod connections;
 mod cross;
 mod places;
 mod problem;
@@ -31,6 +32,8 @@ use toml::de::DeTable;
 use crate::datapath::DatapathConfig;
 use crate::engine::config::Config;
 use crate::engine::privacy::Role;
+use crate::net::stream::StreamLimits;
+use crate::net::tls::TlsFiles;
 
 pub use problem::{Place, Problem, Severity, did_you_mean};
 pub use reader::{duration, show as show_duration};
@@ -58,6 +61,10 @@ pub struct Settings {
     pub engine: Config,
     /// The media path's part.
     pub datapath: DatapathConfig,
+    /// What bounds connections of signalling.
+    pub connections: StreamLimits,
+    /// Certificates and keys, where TLS is spoken.
+    pub tls: Option<TlsFiles>,
     /// Where records are kept: a directory.
     pub store: PathBuf,
     /// Where the vault's keys are: a file.
@@ -229,6 +236,7 @@ fn build(
     let log = sections::log(root.section("log", report), overrides, report);
     root.finish(report);
 
+    let (connections, tls) = (sip.connections, sip.tls.clone());
     let drafts = cross::Drafts {
         sip,
         media,
@@ -250,6 +258,8 @@ fn build(
         file,
         engine,
         datapath,
+        connections,
+        tls,
         store,
         key_file,
         anchor_file,

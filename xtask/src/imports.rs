@@ -24,8 +24,8 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("datapath", &["engine", "net"]),
     ("media", &["engine"]),
     ("net", &["engine"]),
-    // Reads what the media path is told at start.
-    ("settings", &["datapath", "engine"]),
+    // Reads what the media path and the transports are told at start.
+    ("settings", &["datapath", "engine", "net"]),
     ("store", &["engine"]),
     ("telemetry", &["engine", "settings"]),
     ("daemon", &["api", "datapath", "engine", "media", "net", "settings", "store", "telemetry"]),

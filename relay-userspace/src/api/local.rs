@@ -205,6 +205,8 @@ pub struct Status {
     pub store: PathBuf,
     /// Where SIP arrives.
     pub listen: Vec<SocketAddr>,
+    /// Where it arrives over connections, such as `tls 192.0.2.10:5061`.
+    pub streams: Vec<String>,
     /// Which implementation carries media, and why.
     pub datapath: PathChoice,
     /// Every verdict of the media path and its packets.

@@ -13,6 +13,7 @@ use crate::daemon::inspect::{Inspection, inspect};
 use crate::datapath::{Mode, memory};
 use crate::engine::config::Config;
 use crate::engine::directory::BindingKind;
+use crate::net::tls;
 use crate::settings::{self, DEFAULT_FILE, Overrides, Problem, Settings, Severity};
 
 const EXAMPLES: &str = "\
@@ -61,7 +62,7 @@ fn report(settings: &Settings) -> Result<Report, Failure> {
         Block::Text(format!("{} is valid", settings.file.display())),
         Block::Fields(summary(settings)),
         Block::Table {
-            header: vec!["TRUNK", "TARGET", "FROM", "MEDIA", "COUNTRY", "TRUSTED", "ROUTES"],
+            header: vec!["TRUNK", "OVER", "TARGET", "FROM", "MEDIA", "COUNTRY", "TRUSTED", "ROUTES"],
             rows: trunk_rows(config),
             empty: String::new(),
         },
@@ -84,7 +85,9 @@ fn report(settings: &Settings) -> Result<Report, Failure> {
 fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
     let config = &settings.engine;
     let ports = &config.media.ports;
-    let listens: Vec<String> = config.sip.listen.iter().map(|listen| listen.local.to_string()).collect();
+    let listens = config.sip.listen.iter();
+    let listens: Vec<String> =
+        listens.map(|listen| format!("{} {}", listen.transport.word(), listen.local)).collect();
     let path = match settings.datapath.mode {
         Mode::Auto => "the fastest that works here",
         Mode::XdpNative => "XDP in the driver",
@@ -117,6 +120,7 @@ fn summary(settings: &Settings) -> Vec<(&'static str, String)> {
         ),
         ("store", settings.store.display().to_string()),
         ("vault keys", keys(settings)),
+        ("certificate", certificate(settings)),
         ("socket", settings.control.socket.display().to_string()),
     ]
 }
@@ -127,6 +131,15 @@ fn keys(settings: &Settings) -> String {
         Ok(Inspection { anchor: Err(problem), .. }) => format!("warning: {problem}"),
         Ok(Inspection { newest, .. }) => format!("{}, epoch {newest}", settings.key_file.display()),
         Err(problem) => format!("warning: {problem:#}"),
+    }
+}
+
+/// As with the keys, what is wrong with it here may be right elsewhere.
+fn certificate(settings: &Settings) -> String {
+    let Some(files) = &settings.tls else { return "none: nothing speaks TLS".to_owned() };
+    match tls::inspect(files) {
+        Ok(certified) => format!("{}, for {}", files.certificate.display(), certified.names.join(", ")),
+        Err(problem) => format!("warning: {problem}"),
     }
 }
 
@@ -144,6 +157,7 @@ fn trunk_rows(config: &Config) -> Vec<Vec<String>> {
         let prefix = |prefix: &str| if prefix.is_empty() { "*".to_owned() } else { format!("+{prefix}") };
         vec![
             trunk.name.clone(),
+            trunk.transport.word().to_owned(),
             trunk.target.to_string(),
             trunk.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             config

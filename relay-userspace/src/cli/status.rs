@@ -30,7 +30,8 @@ pub(super) fn run(args: &StatusArgs, global: &GlobalArgs) -> Result<Report, Fail
 }
 
 pub(super) fn report(status: &Status, all: bool) -> Result<Report, Failure> {
-    let listen: Vec<String> = status.listen.iter().map(ToString::to_string).collect();
+    let datagrams = status.listen.iter().map(|address| format!("udp {address}"));
+    let listen: Vec<String> = datagrams.chain(status.streams.iter().cloned()).collect();
     let up = status.now.saturating_since(status.started);
     let interfaces = if status.datapath.interfaces.is_empty() {
         "none".to_owned()
@@ -38,6 +39,11 @@ pub(super) fn report(status: &Status, all: bool) -> Result<Report, Failure> {
         status.datapath.interfaces.join(", ")
     };
     let count = |name: &str| status.counters.iter().find(|(found, _)| found == name).map_or(0, |(_, n)| *n);
+    let connections = if status.streams.is_empty() {
+        "none: SIP arrives over UDP alone".to_owned()
+    } else {
+        format!("{} open", count("connections.open"))
+    };
     let calls = match (count("calls.draining"), count("calls.in_progress")) {
         (0, calls) => format!("{calls} in progress"),
         (_, calls) => format!("{calls} are left; draining, no new ones are taken"),
@@ -48,6 +54,7 @@ pub(super) fn report(status: &Status, all: bool) -> Result<Report, Failure> {
         ("configuration", status.config.display().to_string()),
         ("store", status.store.display().to_string()),
         ("SIP", listen.join(", ")),
+        ("connections", connections),
         ("calls", calls),
         ("media path", status.datapath.to_string()),
         ("interfaces", interfaces),

@@ -441,6 +441,7 @@ fn documents_keep_their_shape() {
         config: "/etc/vizard/vizard.toml".into(),
         store: "/var/lib/vizard".into(),
         listen: vec!["192.0.2.10:5060".parse().unwrap()],
+        streams: vec!["tls 192.0.2.10:5061".into()],
         datapath: path(),
         verdicts: vec![
             VerdictCount { verdict: "forwarded".to_owned(), action: "forward".to_owned(), packets: 998 },

@@ -49,6 +49,9 @@ use crate::engine::audit::Anchor;
 use crate::engine::audit::anchor::AnchorError;
 use crate::engine::config::{Config, Listen};
 use crate::engine::ids::Slot;
+use crate::engine::sip::transport::Transport;
+use crate::net::stream::{Listeners, StreamLimits, StreamSetup, Streams};
+use crate::net::tls::{Tls, TlsFiles};
 use crate::net::udp::UdpTransport;
 use crate::settings::Control;
 use crate::store::Store;
@@ -72,6 +75,10 @@ use worker::{State, Worker};
 pub struct Parts {
     /// The engine's part of the configuration.
     pub config: Config,
+    /// What bounds connections of signalling.
+    pub connections: StreamLimits,
+    /// Certificates and keys, where TLS is spoken.
+    pub tls: Option<TlsFiles>,
     /// The local socket.
     pub control: Control,
     /// Where commits become durable; its content is where the engine starts.
@@ -97,23 +104,45 @@ pub struct Daemon {
     worker: Option<JoinHandle<Ended>>,
     control: Option<ControlServer>,
     keeper: Option<KeeperThread>,
-    addresses: Vec<SocketAddr>,
+    listens: Vec<Listen>,
 }
 
 impl Daemon {
     /// Starts serving. When this returns, SIP and local requests are answered.
     pub fn start(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { mut config, control, store, keys, datapath, seed, config_file, store_path, anchor_file } =
-            parts;
+        let Parts {
+            mut config,
+            connections,
+            tls,
+            control,
+            store,
+            keys,
+            datapath,
+            seed,
+            config_file,
+            store_path,
+            anchor_file,
+        } = parts;
         let (mut snapshot, vault) = (store.load()?, store.vault());
         let anchor = AnchorFile::new(anchor_file, Arc::clone(vault.notary()));
         snapshot.audit.anchor = anchored(&anchor, snapshot.audit.last)?;
-        let listen: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.local).collect();
-        let transport = UdpTransport::bind(&listen, config.limits.message_bytes).context("SIP")?;
-        let addresses: Vec<SocketAddr> = transport.addresses().collect();
-        for (listen, &bound) in config.sip.listen.iter_mut().zip(&addresses) {
+        let tls = tls.map(|files| Tls::load(&files)).transpose().context("SIP over TLS")?;
+        let (datagrams, streams): (Vec<&mut Listen>, Vec<&mut Listen>) =
+            config.sip.listen.iter_mut().partition(|listen| listen.transport == Transport::Udp);
+        let local: Vec<SocketAddr> = datagrams.iter().map(|listen| listen.local).collect();
+        let transport = UdpTransport::bind(&local, config.limits.message_bytes).context("SIP")?;
+        let local: Vec<_> = streams.iter().map(|listen| (listen.transport, listen.local)).collect();
+        let doors = Listeners::bind(&local).context("SIP")?;
+        for (listen, bound) in datagrams.into_iter().zip(transport.addresses()) {
             name_port(listen, bound);
         }
+        for (listen, bound) in streams.into_iter().zip(doors.addresses()) {
+            name_port(listen, bound);
+        }
+        let listens = config.sip.listen.clone();
+        let config = Arc::new(config);
+        let setup = StreamSetup { config: Arc::clone(&config), limits: connections, tls };
+        let streams = Streams::new(doors, setup).context("cannot watch connections")?;
 
         let (waker, clock) = (Waker::new().context("cannot make an eventfd")?, Clock::start());
         let stop = StopFlag::new(waker.clone());
@@ -140,15 +169,17 @@ impl Daemon {
             now: clock.now().wall,
             config: config_file,
             store: store_path,
-            listen: addresses.clone(),
+            listen: transport.addresses().collect(),
+            streams: listens.iter().filter(|listen| listen.transport.is_reliable()).map(shown).collect(),
             datapath: datapath.choice().clone(),
             verdicts: Vec::new(),
             counters: Vec::new(),
         };
         let worker = Worker {
-            engine: Engine::new(Arc::new(config), vault, Slot(0), seed, clock.now(), snapshot),
+            engine: Engine::new(config, vault, Slot(0), seed, clock.now(), snapshot),
             clock,
             transport,
+            streams,
             datapath,
             journal,
             keeper,
@@ -163,14 +194,14 @@ impl Daemon {
             .name("vizard-worker".into())
             .spawn(move || worker.run())
             .context("cannot start the worker's thread")?;
-        Ok(Self { stop, worker: Some(worker), control: Some(control), keeper: Some(keeping), addresses })
+        Ok(Self { stop, worker: Some(worker), control: Some(control), keeper: Some(keeping), listens })
     }
 
     /// Where SIP arrives; ports that were zero are now those that the kernel
     /// chose.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn listens(&self) -> &[Listen] {
+        &self.listens
     }
 
     /// Asks for a stop: calls are ended first. Asked again, it does not wait
@@ -221,6 +252,11 @@ fn anchored(file: &AnchorFile, last: u64) -> anyhow::Result<Option<Anchor>> {
         ),
         Err(error @ AnchorFileError::Io { .. }) => Err(error.into()),
     }
+}
+
+/// `tcp 192.0.2.10:5060`
+fn shown(listen: &Listen) -> String {
+    format!("{} {}", listen.transport.word(), listen.local)
 }
 
 /// A port that was left to the kernel is now known.

@@ -39,6 +39,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     info!("media path: {}", datapath.choice());
     let daemon = Daemon::start(Parts {
         config: settings.engine,
+        connections: settings.connections,
+        tls: settings.tls,
         control: settings.control,
         store: Box::new(store),
         keys: key_file::source(&settings.key_file),
@@ -49,8 +51,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         anchor_file: settings.anchor_file,
     })?;
     signals.stop(daemon.stop.clone()).context("cannot catch signals")?;
-    for address in daemon.addresses() {
-        info!("SIP arrives at UDP {address}");
+    for listen in daemon.listens() {
+        info!("SIP arrives at {} {}", listen.transport, listen.local);
     }
     info!("vizard {} is ready, pid {}", env!("CARGO_PKG_VERSION"), process::id());
     notify::notify(notify::READY);

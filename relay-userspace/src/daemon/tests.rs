@@ -122,10 +122,12 @@ fn configuration() -> Settings {
 }
 
 fn parts(directory: &TempDir) -> Parts {
-    let Settings { engine, datapath, mut control, .. } = configuration();
+    let Settings { engine, datapath, connections, mut control, .. } = configuration();
     control.socket = directory.path().join("socket");
     Parts {
         config: engine,
+        connections,
+        tls: None,
         control,
         store: Box::new(Sink { readable: true }),
         keys: KeySource::Environment,
@@ -155,7 +157,7 @@ fn a_status_says_where_the_daemon_is_and_what_it_counted() {
     let mut client = client(&directory);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..100 {
-        peer.send_to(b"not SIP", daemon.addresses()[0]).unwrap();
+        peer.send_to(b"not SIP", daemon.listens()[0].local).unwrap();
     }
     // A turn may have looked for messages before all of these came, and be asked after.
     let give_up = std::time::Instant::now() + Duration::from_secs(10);
@@ -163,7 +165,7 @@ fn a_status_says_where_the_daemon_is_and_what_it_counted() {
     while !status.counters.contains(&("udp.received".into(), 100)) && std::time::Instant::now() < give_up {
         status = self::status(&mut client);
     }
-    assert_eq!(status.listen, daemon.addresses());
+    assert_eq!(status.listen, [daemon.listens()[0].local]);
     assert_eq!(status.datapath.path, MediaPath::Sockets);
     assert!(status.verdicts.iter().any(|count| count.verdict == "no-flow"));
     assert!(status.counters.contains(&("udp.received".into(), 100)), "{:?}", status.counters);

@@ -29,6 +29,7 @@ use crate::engine::flow::{Carrier, FlowSpec};
 use crate::engine::guard::{GuardReply, Rule};
 use crate::engine::io::{Input, Output, RequestId};
 use crate::engine::time::Instant;
+use crate::net::stream::Streams;
 use crate::net::udp::{Drained, UdpTransport};
 use crate::telemetry::EventLog;
 
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     pub(super) engine: Engine,
     pub(super) clock: Clock,
     pub(super) transport: UdpTransport,
+    pub(super) streams: Streams,
     pub(super) datapath: Box<dyn Datapath>,
     pub(super) journal: Journal,
     pub(super) keeper: KeeperDoor,
@@ -114,16 +116,17 @@ impl Worker {
             // later with every message taken before it; operators can wait longest.
             // Each source has a budget, so that none keeps another from its turn.
             if let Some(ended) = self.stopping() {
-                self.transport.flush();
+                self.flush();
                 return self.close(ended);
             }
             self.waker.rearm();
             let mut more = self.take_answers();
             self.take_timers();
             more |= self.take_datagrams();
+            more |= self.take_streams();
             self.take_stun();
             more |= self.take_requests();
-            self.transport.flush();
+            self.flush();
             self.state.events.summarise(self.clock.instant());
             if !more && !matches!(self.state.drain, Drain::Done) {
                 self.sleep();
@@ -195,6 +198,29 @@ impl Worker {
         more
     }
 
+    fn take_streams(&mut self) -> bool {
+        let now = self.clock.instant();
+        let guard = self.datapath.guard();
+        let more = self.streams.turn(now, |source| guard.admits(source));
+        self.streams.handle_timeout(now);
+        self.take_inputs();
+        more
+    }
+
+    /// Hands over what connections have to tell, and what comes of that.
+    fn take_inputs(&mut self) {
+        while let Some(input) = self.streams.poll_input() {
+            self.handle(input);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.transport.flush();
+        self.streams.flush(self.clock.instant());
+        // A connection that is found broken while it is sent to.
+        self.take_inputs();
+    }
+
     fn take_stun(&mut self) {
         let mut arrived = Vec::new();
         self.datapath.take_stun(&mut |datagram| arrived.push(datagram));
@@ -250,6 +276,9 @@ impl Worker {
 
     fn perform(&mut self, output: Output) -> Option<Input> {
         match output {
+            Output::Send(signal) if signal.way.transport.is_reliable() => {
+                self.streams.queue(self.clock.instant(), &signal);
+            }
             Output::Send(signal) => self.transport.queue(signal),
             Output::Commit(id, transaction) => {
                 let refused = self.journal.submit(id, transaction).err()?;
@@ -376,7 +405,8 @@ impl Worker {
     fn status(&self, reply: AdminReply) -> Status {
         let mut counters = if let AdminReply::Counters(counters) = reply { counters } else { Vec::new() };
         let transport = self.transport.counters().named();
-        counters.extend(transport.map(|(name, count)| (name.to_owned(), count)));
+        let streams = self.streams.counters().named();
+        counters.extend(transport.into_iter().chain(streams).map(|(name, count)| (name.to_owned(), count)));
         Status {
             now: self.clock.now().wall,
             datapath: self.datapath.choice().clone(),
@@ -394,7 +424,8 @@ impl Worker {
             Drain::Running | Drain::Done => None,
         };
         let timer = self.engine.poll_timeout().map(|(due, _)| due);
-        let due = [timer, drain, self.state.events.deadline()].into_iter().flatten().min();
+        let due = [timer, drain, self.state.events.deadline(), self.streams.poll_timeout()];
+        let due = due.into_iter().flatten().min();
         let wait = due.map_or(LONGEST_SLEEP, |due| due.saturating_since(now).min(LONGEST_SLEEP));
         let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
 
@@ -405,6 +436,7 @@ impl Worker {
         }
         let sockets = watched.len() - 1;
         watched.push(PollFd::from_borrowed_fd(self.datapath.stun_descriptor(), PollFlags::IN));
+        watched.push(PollFd::from_borrowed_fd(self.streams.descriptor(), PollFlags::IN));
         // Only a signal interrupts, and the next turn looks at everything anyway.
         let _interrupted = poll(&mut watched, Some(&wait));
         let writable: Vec<usize> = (0..sockets)

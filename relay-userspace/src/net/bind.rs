@@ -1,21 +1,28 @@
-//! Binding UDP ports, and saying who is in the way when it fails.
+//! Binding ports, and saying who is in the way when it fails.
 //!
-//! "Address already in use" sends an operator to `ss -lunp`; this does that
+//! "Address already in use" sends an operator to `ss -lnp`; this does that
 //! look-up for them: `/proc/net/udp` names the socket's inode and its user,
 //! `/proc/*/fd` the process that holds it, as far as our privileges reach.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-/// Why a UDP port could not be bound, and what mends it.
+use crate::engine::sip::transport::Transport;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why a port could not be bound, and what mends it.
 #[derive(Debug, Error)]
-#[error("cannot bind UDP {address}: {problem}")]
+#[error("cannot bind {over} {address}: {problem}")]
 pub struct BindError {
+    /// Over what.
+    pub over: Transport,
     /// What was to be bound.
     pub address: SocketAddr,
     /// What is wrong.
@@ -76,12 +83,38 @@ pub fn bind_udp(address: SocketAddr) -> Result<Socket, BindError> {
         socket.bind(&address.into())?;
         Ok(socket)
     };
-    bound().map_err(|error| BindError { address, problem: explain(address, error) })
+    bound().map_err(|error| bind_error(Transport::Udp, address, error))
 }
 
-fn explain(address: SocketAddr, error: io::Error) -> BindProblem {
+/// Whether a port can be listened on.
+pub fn probe_tcp(address: SocketAddr) -> Result<(), BindError> {
+    listen_tcp(Transport::Tcp, address).map(drop)
+}
+
+/// A non-blocking socket that takes connections, IPv6 ones for IPv6 alone.
+pub(super) fn listen_tcp(over: Transport, address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Connections of before a restart still have the address for a while.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bound().map_err(|error| bind_error(over, address, error))
+}
+
+fn bind_error(over: Transport, address: SocketAddr, error: io::Error) -> BindError {
+    BindError { over, address, problem: explain(over, address, error) }
+}
+
+fn explain(over: Transport, address: SocketAddr, error: io::Error) -> BindProblem {
     match error.kind() {
-        io::ErrorKind::AddrInUse => BindProblem::InUse(holder_of(address)),
+        io::ErrorKind::AddrInUse => BindProblem::InUse(holder(over, address)),
         io::ErrorKind::AddrNotAvailable => BindProblem::NoSuchAddress,
         io::ErrorKind::PermissionDenied => BindProblem::NotPermitted,
         _ => BindProblem::Other(error),
@@ -91,8 +124,15 @@ fn explain(address: SocketAddr, error: io::Error) -> BindProblem {
 /// Who holds a UDP port in this network namespace.
 #[must_use]
 pub fn holder_of(address: SocketAddr) -> Holder {
+    holder(Transport::Udp, address)
+}
+
+fn holder(over: Transport, address: SocketAddr) -> Holder {
     let table = |path| fs::read_to_string(path).unwrap_or_default();
-    let tables = [table("/proc/net/udp"), table("/proc/net/udp6")];
+    let tables = match over {
+        Transport::Udp => [table("/proc/net/udp"), table("/proc/net/udp6")],
+        Transport::Tcp | Transport::Tls => [table("/proc/net/tcp"), table("/proc/net/tcp6")],
+    };
     let Some(entry) = tables.iter().flat_map(|table| entries(table)).find(|entry| entry.blocks(address))
     else {
         return Holder::Unknown;
@@ -168,6 +208,16 @@ mod tests {
             let pid = format!("(pid {})", std::process::id());
             assert!(error.contains(&pid) && error.contains(&address.to_string()), "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_that_listens_names_its_process() {
+        let held = listen_tcp(Transport::Tls, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = held.local_addr().unwrap();
+        let error = listen_tcp(Transport::Tls, address).unwrap_err().to_string();
+        let pid = format!("(pid {})", std::process::id());
+        assert!(error.contains(&pid) && error.contains("TLS"), "{error}");
+        assert!(bind_udp(address).is_ok(), "UDP has ports of its own");
     }
 
     #[test]

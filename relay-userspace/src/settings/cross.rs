@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::connections::{self, list_of};
 use super::problem::{Report, did_you_mean};
 use super::reader::Located;
 use super::sections::{EmergencyDraft, LimitsDraft, MediaDraft, RouteDraft, SipDraft, TrunkDraft};
@@ -13,7 +14,7 @@ use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
-    Bindings, Config, Emergency, Guard, Limits, Media, Pool, Retention, Route, Sip, TlsPeer, Trunk, TrunkId,
+    Bindings, Config, Emergency, Guard, Limits, Listen, Media, Pool, Retention, Route, Sip, Trunk, TrunkId,
     Unmask,
 };
 use crate::engine::geography;
@@ -56,6 +57,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         limits,
     } = drafts;
     listens(&sip, report);
+    connections::certified(&sip, report);
     media_addresses(&media, report);
     media_against_signalling(&sip, &media, report);
     unique("trunk", trunks.iter().filter_map(|trunk| trunk.name.as_ref()), report);
@@ -89,7 +91,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         pin: media.pin,
         discard_calls: false,
         guard: guard.enabled.then(|| GuardConfig {
-            listen: sip.listen.iter().map(|listen| listen.value.local).collect(),
+            listen: datagrams(&sip).map(|listen| listen.value.local).collect(),
             rate: guard.rate,
             burst: guard.burst,
         }),
@@ -149,7 +151,11 @@ fn listens(sip: &SipDraft, report: &mut Report<'_>) {
                 "advertise an address of the local address's family",
             );
         }
-        if sip.listen[..index].iter().any(|earlier| earlier.value.local == value.local) {
+        let same = |earlier: &Located<Listen>| {
+            let earlier = earlier.value;
+            earlier.local == value.local && earlier.transport.is_reliable() == value.transport.is_reliable()
+        };
+        if sip.listen[..index].iter().any(same) {
             let what = format!("{} is listed twice", value.local);
             report.error(&listen.at, &listen.path, what, "remove one of the two");
         }
@@ -201,11 +207,16 @@ fn media_addresses(media: &MediaDraft, report: &mut Report<'_>) {
     }
 }
 
+/// The addresses of UDP alone.
+fn datagrams(sip: &SipDraft) -> impl Iterator<Item = &Located<Listen>> {
+    sip.listen.iter().filter(|listen| listen.value.transport == Transport::Udp)
+}
+
 /// A packet for the SIP port must not look like media: inside the media range a
 /// packet without a flow is dropped.
 fn media_against_signalling(sip: &SipDraft, media: &MediaDraft, report: &mut Report<'_>) {
     let ports = &media.ports;
-    for listen in &sip.listen {
+    for listen in datagrams(sip) {
         let local = listen.value.local;
         let shared = |address: IpAddr| local.ip() == address || local.ip().is_unspecified();
         if ports.value.contains(&local.port()) && media.addresses.iter().any(|a| shared(a.value.local)) {
@@ -288,7 +299,7 @@ fn guardable(sip: &SipDraft, trunks: &[TrunkDraft], guard: &Guard, report: &mut 
     if !guard.enabled {
         return;
     }
-    if let Some(listen) = sip.listen.get(MAX_SIGNALLING) {
+    if let Some(listen) = datagrams(sip).nth(MAX_SIGNALLING) {
         let what = format!("the guard has room for {MAX_SIGNALLING} sockets");
         report.error(&listen.at, &listen.path, what, "listen on fewer, or set enabled = false in [guard]");
     }
@@ -350,14 +361,16 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
     if let Some(target) = &draft.target {
         check_target(draft, target, sip, report);
     }
+    let tls = connections::peer(draft, report);
+    let listen_large = connections::listen_large(draft, sip, report);
     Some(Trunk {
         name: draft.name.clone()?.value,
         target: draft.target.clone()?.value,
         sources: effective_sources(draft).into_iter().map(|(net, _)| net).collect(),
-        transport: Transport::Udp,
+        transport: draft.reach.transport,
         listen: listen?,
-        listen_large: None,
-        tls: TlsPeer::default(),
+        listen_large,
+        tls,
         media: media?,
         country: draft.country?,
         trusted: draft.trusted,
@@ -394,11 +407,14 @@ fn listen_of(
     sip: &SipDraft,
     report: &mut Report<'_>,
 ) -> Option<usize> {
+    let transport = draft.reach.transport;
+    let list = list_of(transport);
+    let candidates = || sip.listen.iter().enumerate().filter(|(_, l)| l.value.transport == transport);
     if let Some(wanted) = &draft.listen {
-        let index = sip.listen.iter().position(|listen| listen.value.local == wanted.value);
-        let Some(index) = index else {
-            let known: Vec<String> = sip.listen.iter().map(|listen| listen.value.local.to_string()).collect();
-            let what = format!("{} is not in sip.listen", wanted.value);
+        let found = candidates().find(|(_, listen)| listen.value.local == wanted.value);
+        let Some((index, _)) = found else {
+            let known: Vec<String> = candidates().map(|(_, listen)| listen.value.local.to_string()).collect();
+            let what = format!("{} is not in {list}", wanted.value);
             report.error(&wanted.at, &wanted.path, what, format!("name one of: {}", known.join(", ")));
             return None;
         };
@@ -409,21 +425,26 @@ fn listen_of(
         return Some(index);
     }
     let same_family = |(index, listen): (usize, &Located<_>)| {
-        let listen: &crate::engine::config::Listen = &listen.value;
+        let listen: &Listen = &listen.value;
         (listen.local.is_ipv4() == target.value.is_ipv4()).then_some(index)
     };
-    let fitting: Vec<usize> = sip.listen.iter().enumerate().filter_map(same_family).collect();
+    let fitting: Vec<usize> = candidates().filter_map(same_family).collect();
     match fitting[..] {
         [index] => return Some(index),
         // The missing list was reported where it is missing.
         [] if sip.listen.is_empty() => {}
         [] => {
-            let what = format!("no address in sip.listen is of the family of {}", target.value);
-            report.error(&target.at, &target.path, what, "add a listen address of that family");
+            let what = format!("no address in {list} is of the family of {}", target.value);
+            report.error(
+                &target.at,
+                &target.path,
+                what,
+                format!("add a listen address of that family to {list}"),
+            );
         }
         _ => {
             let key = format!("{}.listen", draft.path);
-            let what = "sip.listen has several addresses that this trunk could use";
+            let what = format!("{list} has several addresses that this trunk could use");
             report.error(&draft.span, &key, what, "say which: listen = \"...\"");
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use super::connections::{self, Reach};
 use super::problem::Report;
 use super::reader::{Item, Located, Section};
 use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFormat, Overrides};
@@ -21,12 +22,13 @@ use crate::engine::config::{
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
 use crate::engine::privacy::Role;
-use crate::engine::sip::transport::Transport;
+use crate::net::stream::StreamLimits;
+use crate::net::tls::TlsFiles;
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) const YEAR: Duration = Duration::from_hours(24 * 366);
 pub(super) const DECADE: Duration = Duration::from_hours(24 * 3653);
-const ADDRESS_AND_PORT: &str =
+pub(super) const ADDRESS_AND_PORT: &str =
     "write an address and a port, such as \"192.0.2.10:5060\" or \"[2001:db8::10]:5060\"";
 const ADDRESS: &str = "write an address without a port, such as \"192.0.2.10\" or \"2001:db8::10\"";
 const NETWORK: &str = "write a network or an address, such as \"192.0.2.0/24\" or \"2001:db8::7\"";
@@ -34,6 +36,10 @@ const NETWORK: &str = "write a network or an address, such as \"192.0.2.0/24\" o
 /// `[sip]`.
 pub(super) struct SipDraft {
     pub(super) listen: Vec<Located<Listen>>,
+    pub(super) tls: Option<TlsFiles>,
+    /// There is one, and it has its own errors.
+    pub(super) tls_is_broken: bool,
+    pub(super) connections: StreamLimits,
     pub(super) timers: Timers,
     pub(super) ring_timeout: Duration,
     pub(super) max_call: Duration,
@@ -41,19 +47,14 @@ pub(super) struct SipDraft {
 }
 
 pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft {
-    let remedy = "say where SIP arrives: listen = [\"192.0.2.10:5060\"]";
-    let listen = section.require("listen", report, remedy).map(|item| {
-        let list = item.list(report);
-        if list.is_empty() {
-            report.error(&item.at, &item.path, "the list is empty", remedy);
-        }
-        list
-    });
-    let listen = listen.unwrap_or_default();
-    let listen = listen.iter().filter_map(|item| self::listen(item, report)).collect();
+    let listen = connections::listens(&mut section, report);
+    let tls = connections::tls(&mut section, report);
     let timers = timers(section.section("timers", report), report);
     let draft = SipDraft {
         listen,
+        tls_is_broken: tls.is_none() && section.get("tls").is_some(),
+        tls,
+        connections: connections::limits(section.section("connections", report), report),
         timers,
         ring_timeout: duration(&mut section, "ring_timeout", 120, 1..=3600, report),
         max_call: duration(&mut section, "max_call", 4 * 3600, 60..=7 * 86_400, report),
@@ -61,22 +62,6 @@ pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft
     };
     section.finish(report);
     draft
-}
-
-fn listen(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<Listen>> {
-    let listen = if item.is_text() {
-        let local: SocketAddr = item.parse(report, ADDRESS_AND_PORT)?;
-        Listen { transport: Transport::Udp, local, advertised: local }
-    } else {
-        let mut section = item.section(report)?;
-        let local = section.require("local", report, ADDRESS_AND_PORT);
-        let local = local.and_then(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
-        let advertised =
-            section.get("advertised").map(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
-        section.finish(report);
-        Listen { transport: Transport::Udp, local: local?, advertised: advertised.unwrap_or(local)? }
-    };
-    Some(item.at(listen))
 }
 
 fn timers(mut section: Section<'_>, report: &mut Report<'_>) -> Timers {
@@ -286,6 +271,7 @@ pub(super) struct TrunkDraft {
     pub(super) target: Option<Located<SocketAddr>>,
     pub(super) sources: Vec<Located<IpNet>>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    pub(super) reach: Reach,
     pub(super) media: Option<Located<String>>,
     pub(super) country: Option<Country>,
     pub(super) trusted: bool,
@@ -315,6 +301,7 @@ pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkD
         listen: section
             .get("listen")
             .and_then(|item| item.parse(report, ADDRESS_AND_PORT).map(|value| item.at(value))),
+        reach: connections::reach(&mut section, report),
         media: section.get("media").and_then(|item| item.text(report).map(|text| item.at(text.to_owned()))),
         country: section.require("country", report, country).and_then(|item| item.parse(report, country)),
         trusted: section.get("trusted").and_then(|item| item.boolean(report)).unwrap_or(false),
@@ -707,7 +694,7 @@ fn path(section: &mut Section<'_>, key: &'static str, default: &str, report: &mu
 }
 
 /// In whole seconds; other durations have ranges that seconds do not express.
-fn duration(
+pub(super) fn duration(
     section: &mut Section<'_>,
     key: &'static str,
     default: u64,

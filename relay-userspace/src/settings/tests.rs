@@ -8,6 +8,7 @@ use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
 use crate::engine::directory::BindingKind;
 use crate::engine::geography::Step;
 use crate::engine::privacy::Role;
+use crate::engine::sip::transport::Transport;
 
 /// The least that loads without a warning.
 const MINIMAL: &str = r#"
@@ -84,6 +85,8 @@ fn the_commented_defaults_of_the_shipped_example_are_the_defaults() {
     let (as_shipped, spelt_out) = (check(&text).unwrap(), check(&uncommented).unwrap());
     let mut expected = as_shipped.clone();
     // Examples of values that have no default.
+    expected.engine.sip.listen.clone_from(&spelt_out.engine.sip.listen);
+    expected.tls.clone_from(&spelt_out.tls);
     expected.engine.emergency.numbers.clone_from(&spelt_out.engine.emergency.numbers);
     let rules = spelt_out.engine.geography.clone();
     assert_eq!((rules.strict, rules.anywhere), (false, true));
@@ -324,6 +327,81 @@ fn both_families_may_share_a_call() {
     let trunk = &settings.engine.trunks[1];
     assert_eq!((trunk.listen, trunk.media), (1, 1), "the only ones of its family");
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+/// [`MINIMAL`] with these lists, these lines of its trunk, and these of `[sip]`.
+fn over(lists: &str, trunk: &str, sections: &str) -> String {
+    let text = with("listen = [\"192.0.2.10:5060\"]", &format!("{lists}\n{sections}"));
+    text.replacen("country = \"US\"", &format!("country = \"US\"\n{trunk}"), 1)
+}
+
+const CERTIFIED: &str = "[sip.tls]\ncertificate = \"/x/tls.crt\"\nkey = \"/x/tls.key\"";
+
+#[test]
+fn each_transport_has_its_addresses_and_each_trunk_its_transport() {
+    let lists = "listen = [\"192.0.2.10:5060\"]\nlisten_tcp = [\"192.0.2.10:5060\"]\n\
+                 listen_tls = [{ local = \"192.0.2.10:5061\", advertised = \"198.51.100.9:5061\" }]";
+    let trunk = "transport = \"tls\"\ntls_name = \"sip.carrier.example\"\nclient_certificate = true";
+    let more = format!("{CERTIFIED}\nca = \"/x/ca\"\n[sip.connections]\nper_source = 9\nidle = \"1h\"");
+    let settings = check(&over(lists, trunk, &more)).unwrap();
+    let listen = &settings.engine.sip.listen;
+    let transports: Vec<Transport> = listen.iter().map(|listen| listen.transport).collect();
+    assert_eq!(transports, [Transport::Udp, Transport::Tcp, Transport::Tls]);
+    assert_eq!(listen[2].advertised, "198.51.100.9:5061".parse().unwrap());
+    let peer = &settings.engine.trunks[0];
+    assert_eq!((peer.transport, peer.listen, peer.listen_large), (Transport::Tls, 2, None));
+    assert_eq!((peer.tls.name.as_deref(), peer.tls.client_certificate), (Some("sip.carrier.example"), true));
+    let files = settings.tls.unwrap();
+    assert_eq!((files.key, files.ca, files.client_ca), ("/x/tls.key".into(), Some("/x/ca".into()), None));
+    let limits = settings.connections;
+    assert_eq!((limits.per_source, limits.idle.as_secs(), limits.connections), (9, 3_600, 4_096));
+    // The guard counts datagrams alone.
+    assert_eq!(settings.datapath.guard.unwrap().listen.len(), 1);
+
+    let large = check(&over(lists, "large_requests = \"tcp\"", CERTIFIED)).unwrap();
+    assert_eq!(large.engine.trunks[0].listen_large, Some(1));
+    let plain = check(MINIMAL).unwrap();
+    assert_eq!((plain.engine.trunks[0].transport, plain.tls), (Transport::Udp, None));
+}
+
+#[test]
+fn what_does_not_fit_a_transport_is_told() {
+    let (udp, tls) = ("listen = [\"192.0.2.10:5060\"]", "listen_tls = [\"192.0.2.10:5061\"]");
+    let both = format!("{udp}\n{tls}");
+    for (text, expected) in [
+        (over(tls, "transport = \"tls\"", ""), "sip.listen_tls[0]: there is no certificate to show here"),
+        (over(udp, "transport = \"tcp\"", ""), "no address in sip.listen_tcp is of the family"),
+        (
+            over(&both, "transport = \"tls\"\nlisten = \"192.0.2.10:5060\"", CERTIFIED),
+            "is not in sip.listen_tls",
+        ),
+        (over(udp, "transport = \"sctp\"", ""), "'sctp' is not known here"),
+        (over(udp, "tls_name = \"a.example\"", ""), "trunk[0].tls_name: this trunk speaks UDP"),
+        (over(udp, "client_certificate = true", ""), "trunk[0].client_certificate: this trunk speaks UDP"),
+        (
+            over(&both, "transport = \"tls\"\ntls_name = \"a b\"", CERTIFIED),
+            "neither a host name nor an address",
+        ),
+        (over(udp, "large_requests = \"tcp\"", ""), "no address in sip.listen_tcp fits this trunk"),
+        (
+            over(&both, "transport = \"tls\"\nlarge_requests = \"tcp\"", CERTIFIED),
+            "this trunk speaks TLS anyway",
+        ),
+        (over(&both, "", "[sip.tls]\ncertificate = \"/x/tls.crt\""), "sip.tls.key: this key is missing"),
+        (over(&both, "", &format!("{CERTIFIED}\nkee = 1")), "sip.tls.kee: unknown key"),
+        (over("", "", ""), "sip.listen: this key is missing"),
+        (
+            over(&format!("{udp}\n{tls}\nlisten_tcp = [\"192.0.2.10:5061\"]"), "", CERTIFIED),
+            "192.0.2.10:5061 is listed twice",
+        ),
+        (
+            over(udp, "", "[sip.connections]\nhandshake = \"5m\""),
+            "sip.connections.handshake: '5m' is out of range",
+        ),
+    ] {
+        let found = problems(&text);
+        assert!(found.iter().any(|found| found.contains(expected)), "{expected}\nnot in {found:#?}\n{text}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::daemon::inspect::Inspection;
 use crate::datapath::memory::mebibytes;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
+use crate::net::tls::Certified;
 
 const KEYS: &str = "vault keys";
 
@@ -88,7 +89,11 @@ pub(super) fn all(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         bpffs(&facts.bpffs, wanted.mode),
         jit(&facts.jit, wanted.mode),
     ];
-    findings.extend(facts.sip.iter().map(|(address, port)| sip_port(port).about(address.to_string())));
+    findings.extend(
+        facts.sip.iter().map(|((transport, address), port)| {
+            sip_port(port).about(format!("{} {address}", transport.word()))
+        }),
+    );
     findings
         .extend(facts.media.iter().map(|&(address, here)| media_address(here).about(address.to_string())));
     findings.push(ephemeral_ports(&wanted.ports, &facts.ephemeral, &facts.reserved));
@@ -140,6 +145,41 @@ pub(super) fn anchor(path: &Path, found: &Inspection) -> Finding {
             "bring it back from a copy, or name another file in vault.anchor_file; then look at `vizard audit verify`",
         ),
     }
+}
+
+/// The certificate that peers see over TLS; the texts say how to mend what is wrong
+/// with the files.
+pub(super) fn certificate(path: &Path, inspected: &Result<Certified, String>, now: u64) -> Finding {
+    const DAY: u64 = 86_400;
+    let check = "certificate";
+    let renew = "put a new certificate and key in their place, and restart";
+    let subject = path.display().to_string();
+    let finding = match inspected {
+        Err(problem) => {
+            let remedy = "run doctor as the user that runs Vizard, and mend the file";
+            Finding::new(Verdict::Fail, check, problem, remedy)
+        }
+        Ok(Certified { until, .. }) if *until <= now => {
+            Finding::new(Verdict::Fail, check, format!("it expired {} days ago", (now - until) / DAY), renew)
+        }
+        Ok(Certified { from, .. }) if *from > now => {
+            let remedy = "look at this machine's clock, or use another certificate";
+            Finding::new(Verdict::Fail, check, "it is not valid yet", remedy)
+        }
+        Ok(Certified { until, names, .. }) => {
+            let days = (until - now) / DAY;
+            let found = format!("for {}, valid for {days} days", names.join(", "));
+            if names.is_empty() {
+                let remedy = "use one with subjectAltName: peers look for their name of us there (RFC 5922)";
+                Finding::new(Verdict::Warn, check, "it names nobody", remedy)
+            } else if days < 30 {
+                Finding::new(Verdict::Warn, check, found, renew)
+            } else {
+                Finding::ok(check, found)
+            }
+        }
+    };
+    finding.about(subject)
 }
 
 /// What carries the calls of the Vizard that runs.

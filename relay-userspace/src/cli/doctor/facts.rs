@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use crate::datapath::Mode;
+use crate::engine::sip::transport::Transport;
 
 /// A fact, or why it is not known.
 pub(super) type Known<T> = Result<T, String>;
@@ -22,8 +23,8 @@ pub(super) struct Wanted {
     pub(super) media: Vec<IpAddr>,
     /// The kernel memory that the media maps take, in bytes.
     pub(super) map_bytes: u64,
-    /// Where SIP arrives.
-    pub(super) listen: Vec<SocketAddr>,
+    /// Where SIP arrives, and over what.
+    pub(super) listen: Vec<(Transport, SocketAddr)>,
 }
 
 /// Everything about this machine.
@@ -52,7 +53,7 @@ pub(super) struct Facts {
     /// Whether this host has each media address.
     pub(super) media: Vec<(IpAddr, bool)>,
     /// Whether each SIP address can be bound; otherwise why not.
-    pub(super) sip: Vec<(SocketAddr, SipPort)>,
+    pub(super) sip: Vec<((Transport, SocketAddr), SipPort)>,
     /// The media interfaces.
     pub(super) interfaces: Vec<Interface>,
 }

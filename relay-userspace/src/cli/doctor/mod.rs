@@ -12,6 +12,8 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
+use std::time::SystemTime;
+
 use clap::Args;
 use serde_json::json;
 
@@ -21,6 +23,7 @@ use super::live::Daemon;
 use super::output::{Block, Failure, Report};
 use crate::daemon::inspect::inspect;
 use crate::datapath::{Mode, memory};
+use crate::net::tls;
 use crate::settings::{self, DEFAULT_FILE, Overrides, Settings};
 
 use checks::{Finding, Verdict};
@@ -53,16 +56,26 @@ pub(super) fn run(args: &DoctorArgs, global: &GlobalArgs) -> Result<Report, Fail
             Err(problem) => vec![checks::no_keys(format!("{problem:#}"))],
         }
     });
+    let certificate = settings.as_ref().and_then(|settings| settings.tls.as_ref()).map(|files| {
+        let inspected = tls::inspect(files).map_err(|error| error.to_string());
+        checks::certificate(&files.certificate, &inspected, now())
+    });
     let configured = settings.map(|settings| settings.datapath.interfaces).unwrap_or_default();
     let interfaces = if args.interface.is_empty() { &configured } else { &args.interface };
     let facts = probe::gather(&wanted, interfaces);
     let mut findings = vec![configuration];
     findings.extend(secrets);
+    findings.extend(certificate);
     if let Ok(status) = Daemon::connect(global).and_then(|mut daemon| daemon.status()) {
         findings.push(checks::running(&status.datapath, wanted.mode));
     }
     findings.extend(checks::all(&facts, &wanted));
     report(&findings)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn configuration(global: &GlobalArgs) -> (Finding, Option<Settings>) {
@@ -93,7 +106,13 @@ fn wanted(settings: Option<&Settings>) -> Wanted {
             map_bytes: memory::needed(&settings.datapath),
             ports: settings.datapath.ports.clone(),
             media: settings.datapath.addresses.clone(),
-            listen: settings.engine.sip.listen.iter().map(|listen| listen.local).collect(),
+            listen: settings
+                .engine
+                .sip
+                .listen
+                .iter()
+                .map(|listen| (listen.transport, listen.local))
+                .collect(),
         },
         None => Wanted {
             mode: Mode::Auto,

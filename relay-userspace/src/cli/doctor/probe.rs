@@ -9,6 +9,7 @@ use std::path::Path;
 use super::ethtool::{self, Device};
 use super::facts::{Details, Facts, Interface, Known, Role, SipPort, Wanted};
 use crate::datapath::memory;
+use crate::engine::sip::transport::Transport;
 use crate::net::bind::{self, BindProblem, Holder};
 
 const NETWORK: &str = "/sys/class/net";
@@ -46,9 +47,11 @@ pub(super) fn gather(wanted: &Wanted, interfaces: &[String]) -> Facts {
 }
 
 /// Binding it for a moment is the only answer that is never wrong.
-fn sip_port(address: SocketAddr) -> SipPort {
-    match bind::bind_udp(address) {
-        Ok(_) => SipPort::Free,
+fn sip_port((transport, address): (Transport, SocketAddr)) -> SipPort {
+    let bound =
+        if transport.is_reliable() { bind::probe_tcp(address) } else { bind::bind_udp(address).map(drop) };
+    match bound {
+        Ok(()) => SipPort::Free,
         Err(error) => match error.problem {
             BindProblem::InUse(Holder::Process { pid, name }) if name == "vizard" => {
                 SipPort::Ours(format!("{name} (pid {pid})"))

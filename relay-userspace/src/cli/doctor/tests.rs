@@ -11,6 +11,8 @@ use crate::daemon::inspect::Inspection;
 use crate::datapath::{Mode, PathChoice};
 use crate::engine::flow::MediaPath;
 use crate::engine::privacy::Epoch;
+use crate::engine::sip::transport::Transport;
+use crate::net::tls::Certified;
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
@@ -44,7 +46,7 @@ fn good() -> (Facts, Wanted) {
         memory: Ok(8 << 30),
         clock_synchronised: Ok(true),
         media: vec![("192.0.2.10".parse().unwrap(), true)],
-        sip: vec![("192.0.2.10:5060".parse().unwrap(), SipPort::Free)],
+        sip: vec![((Transport::Udp, "192.0.2.10:5060".parse().unwrap()), SipPort::Free)],
         interfaces: vec![Interface { name: "eth0".to_owned(), role: Role::Untagged, details: Ok(details) }],
     };
     let wanted = Wanted {
@@ -52,7 +54,7 @@ fn good() -> (Facts, Wanted) {
         map_bytes: 5 << 20,
         ports: 20_000..=29_999,
         media: vec!["192.0.2.10".parse().unwrap()],
-        listen: vec!["192.0.2.10:5060".parse().unwrap()],
+        listen: vec![(Transport::Udp, "192.0.2.10:5060".parse().unwrap())],
     };
     (facts, wanted)
 }
@@ -238,10 +240,34 @@ fn loopback_can_be_looked_at_by_anybody() {
 
     // A socket in the way is named.
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let taken = Wanted { listen: vec![socket.local_addr().unwrap()], ..wanted };
+    let taken = Wanted { listen: vec![(Transport::Udp, socket.local_addr().unwrap())], ..wanted };
     let facts = probe::gather(&taken, &["lo".to_owned()]);
     let pid = format!("pid {}", std::process::id());
     assert!(matches!(&facts.sip[0].1, SipPort::Blocked(why) if why.contains(&pid)), "{:?}", facts.sip);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = Wanted { listen: vec![(Transport::Tls, listener.local_addr().unwrap())], ..taken };
+    let facts = probe::gather(&taken, &["lo".to_owned()]);
+    assert!(matches!(&facts.sip[0].1, SipPort::Blocked(why) if why.contains(&pid)), "{:?}", facts.sip);
+}
+
+#[test]
+fn a_certificate_is_judged_before_it_ends() {
+    const DAY: u64 = 86_400;
+    let now = 1_800_000_000;
+    let judged = |from: u64, until: u64, names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        checks::certificate("/x/tls.crt".as_ref(), &Ok(Certified { names, from, until }), now)
+    };
+    let name = ["sip.example"];
+    let good = judged(now - DAY, now + 90 * DAY, &name);
+    assert_eq!((good.verdict, good.found.as_str()), (Verdict::Ok, "for sip.example, valid for 90 days"));
+    assert_eq!(judged(now - DAY, now + 29 * DAY, &name).verdict, Verdict::Warn);
+    assert_eq!(judged(now - DAY, now + 90 * DAY, &[]).verdict, Verdict::Warn, "it names nobody");
+    assert_eq!(judged(now - 9 * DAY, now - 2 * DAY, &name).found, "it expired 2 days ago");
+    assert_eq!(judged(now + DAY, now + 9 * DAY, &name).verdict, Verdict::Fail, "not valid yet");
+    let broken = checks::certificate("/x/tls.crt".as_ref(), &Err("it holds no key".to_owned()), now);
+    assert_eq!((broken.verdict, broken.found.as_str()), (Verdict::Fail, "it holds no key"));
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl World {
         let trunk = parts.config.trunk_named("pbx").unwrap();
         parts.config.routes.push(Route { prefix: "1646".into(), trunk });
         let daemon = Daemon::start(parts).unwrap();
-        (customer.vizard, agent.vizard) = (daemon.addresses()[0], daemon.addresses()[0]);
+        (customer.vizard, agent.vizard) = (daemon.listens()[0].local, daemon.listens()[0].local);
         let mut client = client(&directory);
         let proxy = bind(&mut client);
 

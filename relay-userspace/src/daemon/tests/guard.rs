@@ -52,7 +52,7 @@ fn a_flood_is_held_back_and_its_source_denied() {
     let mut client = client(&directory);
     let stranger = UdpSocket::bind("127.0.0.9:0").unwrap();
     for _ in 0..400 {
-        stranger.send_to(b"OPTIONS sip:x SIP/2.0\r\n\r\n", daemon.addresses()[0]).unwrap();
+        stranger.send_to(b"OPTIONS sip:x SIP/2.0\r\n\r\n", daemon.listens()[0].local).unwrap();
     }
     let limit = Instant::now() + Duration::from_secs(5);
     while held(&mut client).limited == 0 {
@@ -61,11 +61,11 @@ fn a_flood_is_held_back_and_its_source_denied() {
     // Its bucket lets a hundred through, and the next one that passes is one too many.
     while rules(&mut client).iter().all(|rule| rule.treatment != Treatment::Deny) {
         assert!(Instant::now() < limit);
-        stranger.send_to(b"x", daemon.addresses()[0]).unwrap();
+        stranger.send_to(b"x", daemon.listens()[0].local).unwrap();
         thread::sleep(Duration::from_millis(20));
     }
     for _ in 0..10 {
-        stranger.send_to(b"x", daemon.addresses()[0]).unwrap();
+        stranger.send_to(b"x", daemon.listens()[0].local).unwrap();
     }
     let denied = |client: &mut Client| {
         let net = "127.0.0.9/32".parse().unwrap();
@@ -99,7 +99,7 @@ fn what_an_operator_denies_stays_denied_over_a_restart() {
     let daemon = Daemon::start(Parts { store: store(), ..guarded(&directory) }).unwrap();
     let mut operator = client(&directory);
     let denied = UdpSocket::bind("127.0.0.9:0").unwrap();
-    denied.send_to(b"x", daemon.addresses()[0]).unwrap();
+    denied.send_to(b"x", daemon.listens()[0].local).unwrap();
     let listed = rules(&mut operator);
     let again = listed.iter().find(|rule| rule.treatment == Treatment::Deny).unwrap();
     assert_eq!((again.packets, again.until), (Some(1), rule.until));

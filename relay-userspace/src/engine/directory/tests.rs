@@ -25,7 +25,7 @@ use crate::engine::privacy::Keyring;
 use crate::engine::privacy::tests::{keyring, random, vault};
 use crate::engine::sip::transport::Transport;
 
-pub(in crate::engine) fn config() -> Config {
+pub(crate) fn config() -> Config {
     let trunk = |name: &str| Trunk {
         name: name.into(),
         target: "192.0.2.1:5060".parse().unwrap(),
