@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use harness::audio::{longest_run, sweep};
-use harness::baresip::{Encryption, Media, Phone};
-use harness::lab::Place;
+use harness::baresip::{Encryption, Manner, Phone};
+use harness::lab::{Link, Place};
 
 use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, bind, in_progress, leg, other, world};
 
@@ -16,32 +16,40 @@ const PACKET: usize = 160;
 
 #[test]
 fn phones_hear_each_other_in_the_driver() {
-    phones_hear_each_other(Plan::default(), Media::default());
+    phones_hear_each_other(Plan::default(), Manner::default());
 }
 
 #[test]
 fn phones_hear_each_other_over_sockets() {
-    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, Media::default());
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, Manner::default());
 }
 
 #[test]
 fn phones_with_keys_in_their_descriptions_hear_each_other() {
-    let media = Media { encryption: Some(Encryption::Srtp), ..Media::default() };
-    phones_hear_each_other(Plan::default(), media);
-    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, media);
+    let manner = Manner { encryption: Some(Encryption::Srtp), ..Manner::default() };
+    phones_hear_each_other(Plan::default(), manner);
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, manner);
 }
 
 #[test]
 fn phones_that_agree_on_keys_by_dtls_hear_each_other() {
-    let media = Media { encryption: Some(Encryption::DtlsSrtp), ..Media::default() };
-    phones_hear_each_other(Plan::default(), media);
-    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, media);
+    let manner = Manner { encryption: Some(Encryption::DtlsSrtp), ..Manner::default() };
+    phones_hear_each_other(Plan::default(), manner);
+    phones_hear_each_other(Plan { path: MediaPath::Sockets, ..Plan::default() }, manner);
 }
 
 #[test]
 fn phones_that_speak_ice_hear_each_other() {
-    phones_hear_each_other(Plan::default(), Media { encryption: None, ice: true });
-    phones_hear_each_other(Plan::default(), Media { encryption: Some(Encryption::DtlsSrtp), ice: true });
+    phones_hear_each_other(Plan::default(), Manner { ice: true, ..Manner::default() });
+    let encryption = Some(Encryption::DtlsSrtp);
+    phones_hear_each_other(Plan::default(), Manner { ice: true, encryption, ..Manner::default() });
+}
+
+#[test]
+fn phones_over_tls_hear_phones_over_udp_whoever_calls() {
+    for links in [[Link::Tls, Link::Udp], [Link::Udp, Link::Tls], [Link::Tls, Link::Tls]] {
+        phones_hear_each_other(Plan { links, ..Plan::default() }, Manner::default());
+    }
 }
 
 /// What cannot be scrubbed on its way does not cross unless that was decided.
@@ -51,25 +59,25 @@ fn a_phone_that_insists_on_encryption_is_refused_by_default() {
         let Some(world) = world(Plan::default()) else { return };
         let vizard = world.start();
         let bound = bind(&vizard);
-        let media = Media { encryption: Some(encryption), ..Media::default() };
+        let manner = Manner { encryption: Some(encryption), ..Manner::default() };
         let dials = &bound.customer_dials;
         let mut caller =
-            Phone::calling(&world.lab, Place::Customer, CUSTOMER, &[0; 8000], media, dials).unwrap();
+            Phone::calling(&world.lab, Place::Customer, CUSTOMER, &[0; 8000], manner, dials).unwrap();
         caller.wait_for("488 ").unwrap();
         let record = &vizard.records(1).unwrap()[0];
         assert_eq!(record["release"]["cause"], "not_acceptable", "{record:#}");
-        assert_eq!(vizard.counter("media.encryption_refused").unwrap(), 1);
+        assert_eq!(vizard.counter("manner.encryption_refused").unwrap(), 1);
         vizard.stop().unwrap();
     }
 }
 
-fn phones_hear_each_other(plan: Plan, media: Media) {
+fn phones_hear_each_other(plan: Plan, manner: Manner) {
     let Some(world) = world(plan) else { return };
     let mut config = world.config();
-    if media.encryption.is_some() {
+    if manner.encryption.is_some() {
         config = config.replace("[media]\n", "[media]\nencryption = \"end-to-end\"\n");
     }
-    if media.ice {
+    if manner.ice {
         config = config.replace("trusted = true\n", "trusted = true\nice = \"lite\"\n");
     }
     let vizard = world.start_with(&config);
@@ -79,10 +87,12 @@ fn phones_hear_each_other(plan: Plan, media: Media) {
     let agent_plays = sweep(SECONDS, 3100, 400);
 
     let lab = &world.lab;
-    let called = Phone::answering(lab, Place::Agent, AGENT, &agent_plays, media).unwrap();
+    let [customer, agent] =
+        [Place::Customer, Place::Agent].map(|place| Manner { link: plan.link_of(place), ..manner });
+    let called = Phone::answering(lab, Place::Agent, AGENT, &agent_plays, agent).unwrap();
     let dials = &bound.customer_dials;
-    let caller = Phone::calling(lab, Place::Customer, CUSTOMER, &customer_plays, media, dials).unwrap();
-    let carries = if media.encryption.is_some() { "srtp" } else { "rtp" };
+    let caller = Phone::calling(lab, Place::Customer, CUSTOMER, &customer_plays, customer, dials).unwrap();
+    let carries = if manner.encryption.is_some() { "srtp" } else { "rtp" };
     in_progress(&vizard, Duration::from_secs(20), "no flow of the right sort", |call| {
         let content = call["flows"][0]["content"].as_str()?;
         (call["state"] == "answered" && content.starts_with(carries)).then_some(())
@@ -96,7 +106,7 @@ fn phones_hear_each_other(plan: Plan, media: Media) {
         let run = longest_run(plays, hears);
         // Who answers speaks before its answer has arrived anywhere: the first packets
         // come before the call does, and before keys and ways are agreed on.
-        let late = if media == Media::default() { 5 * PACKET } else { 100 * PACKET };
+        let late = if manner == Manner::default() { 5 * PACKET } else { 100 * PACKET };
         assert!(run.sent <= late, "{speaker:?} was not heard from the start: {run:?}");
         assert_eq!(run.sent + run.length, plays.len(), "{speaker:?} was heard with a gap: {run:?}");
         let counted = |place, way: &str| leg(&records, place)[way]["packets"].as_u64().unwrap();

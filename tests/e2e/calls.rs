@@ -1,7 +1,7 @@
 //! Masked calls, both ways: one suite over all three media paths, both address
 //! families, and one shared interface.
 
-use harness::lab::{Family, Place, Shape};
+use harness::lab::{Family, Link, Place, Shape};
 use harness::sipp::Role;
 
 use crate::world::{MediaPath, Plan, assert_hidden, bind, callee_at, caller_at, leg, number, other, world};
@@ -34,6 +34,16 @@ fn a_customer_on_ipv4_and_an_agent_on_ipv6() {
 #[test]
 fn one_interface_towards_both_sides() {
     masked_calls_both_ways(Plan { shape: Shape::OneWire, ..Plan::default() });
+}
+
+#[test]
+fn tcp_on_both_sides() {
+    masked_calls_both_ways(Plan { links: [Link::Tcp; 2], ..Plan::default() });
+}
+
+#[test]
+fn a_customer_over_tcp_and_an_agent_over_udp() {
+    masked_calls_both_ways(Plan { links: [Link::Tcp, Link::Udp], ..Plan::default() });
 }
 
 fn masked_calls_both_ways(plan: Plan) {

@@ -15,6 +15,7 @@ mod bindings;
 mod calls;
 mod canary;
 mod capture;
+mod certificates;
 mod changes;
 mod durability;
 mod emergency;

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::programs::XdpMode;
 use harness::capture::{Capture, Recorder};
-use harness::lab::{self, Family, Lab, Place, Shape};
+use harness::lab::{self, Family, Lab, Link, Place, Shape};
 use harness::namespace::inside;
 use harness::sipp::{Peer, Role, Seen};
 use harness::vizard::{Vizard, build, root};
 use serde_json::Value;
 use vizard::datapath::xdp::load;
 use vizard::datapath::{DatapathConfig, Mode};
+
+use crate::certificates;
 
 /// The parties' own numbers, from ranges that are reserved for fiction.
 pub(crate) const CUSTOMER: &str = "+13105550142";
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) family: Family,
     /// The agent's family, where it is another one.
     pub(crate) agent_family: Option<Family>,
+    /// What the customer's side speaks SIP over, and the agent's.
+    pub(crate) links: [Link; 2],
     pub(crate) path: MediaPath,
     /// The country of the agent's trunk.
     pub(crate) country: &'static str,
@@ -58,6 +62,7 @@ impl Default for Plan {
             shape: Shape::TwoSides,
             family: Family::V4,
             agent_family: None,
+            links: [Link::Udp; 2],
             path: MediaPath::Native,
             country: "US",
         }
@@ -69,6 +74,14 @@ impl Plan {
     pub(crate) fn family_of(&self, place: Place) -> Family {
         let agent = self.agent_family.filter(|_| place == Place::Agent);
         agent.unwrap_or(self.family)
+    }
+
+    /// What a party's side speaks SIP over.
+    pub(crate) const fn link_of(&self, place: Place) -> Link {
+        match place {
+            Place::Customer | Place::Vizard => self.links[0],
+            Place::Agent => self.links[1],
+        }
     }
 }
 
@@ -101,6 +114,9 @@ pub(crate) fn world(plan: Plan) -> Option<World> {
     let name = format!("vzt{}-{count}", std::process::id());
     let folder = root().join(".lab").join(&name);
     let lab = Lab::new(&name, plan.shape, &folder).unwrap();
+    if plan.links.contains(&Link::Tls) {
+        certificates::make(&lab);
+    }
     let receiver = (plan.shape == Shape::OneWire).then(|| receive_transmitted(&lab));
     Some(World { lab, plan, _receiver: receiver, _turn: turn })
 }
@@ -158,25 +174,30 @@ impl World {
     /// The plan's configuration.
     pub(crate) fn config(&self) -> String {
         let Plan { shape, path, country, .. } = self.plan;
-        let port = self.lab.sip_port();
         let interfaces = if shape == Shape::OneWire { r#""vz-wire""# } else { r#""vz-cust", "vz-agent""# };
-        let listen = |side| std::net::SocketAddr::new(self.lab.vizard(side, self.plan.family_of(side)), port);
-        let mut text = format!(
-            "[sip]\nlisten = [\"{}\", \"{}\"]\n\n[media]\npath = \"{}\"\ninterfaces = [{interfaces}]\nports = \"20000-20999\"\n",
-            listen(Place::Customer),
-            listen(Place::Agent),
+        let port = |side| self.lab.port_over(self.plan.link_of(side));
+        let listen =
+            |side| std::net::SocketAddr::new(self.lab.vizard(side, self.plan.family_of(side)), port(side));
+        let mut text = format!("[sip]\n{}", self.listens(&listen));
+        write!(
+            text,
+            "\n[media]\npath = \"{}\"\ninterfaces = [{interfaces}]\nports = \"20000-20999\"\n",
             path.word()
-        );
+        )
+        .unwrap();
         for (place, name, country) in [(Place::Customer, "carrier", "US"), (Place::Agent, "pbx", country)] {
             let family = self.plan.family_of(place);
             let (local, peer) = (self.lab.vizard(place, family), self.lab.peer(place, family));
-            let target = std::net::SocketAddr::new(peer, port);
+            let target = std::net::SocketAddr::new(peer, port(place));
+            let link = self.plan.link_of(place);
+            let mutual = if link == Link::Tls { "client_certificate = true\n" } else { "" };
             write!(
                 text,
                 "\n[[media.address]]\nname = \"{name}\"\nlocal = \"{local}\"\n\n[[trunk]]\nname = \"{name}\"\n\
                  target = \"{target}\"\nsources = [\"{peer}\"]\nlisten = \"{}\"\nmedia = \"{name}\"\n\
-                 country = \"{country}\"\ntrusted = true\n",
-                listen(place)
+                 country = \"{country}\"\ntrusted = true\ntransport = \"{}\"\n{mutual}",
+                listen(place),
+                link.word()
             )
             .unwrap();
         }
@@ -185,13 +206,31 @@ impl World {
         text
     }
 
+    /// Where SIP arrives, by what it comes over.
+    fn listens(&self, listen: &impl Fn(Place) -> std::net::SocketAddr) -> String {
+        let mut text = String::new();
+        for (key, link) in [("listen", Link::Udp), ("listen_tcp", Link::Tcp), ("listen_tls", Link::Tls)] {
+            let sides = [Place::Customer, Place::Agent];
+            let sides = sides.into_iter().filter(|&side| self.plan.link_of(side) == link);
+            let addresses: Vec<String> = sides.map(|side| format!("\"{}\"", listen(side))).collect();
+            if !addresses.is_empty() {
+                writeln!(text, "{key} = [{}]", addresses.join(", ")).unwrap();
+            }
+        }
+        if self.plan.links.contains(&Link::Tls) {
+            text.push_str(&certificates::configured(&self.lab));
+        }
+        text
+    }
+
     /// Places a call between two peers, with a capture at both.
     pub(crate) fn call(&self, caller: Peer, callee: Peer) -> Outcome {
         let (from, to) = (caller.place, callee.place);
         let recorder = |place, peer: &Peer| Recorder::start(&self.lab, place, &peer.name).unwrap();
         let (near, far) = (recorder(from, &caller), recorder(to, &callee));
-        let listening = callee.over(self.plan.family_of(to)).start(&self.lab).unwrap();
-        let calling = caller.over(self.plan.family_of(from)).start(&self.lab).unwrap();
+        let placed = |peer: Peer, place| peer.over(self.plan.family_of(place)).by(self.plan.link_of(place));
+        let listening = placed(callee, to).start(&self.lab).unwrap();
+        let calling = placed(caller, from).start(&self.lab).unwrap();
         let (caller, callee) = (calling.finish(), listening.finish());
         let (near, far) = (near.finish().unwrap(), far.finish().unwrap());
         Outcome { caller: caller.unwrap(), callee: callee.unwrap(), near, far }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::audio;
 use crate::capture::occurrences;
-use crate::lab::{Family, Lab, Place};
+use crate::lab::{Family, Lab, Link, Place};
 use crate::process::Running;
 
 const LOG: &str = "baresip.log";
@@ -22,9 +22,12 @@ const LOG: &str = "baresip.log";
 /// the caller who hangs up, and nobody's last words are cut.
 const LISTENS: usize = 3 * 8000;
 
-/// How a phone does media.
+/// How a phone speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Media {
+pub struct Manner {
+    /// What it speaks SIP over; with TLS it shows and believes what stands in
+    /// [`Lab::certificates`].
+    pub link: Link,
     /// How it encrypts, if it does; then it takes nothing that is not.
     pub encryption: Option<Encryption>,
     /// Whether it speaks ICE.
@@ -40,8 +43,8 @@ pub enum Encryption {
     DtlsSrtp,
 }
 
-impl Media {
-    /// What an account says of it.
+impl Manner {
+    /// What an account says of its media.
     fn account(self) -> String {
         let encryption = match self.encryption {
             None => "",
@@ -62,8 +65,8 @@ pub struct Phone {
 impl Phone {
     /// Starts a phone that answers whoever calls it, and is ready when this returns.
     /// When its recording has ended it goes on listening for a while.
-    pub fn answering(lab: &Lab, place: Place, number: &str, plays: &[i16], media: Media) -> Result<Self> {
-        Self::start(lab, (place, number, media), (plays, LISTENS), None)
+    pub fn answering(lab: &Lab, place: Place, number: &str, plays: &[i16], manner: Manner) -> Result<Self> {
+        Self::start(lab, (place, number, manner), (plays, LISTENS), None)
     }
 
     /// Starts a phone that dials, and hangs up a little after its recording has ended.
@@ -72,15 +75,15 @@ impl Phone {
         place: Place,
         number: &str,
         plays: &[i16],
-        media: Media,
+        manner: Manner,
         dials: &str,
     ) -> Result<Self> {
-        Self::start(lab, (place, number, media), (plays, LISTENS / 3), Some(dials))
+        Self::start(lab, (place, number, manner), (plays, LISTENS / 3), Some(dials))
     }
 
     fn start(
         lab: &Lab,
-        (place, number, media): (Place, &str, Media),
+        (place, number, manner): (Place, &str, Manner),
         (plays, silence): (&[i16], usize),
         dials: Option<&str>,
     ) -> Result<Self> {
@@ -92,13 +95,14 @@ impl Phone {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         let own = SocketAddr::new(lab.peer(place, Family::V4), lab.sip_port());
-        let vizard = SocketAddr::new(lab.vizard(place, Family::V4), lab.sip_port());
+        let vizard = SocketAddr::new(lab.vizard(place, Family::V4), lab.port_over(manner.link));
+        let over = manner.link.word();
         let plays: Vec<i16> = plays.iter().copied().chain(std::iter::repeat_n(0, silence)).collect();
         audio::write_wav(&folder.join("plays.wav"), &plays)?;
-        write("config", &configuration(own, &folder))?;
+        write("config", &configuration(lab, (own, manner.link), &folder))?;
         let account = format!(
-            "<sip:{number}@{own}>;regint=0;answermode=auto;outbound=\"sip:{vizard}\";audio_codecs=pcmu/8000/1{}\n",
-            media.account()
+            "<sip:{number}@{own}>;regint=0;answermode=auto;outbound=\"sip:{vizard};transport={over}\";audio_codecs=pcmu/8000/1{}\n",
+            manner.account()
         );
         write("accounts", &account)?;
         write("contacts", "")?;
@@ -106,7 +110,7 @@ impl Phone {
         let mut baresip = lab.at(place, "baresip");
         baresip.arg("-f").arg(&folder);
         if let Some(dials) = dials {
-            baresip.args(["-e", &format!("/dial sip:{dials}@{vizard}")]);
+            baresip.args(["-e", &format!("/dial sip:{dials}@{vizard};transport={over}")]);
         }
         let mut running = Running::start("baresip", baresip, &folder.join(LOG))?;
         let log = folder.join(LOG);
@@ -144,14 +148,23 @@ impl Phone {
     }
 }
 
-fn configuration(own: SocketAddr, folder: &std::path::Path) -> String {
+fn configuration(lab: &Lab, (own, link): (SocketAddr, Link), folder: &Path) -> String {
     let family = match own.ip() {
         IpAddr::V4(_) => "ipv4",
         IpAddr::V6(_) => "ipv6",
     };
+    let certificates = lab.certificates();
+    let certificates = match link {
+        Link::Udp | Link::Tcp => String::new(),
+        Link::Tls => {
+            let folder = certificates.display();
+            format!("sip_certificate {folder}/peer.pem\nsip_cafile {folder}/ca.crt\n")
+        }
+    };
     let folder = folder.display();
     format!(
         "sip_listen {own}\n\
+         {certificates}\
          net_interface eth0\n\
          net_af {family}\n\
          audio_source aufile,{folder}/plays.wav\n\

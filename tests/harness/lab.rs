@@ -53,6 +53,30 @@ pub enum Family {
     V6,
 }
 
+/// What a peer speaks SIP over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// Connections.
+    Tcp,
+    /// Connections that a capture cannot read.
+    Tls,
+}
+
+impl Link {
+    /// As configuration and URIs write it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// A lab. Taken down when dropped, unless it is left.
 #[derive(Debug)]
 pub struct Lab {
@@ -178,6 +202,21 @@ impl Lab {
             Shape::Loopback => 15060,
             Shape::TwoSides | Shape::OneWire => 5060,
         }
+    }
+
+    /// The port on which everybody speaks SIP over this.
+    #[must_use]
+    pub const fn port_over(&self, link: Link) -> u16 {
+        match link {
+            Link::Udp | Link::Tcp => self.sip_port(),
+            Link::Tls => self.sip_port() + 1,
+        }
+    }
+
+    /// Where certificates and keys are kept, if there are any.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.folder.join("tls")
     }
 
     /// Leaves the namespaces where they are.

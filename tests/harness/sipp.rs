@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::audio;
-use crate::lab::{Family, Lab, Place};
+use crate::lab::{Family, Lab, Link, Place};
 use crate::process::{Running, output};
 
 /// What a peer does.
@@ -183,6 +183,8 @@ pub struct Peer {
     pub family: Family,
     /// Its address, where it is not the place's own.
     pub address: Option<IpAddr>,
+    /// What it speaks SIP over; TLS is beyond it.
+    pub link: Link,
     /// What it does.
     pub role: Role,
     /// The number that the call comes from: the caller's own.
@@ -208,6 +210,7 @@ impl Peer {
             place,
             family: Family::V4,
             address: None,
+            link: Link::Udp,
             role,
             caller: caller.to_owned(),
             called: called.to_owned(),
@@ -234,6 +237,13 @@ impl Peer {
 
     fn own(&self, lab: &Lab) -> IpAddr {
         self.address.unwrap_or_else(|| lab.peer(self.place, self.family))
+    }
+
+    /// Speaking SIP over this.
+    #[must_use]
+    pub fn by(mut self, link: Link) -> Self {
+        self.link = link;
+        self
     }
 
     /// Talking for so long.
@@ -275,6 +285,12 @@ impl Peer {
         write("scenario.xml", self.scenario().as_bytes())?;
         write("audio.ul", &audio::tone(self.hertz))?;
 
+        let transport: &[&str] = match self.link {
+            Link::Udp => &["-t", "u1"],
+            // A lost connection is made again, and the call goes on over it.
+            Link::Tcp => &["-t", "t1", "-max_reconnect", "9", "-reconnect_close", "false"],
+            Link::Tls => bail!("{}: sipp speaks no TLS here", self.name),
+        };
         let own = self.own(lab);
         let mut sipp = lab.at(self.place, "sipp");
         sipp.current_dir(&folder);
@@ -283,6 +299,7 @@ impl Peer {
         }
         sipp.args(["-sf", "scenario.xml", "-m", "1", "-nostdin", "-timeout", "60", "-timeout_error"]);
         sipp.args(["-i", &bracketed(own), "-p", &lab.sip_port().to_string(), "-mi", &own.to_string()]);
+        sipp.args(transport);
         sipp.args(["-d", &self.talk.as_millis().to_string()]);
         sipp.args(["-key", "caller", &self.caller, "-key", "called", &self.called]);
         sipp.args(["-trace_msg", "-message_file", "messages.log", "-trace_logs", "-log_file", "seen.log"]);
@@ -297,7 +314,8 @@ impl Peer {
 
     /// Whether the SIP port is open where the peer stands.
     fn listens(&self, lab: &Lab) -> bool {
-        let file = if self.family == Family::V4 { "/proc/net/udp" } else { "/proc/net/udp6" };
+        let table = if self.link == Link::Udp { "udp" } else { "tcp" };
+        let file = format!("/proc/net/{table}{}", if self.family == Family::V4 { "" } else { "6" });
         let wanted = match self.own(lab) {
             IpAddr::V4(address) => format!("{:08X}:{:04X}", u32::from(address).swap_bytes(), lab.sip_port()),
             IpAddr::V6(address) => {
