@@ -129,10 +129,12 @@ impl MediaSession {
             Mux::Agreed => Content::nothing(),
             Mux::Offered | Mux::No => Content { stun, ..transport.content(PayloadTypes::default(), true) },
         };
-        let rtcp = (transport.has_rtcp() && (rtcp_apart || shares != Mux::Agreed)).then(|| Carried {
-            spec: flow(content, local.rtcp(), rtcp_exit),
-            codec: None,
-            judged: false,
+        let rtcp = (transport.has_rtcp() && (rtcp_apart || shares != Mux::Agreed)).then(|| {
+            let mut spec = flow(content, local.rtcp(), rtcp_exit);
+            if let Some(elsewhere) = from.rtcp_elsewhere() {
+                spec.source.allowed = elsewhere;
+            }
+            Carried { spec, codec: None, judged: false }
         });
         Some([Some(rtp), rtcp])
     }

@@ -159,6 +159,13 @@ impl StreamPorts {
 }
 
 impl End {
+    /// Where RTCP may come from, if another host than that of RTP has to do with it
+    /// (`a=rtcp:` with an address). Where more than one host may send, it is one of them.
+    pub(super) fn rtcp_elsewhere(&self) -> Option<IpNet> {
+        let FarEnd { rtp, rtcp } = self.far?;
+        (rtcp.ip() != rtp.ip() && self.allowed == IpNet::from(rtp.ip())).then(|| IpNet::from(rtcp.ip()))
+    }
+
     fn restored(record: EndRecord) -> Self {
         let EndRecord { far, allowed, generation, payload_types, sends, receives } = record;
         let far = far.map(|(rtp, rtcp)| FarEnd { rtp, rtcp });

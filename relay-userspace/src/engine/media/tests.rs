@@ -136,6 +136,34 @@ fn the_way_back_is_open_before_the_answer_to_whom_was_asked() {
     }
 }
 
+/// On another port, or at another host.
+#[test]
+fn rtcp_goes_where_it_is_wanted_and_comes_from_there() {
+    let mut world = World::new(MediaSource::Signalled, MediaSource::Signalled);
+    let describe = |address: &str, rtcp: &str| {
+        let text = format!("v=0\r\nc=IN IP4 {address}\r\nm=audio 6000 RTP/AVP 0\r\na=rtcp:{rtcp}\r\n");
+        Description::parse(text.as_bytes(), &Rules::default()).unwrap()
+    };
+    let offer = describe("198.51.100.1", "6301");
+    let answer = describe("198.51.100.2", "7901 IN IP4 198.51.100.20");
+    world.offer(&offer).unwrap();
+    let outputs = world.agree(LegName::A, &offer, &answer);
+    let flow = |leg, content: Content| {
+        let of = |flow: &&FlowSpec| flow.owner.leg == leg && flow.content.rtcp == content.rtcp;
+        puts(&outputs).into_iter().find(of).unwrap().clone()
+    };
+    let [rtp, rtcp] = [Content::rtp(PayloadTypes::default()), Content::rtcp()];
+    for (leg, content, from, to) in [
+        (LegName::A, rtp, "198.51.100.1/32", "198.51.100.2:6000"),
+        (LegName::A, rtcp, "198.51.100.1/32", "198.51.100.20:7901"),
+        (LegName::B, rtp, "198.51.100.2/32", "198.51.100.1:6000"),
+        (LegName::B, rtcp, "198.51.100.20/32", "198.51.100.1:6301"),
+    ] {
+        let flow = flow(leg, content);
+        assert_eq!((flow.source.allowed, flow.send_to), (from.parse().unwrap(), to.parse().unwrap()));
+    }
+}
+
 /// The same, with RTCP on the port of RTP.
 pub(super) fn describe_mux(address: &str, port: u16) -> Description {
     let text = format!(
