@@ -18,6 +18,9 @@ use crate::world::{MediaPath, Plan, World, bind, callee_at, caller_at, world};
 const MASKED: [&str; 2] = ["198.51.100.1", "203.0.113.1"];
 const MASKED_V6: [&str; 2] = ["2001:db8:a::1", "2001:db8:b::1"];
 
+/// How long both sides talk: through two captures.
+const TALK: Duration = Duration::from_secs(6);
+
 #[test]
 fn a_call_in_the_driver_is_captured() {
     captured(Plan::default(), MASKED);
@@ -39,10 +42,11 @@ fn captured(plan: Plan, masks: [&str; 2]) {
     let open = format!("{}\n[control]\nmode = \"0666\"\n", world.config());
     let vizard = world.start_with(&open);
     let bound = bind(&vizard);
-    let callee = callee_at(Place::Agent, Role::Callee).over(plan.family).start(&world.lab).unwrap();
+    let callee = callee_at(Place::Agent, Role::Callee).over(plan.family).talking(TALK);
+    let callee = callee.start(&world.lab).unwrap();
     let mut caller = caller_at(Place::Customer, Role::Caller, &bound.customer_dials)
         .over(plan.family)
-        .talking(Duration::from_secs(6))
+        .talking(TALK)
         .start(&world.lab)
         .unwrap();
     caller.wait_for("SIP/2.0 200").unwrap();

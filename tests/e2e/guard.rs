@@ -20,12 +20,12 @@ const STRANGER: &str = "10.77.1.66";
 
 #[test]
 fn a_flood_does_not_touch_a_call_in_the_driver() {
-    survives_a_flood(Plan::default());
+    survives_a_flood(Plan { alone: true, ..Plan::default() });
 }
 
 #[test]
 fn a_flood_does_not_touch_a_call_over_sockets() {
-    survives_a_flood(Plan { path: MediaPath::Sockets, ..Plan::default() });
+    survives_a_flood(Plan { path: MediaPath::Sockets, alone: true, ..Plan::default() });
 }
 
 fn survives_a_flood(plan: Plan) {

@@ -2,8 +2,8 @@
 //! network namespaces; what reached a side is what a capture there says.
 //!
 //! Needs root. Without it every test fails, unless `VIZARD_SKIP_PRIVILEGED=1`
-//! asks for them to be left out. Tests take turns, so the load is that of one
-//! call and the sockets of one lab.
+//! asks for them to be left out. Each test has a lab of its own and mostly waits, so
+//! they run beside each other, but for those that ask to be alone.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
@@ -54,6 +54,9 @@ pub(crate) struct Plan {
     pub(crate) path: MediaPath,
     /// The country of the agent's trunk.
     pub(crate) country: &'static str,
+    /// Whether no other test runs meanwhile: where load is part of the test, or would
+    /// decide it.
+    pub(crate) alone: bool,
 }
 
 impl Default for Plan {
@@ -65,6 +68,7 @@ impl Default for Plan {
             links: [Link::Udp; 2],
             path: MediaPath::Native,
             country: "US",
+            alone: false,
         }
     }
 }
@@ -85,17 +89,36 @@ impl Plan {
     }
 }
 
+/// A test's leave to run.
+enum Turn {
+    Beside { _others: RwLockReadGuard<'static, ()> },
+    Alone { _all: RwLockWriteGuard<'static, ()> },
+}
+
+impl Turn {
+    /// Waits for it. A test that failed has left nothing behind that the next one
+    /// would meet.
+    fn take(alone: bool) -> Self {
+        static TURNS: RwLock<()> = RwLock::new(());
+        if alone {
+            Self::Alone { _all: TURNS.write().unwrap_or_else(PoisonError::into_inner) }
+        } else {
+            Self::Beside { _others: TURNS.read().unwrap_or_else(PoisonError::into_inner) }
+        }
+    }
+}
+
 /// A lab, its folder, and the turn that this test holds.
 pub(crate) struct World {
     pub(crate) lab: Lab,
     pub(crate) plan: Plan,
     _receiver: Option<Ebpf>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// Sets up a world; `None` when the privileged tests are to be skipped.
 pub(crate) fn world(plan: Plan) -> Option<World> {
-    static TURN: Mutex<()> = Mutex::new(());
+    static SWEPT: Once = Once::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
     if !harness::is_root() {
         assert!(
@@ -105,12 +128,9 @@ pub(crate) fn world(plan: Plan) -> Option<World> {
         eprintln!("SKIPPED: needs root");
         return None;
     }
-    // A test that failed has left nothing behind that the next one would meet.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = Turn::take(plan.alone);
+    SWEPT.call_once(|| lab::sweep().unwrap());
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    if count == 0 {
-        lab::sweep().unwrap();
-    }
     let name = format!("vzt{}-{count}", std::process::id());
     let folder = root().join(".lab").join(&name);
     let lab = Lab::new(&name, plan.shape, &folder).unwrap();

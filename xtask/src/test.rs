@@ -81,6 +81,9 @@ impl fmt::Display for Tier {
     }
 }
 
+/// The end-to-end tests mostly wait, so that more of them run than there are processors.
+const BESIDE_EACH_OTHER: &str = "--test-threads=4";
+
 /// Runs the tiers that were asked for, all of them to their end.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let asked = if options.tiers.is_empty() { Tier::ALL.to_vec() } else { options.tiers.clone() };
@@ -112,7 +115,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Tier::Packet => cargo_tests(&["-p", "vizard-tests", "--test", "packet"])?,
             Tier::Paths => cargo_tests(&["-p", "vizard-tests", "--test", "paths"])?,
             Tier::Simulation => cargo_tests(&["-p", "vizard-tests", "--test", "sim"])?,
-            Tier::EndToEnd => cargo_tests(&["-p", "vizard-tests", "--test", "e2e"])?,
+            Tier::EndToEnd => cargo_tests(&["-p", "vizard-tests", "--test", "e2e", "--", BESIDE_EACH_OTHER])?,
         };
         rows.push(Row { tier, count, took: started.elapsed() });
     }
@@ -130,10 +133,8 @@ pub(crate) fn end_to_end(filter: Option<&str>) -> Result<()> {
         bail!("the end-to-end tests create network namespaces and load XDP programs: run them as root");
     }
     bring_about_end_to_end()?;
-    let mut arguments = vec!["-p", "vizard-tests", "--test", "e2e"];
-    if let Some(filter) = filter {
-        arguments.extend(["--", filter]);
-    }
+    let mut arguments = vec!["-p", "vizard-tests", "--test", "e2e", "--", BESIDE_EACH_OTHER];
+    arguments.extend(filter);
     sh::run(sh::cargo().arg("test").args(arguments))
 }
 
