@@ -99,6 +99,7 @@ fn planted(world: &World, peer: Peer) -> Peer {
         session: Some(format!("{t}session")),
         session_lines: session_lines.into(),
         media_lines: media_lines.into(),
+        audio_port: None,
         renewed: Vec::new(),
     })
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use harness::lab::Place;
 use harness::sipp::{Change, MOVED_TO, Role};
 
-use crate::world::{MediaPath, Outcome, Plan, World, bind, callee_at, caller_at, leg, other, world};
+use crate::world::{
+    MediaPath, Outcome, Plan, World, bind, callee_at, caller_at, in_progress, leg, other, world,
+};
 
 /// What each side sent has arrived at the other one, every packet of it, in order.
 fn assert_all_arrived(world: &World, from: Place, outcome: &Outcome, at_least: usize) {
@@ -112,15 +114,26 @@ fn a_call_without_media_ends_and_says_why() {
     vizard.stop().unwrap();
 }
 
-/// One side is not heard: an event, a counter, and a mark on its leg's record.
+/// One side is not heard: a mark on its leg while it lasts, an event, a counter, and a
+/// mark on its leg's record.
 #[test]
 fn one_way_audio_is_reported_and_recorded() {
     let Some(world) = world(Plan::default()) else { return };
     let vizard = world.start_with(&world.config().replace("[media]\n", "[media]\none_way_after = \"1s\"\n"));
     let bound = bind(&vizard);
     let caller = caller_at(Place::Customer, Role::Caller, &bound.customer_dials);
-    let (caller, callee) = (caller.talking(Duration::from_secs(4)), callee_at(Place::Agent, Role::Callee));
-    world.call(caller, callee.silent().talking(Duration::from_secs(3)));
+    let talk = Duration::from_secs(4);
+    let callee = callee_at(Place::Agent, Role::Callee).silent().talking(talk);
+    let listening = callee.start(&world.lab).unwrap();
+    let calling = caller.talking(talk).start(&world.lab).unwrap();
+    let legs = in_progress(&vizard, Duration::from_secs(10), "nobody is found silent", |call| {
+        let legs = call["legs"].as_array()?;
+        legs.iter().any(|leg| leg["silent"] == true).then(|| legs.clone())
+    });
+    assert_eq!(leg(&legs, Place::Agent)["silent"], true, "{legs:#?}");
+    assert_eq!(leg(&legs, Place::Customer)["silent"], false, "{legs:#?}");
+    calling.finish().unwrap();
+    listening.finish().unwrap();
     let records = vizard.records(2).unwrap();
     for (place, one_way) in [(Place::Customer, false), (Place::Agent, true)] {
         assert_eq!(leg(&records, place)["media"]["one_way"], one_way, "{records:#?}");

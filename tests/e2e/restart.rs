@@ -58,7 +58,12 @@ fn nothing_is_lost_while(plan: Plan, from: Place, disturb: impl FnOnce(&mut Viza
     assert_eq!(vizard.ask(&["status"]).unwrap()["datapath"]["path"], plan.path.word());
     let bound = bind(&vizard);
     let to = other(from);
-    let outcome = during_a_call(&world, &mut vizard, (from, bound.proxy_of(from)), TALK, disturb);
+    let outcome = during_a_call(&world, &mut vizard, (from, bound.proxy_of(from)), TALK, |vizard| {
+        let before = learned(vizard);
+        assert_eq!(before.len(), 2, "{before:?}");
+        disturb(vizard);
+        assert_eq!(learned(vizard), before, "who was learned stays so");
+    });
     let records = vizard.records(2).unwrap();
     for (sender, near, far) in [(from, &outcome.near, &outcome.far), (to, &outcome.far, &outcome.near)] {
         let receiver = other(sender);
@@ -89,6 +94,18 @@ fn nothing_is_lost_while(plan: Plan, from: Place, disturb: impl FnOnce(&mut Viza
     vizard.stop().unwrap();
     let left: Vec<_> = walk(&world.lab.folder().join("bpf/vizard"));
     assert!(left.is_empty(), "an end in good order leaves no pins: {left:?}");
+}
+
+/// Where each flow of the one call has learned that its packets come from, by where
+/// they arrive.
+fn learned(vizard: &Vizard<'_>) -> Vec<(String, String)> {
+    in_progress(vizard, Duration::from_secs(5), "there is no call", |call| {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let learned = |flow: &Value| Some((text(&flow["local"])?, text(&flow["stats"]["learned"])?));
+        let mut learned: Vec<_> = call["flows"].as_array()?.iter().filter_map(learned).collect();
+        learned.sort();
+        Some(learned)
+    })
 }
 
 /// The files below a folder.

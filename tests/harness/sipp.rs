@@ -33,6 +33,9 @@ pub enum Role {
     CalleeFollows(Change),
     /// Is heard for a second before it answers; then as [`Role::Callee`].
     CalleeEarly,
+    /// Rings as two phones, one after the other, of which the second one, at
+    /// [`MOVED_TO`], answers; sends no audio.
+    CalleeForks,
     /// Refuses with this response.
     CalleeRefuses(u16),
     /// Rings until the caller gives up.
@@ -50,15 +53,18 @@ pub enum Change {
     Move,
 }
 
-/// Where a caller that moved wants its audio; nobody listens there, a capture sees
-/// what arrives.
+/// Where a caller that moved, or the second phone that rings, wants its audio. No peer
+/// listens there: a capture sees what arrives, or a socket of the test.
 pub const MOVED_TO: u16 = 30_000;
+
+/// What sipp replaces by the port of its own audio.
+const AUDIO_PORT: &str = "[rtpstream_audio_port]";
 
 impl Change {
     /// The port of the changed session.
     fn port(self) -> String {
         match self {
-            Self::Hold => "[rtpstream_audio_port]".to_owned(),
+            Self::Hold => AUDIO_PORT.to_owned(),
             Self::Move => MOVED_TO.to_string(),
         }
     }
@@ -90,6 +96,7 @@ impl Role {
             Self::CallerWaits => include_str!("scenarios/caller-waits.xml"),
             Self::CalleeFollows(_) => include_str!("scenarios/callee-follows.xml"),
             Self::CalleeEarly => include_str!("scenarios/callee-early.xml"),
+            Self::CalleeForks => include_str!("scenarios/callee-forks.xml"),
             Self::CallerReinvites => include_str!("scenarios/caller-reinvites.xml"),
             Self::Callee => include_str!("scenarios/callee.xml"),
             Self::CalleeRefuses(_) => include_str!("scenarios/callee-refuses.xml"),
@@ -109,6 +116,7 @@ impl Role {
             Self::Callee
             | Self::CalleeFollows(_)
             | Self::CalleeEarly
+            | Self::CalleeForks
             | Self::CalleeRefuses(_)
             | Self::CalleeCancelled
             | Self::CalleeHangsUp => false,
@@ -126,6 +134,7 @@ impl Role {
             | Self::Callee
             | Self::CalleeFollows(_)
             | Self::CalleeEarly
+            | Self::CalleeForks
             | Self::CalleeCancelled
             | Self::CalleeHangsUp => 200,
         }
@@ -138,6 +147,7 @@ impl Role {
         match self {
             Self::CallerChanges(change) => (change.port(), change.offered()),
             Self::CalleeFollows(change) => (change.port(), change.answered()),
+            Self::CalleeForks => (Change::Move.port(), Change::Move.answered()),
             Self::Caller
             | Self::CallerRefused(_)
             | Self::CallerCancels
@@ -168,6 +178,8 @@ pub struct Says {
     pub session_lines: Vec<String>,
     /// Media-level SDP lines.
     pub media_lines: Vec<String>,
+    /// The port of its audio, where it is not the peer that sends and takes it.
+    pub audio_port: Option<u16>,
     /// The media section of a renegotiation, without those; audio again, if empty.
     pub renewed: Vec<String>,
 }
@@ -332,6 +344,7 @@ impl Peer {
     fn scenario(&self) -> String {
         let says = &self.says;
         let (port, direction) = self.role.change();
+        let audio_port = says.audio_port.map_or_else(|| AUDIO_PORT.to_owned(), |port| port.to_string());
         let words = [
             ("@port@", port.as_str()),
             ("@direction@", direction),
@@ -339,6 +352,7 @@ impl Peer {
             ("@origin@", says.origin.as_deref().unwrap_or("-")),
             ("@session@", says.session.as_deref().unwrap_or("-")),
             ("@status@", &self.role.status().to_string()),
+            (AUDIO_PORT, audio_port.as_str()),
         ];
         let audio = ["m=audio [rtpstream_audio_port] RTP/AVP 0", "a=rtpmap:0 PCMU/8000"];
         let audio = audio.map(str::to_owned).to_vec();

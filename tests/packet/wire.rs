@@ -223,47 +223,60 @@ fn sockets_tap() {
     taps(Mode::Sockets);
 }
 
-/// Rules are replaced as a whole; those that stay go on counting.
+/// Rules are replaced as a whole while packets arrive; those that stay go on counting.
 #[test]
 fn rules_of_the_guard_are_in_force_until_they_are_replaced() {
     if !enter_own_namespace() {
         return;
     }
     let (a, _b) = peers();
-    let sip: SocketAddr = "192.0.2.10:5060".parse().unwrap();
-    let guard = GuardConfig { listen: vec![sip], rate: 0, burst: 1 };
+    let sip: [SocketAddr; 2] = ["192.0.2.10:5060", "[2001:db8:a::10]:5060"].map(|ours| ours.parse().unwrap());
+    let guard = GuardConfig { listen: sip.to_vec(), rate: 0, burst: 1 };
     let config = DatapathConfig { guard: Some(guard), ..config(Mode::XdpNative) };
     let mut datapath = datapath::open(&config).unwrap_or_else(|error| panic!("{error}"));
-    let ours = harness::socket::udp(sip).expect("our own address");
-    ours.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let peer = socket(&a, "192.0.2.1:5060");
-    let hears = || {
-        peer.send_to(b"OPTIONS", sip).expect("sending");
-        ours.recv_from(&mut [0; 64]).is_ok()
-    };
-    // The first one may wait for a neighbour to be found.
-    assert!((0..10).any(|_| hears()));
-    let rules = |list: &[(&str, Treatment)]| -> Vec<Rule> {
-        list.iter()
-            .map(|(net, treatment)| Rule { net: net.parse().unwrap(), treatment: *treatment })
-            .collect()
-    };
-    let (wide, narrow) = ("192.0.2.0/24", "192.0.2.1/32");
-    datapath.guard().set_rules(&rules(&[(wide, Treatment::Deny)])).expect("room");
-    assert!(!hears() && !hears());
-    let kept = [(wide, Treatment::Deny), (narrow, Treatment::Exempt), ("2001:db8::/32", Treatment::Deny)];
-    datapath.guard().set_rules(&rules(&kept)).expect("room");
-    assert!(hears());
-    let hits: Vec<(String, u64)> =
-        datapath.guard().hits().iter().map(|(net, hits)| (net.to_string(), *hits)).collect();
-    assert_eq!(hits, [(wide.into(), 2), (narrow.into(), 1), ("2001:db8::/32".into(), 0)]);
-    datapath.guard().set_rules(&[]).expect("none");
-    assert!(hears() && datapath.guard().hits().is_empty());
-    datapath.guard().set_rules(&rules(&[(narrow, Treatment::Deny)])).expect("room");
-    assert_eq!(datapath.guard().hits()[0].1, 0, "a new rule counts from zero");
-    assert!(!hears());
-    let denied = datapath.verdicts().into_iter().find(|count| count.verdict == "guard-denied");
-    assert_eq!(denied.map(|count| count.packets), Some(3));
+    let of_v4 = ("192.0.2.1:5060", "192.0.2.0/24", "192.0.2.1/32", "2001:db8::/32");
+    let of_v6 = ("[2001:db8:a::1]:5060", "2001:db8::/32", "2001:db8:a::1/128", "192.0.2.0/24");
+    for (sip, (from, wide, narrow, elsewhere)) in sip.into_iter().zip([of_v4, of_v6]) {
+        let ours = harness::socket::udp(sip).expect("our own address");
+        ours.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        let peer = socket(&a, from);
+        let hears = || {
+            peer.send_to(b"OPTIONS", sip).expect("sending");
+            ours.recv_from(&mut [0; 64]).is_ok()
+        };
+        let denied = |datapath: &dyn Datapath| {
+            let verdicts = datapath.verdicts();
+            verdicts.iter().find(|count| count.verdict == "guard-denied").map_or(0, |count| count.packets)
+        };
+        let before = denied(&*datapath);
+        let set = |datapath: &mut dyn Datapath, list: &[(&str, Treatment)]| {
+            let rule = |(net, treatment): &(&str, Treatment)| Rule {
+                net: net.parse().unwrap(),
+                treatment: *treatment,
+            };
+            let rules: Vec<Rule> = list.iter().map(rule).collect();
+            datapath.guard().set_rules(&rules).expect("room");
+        };
+        // The first one may wait for a neighbour to be found.
+        assert!((0..10).any(|_| hears()));
+        set(&mut *datapath, &[(wide, Treatment::Deny)]);
+        assert!(!hears() && !hears());
+        let kept = [(wide, Treatment::Deny), (narrow, Treatment::Exempt), (elsewhere, Treatment::Deny)];
+        set(&mut *datapath, &kept);
+        assert!(hears());
+        let hits: Vec<(String, u64)> =
+            datapath.guard().hits().iter().map(|(net, hits)| (net.to_string(), *hits)).collect();
+        for (net, packets) in [(wide, 2), (narrow, 1), (elsewhere, 0)] {
+            assert!(hits.contains(&(net.to_owned(), packets)), "{hits:?}");
+        }
+        set(&mut *datapath, &[]);
+        assert!(hears() && datapath.guard().hits().is_empty());
+        set(&mut *datapath, &[(narrow, Treatment::Deny)]);
+        assert_eq!(datapath.guard().hits()[0].1, 0, "a new rule counts from zero");
+        assert!(!hears());
+        assert_eq!(denied(&*datapath), before + 3);
+        set(&mut *datapath, &[]);
+    }
 }
 
 #[test]

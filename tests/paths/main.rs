@@ -46,6 +46,7 @@ on_every_path! {
     sources: the_first_is_kept, only_the_allowed_is_learned, only_valid_media_is_learned_from,
         a_new_generation_learns_anew, late_packets_do_not_shut_out_who_moved, an_update_keeps_what_was_learned, answers_follow_what_was_learned;
     content: what_is_no_media_is_refused_by_name, what_is_no_rtcp_is_refused_by_name,
+        what_is_cut_short_is_refused_by_name,
         rtcp_shares_a_port_where_agreed, dtls_crosses_where_agreed, stun_is_for_the_daemon_alone,
         nothing_that_names_a_party_crosses,
         opaque_datagrams_cross_up_to_their_limit;

@@ -261,6 +261,27 @@ fn check_lists_every_problem_and_ends_with_its_code() {
     assert_eq!(document["capacity"]["calls"], 5000);
 }
 
+/// What the most flows that there may be take, before anything is started.
+#[test]
+fn check_tells_the_memory_of_a_million_flows() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.toml");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/demo.toml");
+    let mut text = std::fs::read_to_string(shipped).unwrap().replace("20000-29999", "5062-65535");
+    let address = |n: u32| format!("\n[[media.address]]\nname = \"m{n}\"\nlocal = \"10.77.1.{n}\"\n");
+    text.extend((100..114).map(address));
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (out, ..) = vizard(&["check", file, "--json"]);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let capacity = &document["capacity"];
+    assert_eq!(capacity["flows"], 967_584, "{document:#}");
+    let bytes = capacity["map_bytes"].as_u64().unwrap();
+    assert!((50 << 20..384 << 20).contains(&bytes), "{bytes}");
+    let (out, ..) = vizard(&["check", file]);
+    assert!(out.contains(" MiB for 967584 flows"), "{out}");
+}
+
 #[test]
 fn tables_are_plain_columns() {
     let report = calls::listed(&[call()], &path(), at(63), false).unwrap();

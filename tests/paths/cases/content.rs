@@ -17,7 +17,9 @@ pub(crate) fn what_is_no_media_is_refused_by_name(rig: &mut Rig) {
         (first_byte(0x04), "not-rtp"),
         (first_byte(0x10), "zrtp"),
         (first_byte(0x16), "unexpected-dtls"),
+        // Versions 1 and 3.
         (first_byte(0x40), "turn-channel"),
+        (first_byte(0x7f), "not-rtp"),
         (first_byte(0xc0), "not-rtp"),
         (rtp(9, 1), "payload-type"),
         (rtp(0xe0, 1), "payload-type"),
@@ -46,6 +48,41 @@ pub(crate) fn what_is_no_rtcp_is_refused_by_name(rig: &mut Rig) {
     }
     call.customer.send_to(&rtcp(), call.there.local).unwrap();
     assert_eq!(receive(&call.agent).1, rtcp());
+}
+
+/// However short a datagram is cut: what crosses is whole.
+pub(crate) fn what_is_cut_short_is_refused_by_name(rig: &mut Rig) {
+    let mut call = rig.call(Family::V4, Family::V4);
+    // Two sources, and an extension of two words.
+    let mut extended = rtp(0, 1);
+    extended[0] |= 0x12;
+    extended.splice(12..12, [&[0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 2][..], &[0; 8]].concat());
+    for length in 0..48 {
+        let cut = &extended[..length];
+        match length {
+            0..12 => rig.refused(&call.customer, &call.there, cut, "too-short"),
+            12..32 => rig.refused(&call.customer, &call.there, cut, "bad-rtp-header"),
+            _ => {
+                call.customer.send_to(cut, call.there.local).unwrap();
+                assert_eq!(receive(&call.agent).1, cut);
+            }
+        }
+    }
+    call.there.content = Content::rtcp();
+    rig.put(&call.there);
+    let report = [&[0x81, 201, 0, 7][..], &[7; 28]].concat();
+    let compound = [report, vec![0x81, 203, 0, 1, 7, 7, 7, 7]].concat();
+    for length in 0..=compound.len() {
+        let cut = &compound[..length];
+        match length {
+            0..8 => rig.refused(&call.customer, &call.there, cut, "too-short"),
+            32 | 40 => {
+                call.customer.send_to(cut, call.there.local).unwrap();
+                assert_eq!(receive(&call.agent).1, cut);
+            }
+            _ => rig.refused(&call.customer, &call.there, cut, "rtcp-malformed"),
+        }
+    }
 }
 
 pub(crate) fn rtcp_shares_a_port_where_agreed(rig: &mut Rig) {
