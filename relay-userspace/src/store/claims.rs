@@ -35,9 +35,10 @@ impl Changed {
 
 impl Claims {
     /// Those of all bindings of a store.
-    pub(super) fn of<'a>(bindings: impl Iterator<Item = &'a Binding>) -> Self {
+    pub(super) fn of(bindings: &[Binding]) -> Self {
         let mut claims = Self::default();
-        for claim in bindings.flat_map(Binding::claims) {
+        claims.holders.reserve(2 * bindings.len());
+        for claim in bindings.iter().flat_map(Binding::claims) {
             claims.holders.insert(claims.pair(&claim), holder(claim.binding));
         }
         claims

@@ -148,7 +148,7 @@ impl Store for SledStore {
     fn commit(&mut self, group: &[Transaction]) -> Result<Vec<CommitOutcome>, StoreError> {
         let mut claims = match self.claims.take() {
             Some(claims) => claims,
-            None => Claims::of(apply::bindings(&self.directory.tree)?.iter()),
+            None => Claims::of(&apply::bindings(&self.directory.tree)?),
         };
         let outcomes = self.commit_on(&mut claims, group);
         self.claims = OnceCell::from(claims);
@@ -157,7 +157,7 @@ impl Store for SledStore {
 
     fn load(&self) -> Result<Snapshot, StoreError> {
         let snapshot = apply::snapshot(&self.vault, &self.directory.tree, &self.cdrs.tree)?;
-        self.claims.get_or_init(|| Claims::of(snapshot.directory.bindings.iter()));
+        self.claims.get_or_init(|| Claims::of(&snapshot.directory.bindings));
         Ok(snapshot)
     }
 
