@@ -11,7 +11,7 @@ use super::model::BindingState::{Entombed, Live};
 use super::numbers::NumberIx;
 use super::proposal::Proposal;
 use super::rests::Rest;
-use super::{BindingId, Directory, PartyAddress, refusal};
+use super::{BindingId, Directory, PartyAddress, headroom, refusal};
 use crate::engine::admin::{AdminRequest, NumberWish, Refusal, RefusalKind};
 use crate::engine::ids::LegName;
 use crate::engine::io::RequestId;
@@ -144,7 +144,7 @@ impl Directory {
             self.headroom.give(wall, side.party, leg);
             self.parties.release(side.party);
         }
-        self.count_more(to.party, leg);
+        self.headroom.take(wall, to.party, headroom::one(leg));
         // What was acquired for the new one stays as the binding's own use.
         self.settle(binding);
     }

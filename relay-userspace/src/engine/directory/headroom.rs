@@ -100,7 +100,7 @@ struct At {
 /// All parties' bindings, counted.
 #[derive(Default)]
 pub(super) struct Headroom {
-    /// By party; nothing is held at zero on both sides.
+    /// By party, of all that are located; nothing is held at zero on both sides.
     held: Vec<Held>,
     homes: BTreeMap<Home, HomeIx>,
     at: Vec<At>,
@@ -108,29 +108,26 @@ pub(super) struct Headroom {
 }
 
 impl Headroom {
-    /// A party has one binding more. Says where it is.
-    pub(super) fn take(&mut self, now: Timestamp, party: PartyIx, leg: LegName, home: impl FnOnce() -> Home) {
-        let held = self.held(party);
-        let held = held.unwrap_or_else(|| Held { home: self.intern(home()), sides: [0; 2] });
-        let mut more = held;
-        more.sides[side(leg)] += 1;
-        self.replace(now, party, held, more);
+    /// It is known where a party is: what it holds counts there.
+    pub(super) fn locate(&mut self, now: Timestamp, party: PartyIx, home: Home) {
+        let home = self.intern(home);
+        let held = self.held(party).unwrap_or(Held { home, sides: [0; 2] });
+        self.replace(now, party, held, Held { home, ..held });
     }
 
-    /// A party that was erased is known again: what it holds counts where it is.
-    pub(super) fn bring_home(&mut self, now: Timestamp, party: PartyIx, home: Home) {
-        if let Some(held) = self.held(party) {
-            let home = self.intern(home);
-            self.replace(now, party, held, Held { home, ..held });
-        }
+    /// A party that was located has so many bindings more, by the side on which it stands.
+    pub(super) fn take(&mut self, now: Timestamp, party: PartyIx, [customer, agent]: [u32; 2]) {
+        let Some(&held) = self.held.get(party.index()) else { return };
+        let sides = [held.sides[0] + customer, held.sides[1] + agent];
+        self.replace(now, party, held, Held { sides, ..held });
     }
 
     /// A party has one binding less.
     pub(super) fn give(&mut self, now: Timestamp, party: PartyIx, leg: LegName) {
         let Some(held) = self.held(party) else { return };
-        let mut less = held;
-        less.sides[side(leg)] = less.sides[side(leg)].saturating_sub(1);
-        self.replace(now, party, held, less);
+        let [customer, agent] = one(leg);
+        let sides = [held.sides[0].saturating_sub(customer), held.sides[1].saturating_sub(agent)];
+        self.replace(now, party, held, Held { sides, ..held });
     }
 
     /// Every place whose level has changed since it was last asked.
@@ -265,10 +262,11 @@ impl HomeIx {
     }
 }
 
-const fn side(leg: LegName) -> usize {
+/// One binding on a side.
+pub(super) const fn one(leg: LegName) -> [u32; 2] {
     match leg {
-        LegName::A => 0,
-        LegName::B => 1,
+        LegName::A => [1, 0],
+        LegName::B => [0, 1],
     }
 }
 

@@ -1,16 +1,17 @@
 //! What becomes of records: reserved, settled, ended, forgotten; and the sweep
 //! that time drives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::bindings::{BindingIx, Change, Record, Side, Special, Stage};
 use super::check;
-use super::headroom::Home;
+use super::headroom::{self, Home};
 use super::model::BindingState::{Entombed, Live};
+use super::numbers::{Load, NumberIx};
 use super::parties::PartyIx;
 use super::proposal::Proposal;
 use super::rests::Rest;
-use super::{AgentNumber, Binding, BindingState, Directory, PairRest, Party, PartyAddress, Snapshot};
+use super::{AgentNumber, Binding, BindingState, Directory, PairRest, PartyAddress, Snapshot};
 use crate::engine::event::Event;
 use crate::engine::ids::LegName;
 use crate::engine::io::Output;
@@ -24,6 +25,24 @@ const RESTS_AT_ONCE: usize = 128;
 /// Parties that go in one transaction.
 const PARTIES_AT_ONCE: usize = 256;
 
+/// The parties of a store, by their names there.
+struct Known {
+    /// In order.
+    ids: Vec<VaultId>,
+    /// Those that something refers to.
+    parties: Vec<Option<PartyIx>>,
+}
+
+impl Known {
+    fn find(&self, id: VaultId) -> Option<PartyIx> {
+        self.ids.binary_search(&id).ok().and_then(|at| self.parties[at])
+    }
+
+    fn all(&self, ids: &[VaultId]) -> Vec<PartyIx> {
+        ids.iter().filter_map(|id| self.find(*id)).collect()
+    }
+}
+
 impl Directory {
     /// Rebuilds everything from what the store holds.
     pub(super) fn restore(&mut self, snapshot: Snapshot) {
@@ -34,38 +53,22 @@ impl Directory {
             }
             self.numbers.put(number);
         }
-        let parties =
+        let known =
             self.restore_parties(snapshot.parties, &snapshot.bindings, &snapshot.agents, &snapshot.rests);
-        let mut bindings = snapshot.bindings;
-        bindings.sort_by_key(|binding| (binding.created, binding.id));
-        for binding in bindings {
-            let known = |party: &Party| parties.get(&party.id).copied();
-            let sides = known(&binding.customer).zip(known(&binding.agent));
-            let also = binding
-                .also
-                .each_ref()
-                .map(|also| also.iter().filter_map(|id| parties.get(id).copied()).collect());
-            let restored =
-                sides.and_then(|(customer, agent)| self.reserve(&binding, [customer, agent], also));
-            if let Some(ix) = restored {
-                self.settle(ix);
-            } else {
-                self.counts.dropped_at_start += 1;
-            }
-        }
+        self.restore_bindings(snapshot.bindings, &known);
         for agent in snapshot.agents {
-            let also = agent.also.iter().filter_map(|id| parties.get(id).copied()).collect();
-            let first = parties.get(&agent.agent);
-            let restored = first.is_some_and(|&party| self.agent_restore(&agent, party, also));
+            let also = known.all(&agent.also).into();
+            let first = known.find(agent.agent);
+            let restored = first.is_some_and(|party| self.agent_restore(&agent, party, also));
             self.counts.dropped_at_start += u64::from(!restored);
         }
         for rest in snapshot.rests {
-            if let Some(&party) = parties.get(&rest.party) {
+            if let Some(party) = known.find(rest.party) {
                 let number = self.numbers.remember(rest.proxy);
                 self.rest(Rest { since: rest.since, party, number });
             }
         }
-        for party in parties.into_values() {
+        for party in known.parties.into_iter().flatten() {
             self.parties.release(party);
         }
         self.erasures = snapshot.erasures;
@@ -74,31 +77,88 @@ impl Directory {
     /// Takes in the parties that something refers to, with one use each.
     fn restore_parties(
         &mut self,
-        parties: Vec<SealedParty>,
+        mut parties: Vec<SealedParty>,
         bindings: &[Binding],
         agents: &[AgentNumber],
         rests: &[PairRest],
-    ) -> BTreeMap<VaultId, PartyIx> {
+    ) -> Known {
+        parties.sort_by_key(|party| party.id);
+        let ids: Vec<VaultId> = parties.iter().map(|party| party.id).collect();
         let bound = bindings.iter().flat_map(|binding| binding.claims().map(|claim| claim.party));
         let agents = agents.iter().flat_map(|agent| std::iter::once(agent.agent).chain(agent.also.clone()));
-        let named: BTreeSet<VaultId> =
-            bound.chain(agents).chain(rests.iter().map(|rest| rest.party)).collect();
-        let mut known = BTreeMap::new();
-        for party in parties {
-            let id = party.id;
-            if named.contains(&id) {
-                known.extend(self.parties.restore(party).map(|party| (id, party)));
-            } else {
-                self.parties.orphan(id);
+        let mut named = vec![false; ids.len()];
+        for id in bound.chain(agents).chain(rests.iter().map(|rest| rest.party)) {
+            if let Ok(at) = ids.binary_search(&id) {
+                named[at] = true;
             }
         }
-        known
+        let take_in = |(party, named): (SealedParty, bool)| {
+            if named {
+                return self.parties.restore(party);
+            }
+            self.parties.orphan(party.id);
+            None
+        };
+        let parties = parties.into_iter().zip(named).map(take_in).collect();
+        Known { ids, parties }
     }
 
-    /// Takes a record of two parties in, each with its further addresses, and reserves its
-    /// pairs; `None` when one of them, its key or its id is taken, or one of its numbers
-    /// is not ours.
+    /// Takes in every binding, and counts for each number and each party at once what
+    /// they have.
+    fn restore_bindings(&mut self, mut bindings: Vec<Binding>, known: &Known) {
+        bindings.sort_by_key(|binding| (binding.created, binding.id));
+        let mut loads: BTreeMap<NumberIx, Load> = BTreeMap::new();
+        let mut held = vec![[0_u32; 2]; known.ids.len()];
+        for binding in bindings {
+            let sides = known.find(binding.customer.id).zip(known.find(binding.agent.id));
+            let also = binding.also.each_ref().map(|also| known.all(also));
+            let admitted = sides.and_then(|(customer, agent)| self.admit(&binding, [customer, agent], also));
+            let Some((ix, record)) = admitted.and_then(|ix| Some((ix, self.bindings.get(ix)?))) else {
+                self.counts.dropped_at_start += 1;
+                continue;
+            };
+            for side in record.sides() {
+                loads.entry(side.number).or_default().count(binding.state, 1);
+            }
+            for (leg, side) in record.pairs() {
+                let more = headroom::one(leg);
+                let [customer, agent] = &mut held[side.party.index()];
+                (*customer, *agent) = (*customer + more[0], *agent + more[1]);
+            }
+            self.settle(ix);
+        }
+        for (number, load) in loads {
+            self.numbers.set_load(number, |none| *none = load);
+        }
+        for party in known.parties.iter().copied().flatten() {
+            let address = self.parties.address(party);
+            let home = address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config));
+            self.headroom.locate(self.clock.wall, party, home);
+            self.headroom.take(self.clock.wall, party, held[party.index()]);
+        }
+    }
+
+    /// Takes a record of two parties in, each with its further addresses, reserves its
+    /// pairs and counts them; `None` when one of them, its key or its id is taken, or one
+    /// of its numbers is not ours.
     pub(super) fn reserve(
+        &mut self,
+        binding: &Binding,
+        parties: [PartyIx; 2],
+        also: [Vec<PartyIx>; 2],
+    ) -> Option<BindingIx> {
+        let ix = self.admit(binding, parties, also)?;
+        let record = self.bindings.get(ix)?;
+        for side in record.sides() {
+            self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
+        }
+        for (leg, side) in record.pairs() {
+            self.headroom.take(self.clock.wall, side.party, headroom::one(leg));
+        }
+        Some(ix)
+    }
+
+    fn admit(
         &mut self,
         binding: &Binding,
         parties: [PartyIx; 2],
@@ -134,35 +194,21 @@ impl Directory {
         if pairs.iter().any(|&(_, side)| self.pairs.contains(side)) || pairs.iter().enumerate().any(twice) {
             return None;
         }
-        for side in record.sides() {
-            self.numbers.set_load(side.number, |load| load.count(binding.state, 1));
-        }
         let ix = self.bindings.insert(record);
-        for (leg, side) in pairs {
+        for (_, side) in pairs {
             self.parties.retain(side.party);
             self.pairs.insert(side, ix);
-            self.count_more(side.party, leg);
         }
         Some(ix)
     }
 
     /// Notes one more use of the party at an address, which is known from now on.
     pub(super) fn acquire(&mut self, address: &PartyAddress) -> PartyIx {
-        let erased = self.parties.find(address).is_some_and(|party| self.parties.is_erased(party));
-        let party = self.parties.acquire(address, self.clock.wall, &mut self.random);
-        if erased {
-            self.headroom.bring_home(self.clock.wall, party, Home::of(address, &self.config));
+        let (party, news) = self.parties.acquire(address, self.clock.wall, &mut self.random);
+        if news {
+            self.headroom.locate(self.clock.wall, party, Home::of(address, &self.config));
         }
         party
-    }
-
-    /// A party has one binding more.
-    pub(super) fn count_more(&mut self, party: PartyIx, leg: LegName) {
-        let home = || {
-            let address = self.parties.address(party);
-            address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
-        };
-        self.headroom.take(self.clock.wall, party, leg, home);
     }
 
     /// Makes a record what its state says, and visible.

@@ -232,7 +232,7 @@ impl Directory {
             random,
             clock: now,
             parties: Parties::new(vault, hashes),
-            numbers: Numbers::with_cap(cap),
+            numbers: Numbers::new(hashes, cap),
             bindings: Bindings::new(hashes),
             pairs: Pairs::new(hashes),
             due: BTreeSet::new(),

@@ -17,6 +17,7 @@ use arrayvec::ArrayString;
 
 use super::model::{BindingState, NumberKind, NumberState, NumberTraits, PoolNumber};
 use crate::engine::dialling::Geography;
+use crate::engine::map::{HashKey, Index};
 use crate::engine::number::{Country, MAX_DIGITS, ProxyNumber};
 use crate::engine::time::Timestamp;
 
@@ -76,9 +77,11 @@ impl Load {
 }
 
 /// The pool's numbers.
-#[derive(Default)]
 pub(super) struct Numbers {
+    /// In their order, for lists.
     by_number: BTreeMap<ProxyNumber, NumberIx>,
+    /// For look-ups.
+    index: Index,
     slots: Vec<Slot>,
     present: usize,
     places: BTreeMap<Place, PlaceIx>,
@@ -130,8 +133,16 @@ struct Rank {
 impl Numbers {
     /// An empty pool whose numbers may have so many bindings each; zero is no
     /// cap.
-    pub(super) fn with_cap(cap: u32) -> Self {
-        Self { cap, ..Self::default() }
+    pub(super) const fn new(key: HashKey, cap: u32) -> Self {
+        Self {
+            by_number: BTreeMap::new(),
+            index: Index::new(key),
+            slots: Vec::new(),
+            present: 0,
+            places: BTreeMap::new(),
+            at: Vec::new(),
+            cap,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,13 +150,14 @@ impl Numbers {
     }
 
     pub(super) fn find(&self, number: &ProxyNumber) -> Option<NumberIx> {
-        let &ix = self.by_number.get(number)?;
+        let ix = self.known(number)?;
         (self.slots[ix.index()].standing != Standing::Gone).then_some(ix)
     }
 
     /// A number that is in the pool or was.
     pub(super) fn known(&self, number: &ProxyNumber) -> Option<NumberIx> {
-        self.by_number.get(number).copied()
+        let has = |at: u32| self.slots.get(at as usize).is_some_and(|slot| slot.number.number == *number);
+        self.index.find(number, has).map(NumberIx)
     }
 
     pub(super) fn get(&self, ix: NumberIx) -> &PoolNumber {
@@ -169,7 +181,7 @@ impl Numbers {
     /// The short name of a number that may not be in the pool any more, for the
     /// pairs of it that rest.
     pub(super) fn remember(&mut self, number: ProxyNumber) -> NumberIx {
-        if let Some(&ix) = self.by_number.get(&number) {
+        if let Some(ix) = self.known(&number) {
             return ix;
         }
         let country = number.country().unwrap_or(Country::UNKNOWN);
@@ -264,11 +276,12 @@ impl Numbers {
 
     /// A slot for the number; a new one is outside the pool.
     fn slot_of(&mut self, number: &PoolNumber) -> NumberIx {
-        if let Some(&ix) = self.by_number.get(&number.number) {
+        if let Some(ix) = self.known(&number.number) {
             return ix;
         }
         let ix = NumberIx(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
         self.by_number.insert(number.number, ix);
+        self.index.insert(&number.number, ix.0);
         self.slots.push(Slot {
             number: number.clone(),
             places: Vec::new(),

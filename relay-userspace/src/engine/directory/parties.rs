@@ -27,6 +27,8 @@ pub(super) struct Parties {
     free: Vec<PartyIx>,
     /// Forgotten here, and not yet in the store.
     orphans: Vec<VaultId>,
+    /// Whether there may be some that an earlier process erased.
+    erased_before: bool,
 }
 
 struct Slot {
@@ -49,12 +51,20 @@ impl Resealed {
 
 impl Parties {
     pub(super) const fn new(vault: Arc<Vault>, key: HashKey) -> Self {
-        Self { vault, by_index: Index::new(key), slots: Vec::new(), free: Vec::new(), orphans: Vec::new() }
+        Self {
+            vault,
+            by_index: Index::new(key),
+            slots: Vec::new(),
+            free: Vec::new(),
+            orphans: Vec::new(),
+            erased_before: false,
+        }
     }
 
     /// The party at an address, if anything refers to it.
     pub(super) fn find(&self, address: &PartyAddress) -> Option<PartyIx> {
-        self.at(self.vault.index(address)).or_else(|| self.at(self.vault.index_before(address)))
+        let before = || self.at(self.vault.index_before(address));
+        self.at(self.vault.index(address)).or_else(|| if self.erased_before { before() } else { None })
     }
 
     fn at(&self, index: BlindIndex) -> Option<PartyIx> {
@@ -62,22 +72,24 @@ impl Parties {
         self.by_index.find(&index, has).map(PartyIx)
     }
 
-    /// Notes one more use of the party at an address.
+    /// Notes one more use of the party at an address; and whether its address was not
+    /// known before.
     pub(super) fn acquire(
         &mut self,
         address: &PartyAddress,
         now: Timestamp,
         random: &mut impl Rng,
-    ) -> PartyIx {
+    ) -> (PartyIx, bool) {
         if let Some(party) = self.find(address) {
             self.retain(party);
-            if self.is_erased(party) {
+            let erased = self.is_erased(party);
+            if erased {
                 self.bring_back(party, address);
             }
-            return party;
+            return (party, erased);
         }
         let party = self.vault.seal(VaultId::draw(now, random), address);
-        self.insert(Slot { party, uses: 1, stored: false })
+        (self.insert(Slot { party, uses: 1, stored: false }), true)
     }
 
     /// An erased person is here again: what is left of it is that person's.
@@ -115,6 +127,7 @@ impl Parties {
     /// holds.
     pub(super) fn restore(&mut self, party: SealedParty) -> Option<PartyIx> {
         let free = self.at(party.index).is_none();
+        self.erased_before |= party.sealed.is_erased();
         free.then(|| self.insert(Slot { party, uses: 1, stored: true }))
     }
 
