@@ -3,9 +3,9 @@
 use harness::lab::Place;
 use harness::process::output;
 use harness::sipp::Role;
-use harness::vizard::gives_up;
+use harness::vizard::{Vizard, gives_up};
 
-use crate::world::{AGENT, CUSTOMER, Plan, binary, bind, callee_at, caller_at, world};
+use crate::world::{AGENT, CUSTOMER, MediaPath, Plan, binary, bind, callee_at, caller_at, world};
 
 #[test]
 fn a_broken_configuration_is_refused_with_all_its_errors() {
@@ -79,4 +79,77 @@ fn a_full_pool_says_so() {
     let (code, said) = vizard.refused(&create).unwrap();
     assert_eq!(code, 7, "{said}");
     assert!(!said.contains(&CUSTOMER[2..]) && !said.contains(&AGENT[2..]), "{said}");
+}
+
+/// One line each: what is typed, the exit code, and what the error says.
+#[test]
+fn what_makes_no_sense_is_refused_with_a_reason_and_nothing_is_half_done() {
+    let Some(world) = world(Plan { path: MediaPath::Sockets, ..Plan::default() }) else { return };
+    let vizard = world.start();
+    let bound = bind(&vizard);
+    let held = |vizard: &Vizard<'_>| {
+        let lists = [&["bind", "list", "--state", "all"][..], &["pool", "list"], &["agent", "list"]];
+        lists.map(|list| vizard.ask(list).unwrap())
+    };
+    let before = held(&vizard);
+    let proxy = bound.customer_dials.as_str();
+    let with = |customer: &'static str, agent: &'static str| {
+        ["bind", "create", "--key", "bad", "--customer", customer, "--agent", agent]
+    };
+    let usual = with("+13105550177", "+16465550177");
+    let past = |what: &'static str| [&usual[..], &["--ttl", what]].concat();
+    let hand_over = |to: &'static str| ["bind", "handover", &bound.id, "--party", "agent", "--to", to];
+    let lines = "number,type\n+12125550144,local\n+12125550144,local\n+12125550145,landline\n+1,local\n";
+    let twice = world.write("numbers.csv", lines);
+    let own = world.write("own.csv", &format!("number\n+12125550146\n{CUSTOMER}\n"));
+    let (twice, own) = (twice.to_str().unwrap(), own.to_str().unwrap());
+    for (line, code, says) in [
+        (with("3105550177", AGENT).to_vec(), 2, "the customer: an E.164 number starts with '+'"),
+        (with("+999999", AGENT).to_vec(), 2, "the customer: "),
+        (with("+131055501", AGENT).to_vec(), 2, "the customer: "),
+        (with(CUSTOMER, "1001@nowhere").to_vec(), 2, "not the name of a trunk"),
+        (with(CUSTOMER, "10 01@pbx").to_vec(), 2, "not an extension"),
+        (with(CUSTOMER, CUSTOMER).to_vec(), 2, "are the same address"),
+        (with(CUSTOMER, "+12125550123").to_vec(), 2, "one of the pool's own"),
+        (with(CUSTOMER, "911").to_vec(), 2, "the agent: "),
+        (with(CUSTOMER, "+1911").to_vec(), 2, "the agent: "),
+        (with(CUSTOMER, "+112").to_vec(), 2, "the agent: "),
+        (with(CUSTOMER, "911@pbx").to_vec(), 2, "is an emergency number"),
+        (hand_over("+12125550188").to_vec(), 2, "one of the pool's own"),
+        (hand_over(CUSTOMER).to_vec(), 2, "is the other party of"),
+        (hand_over("911@pbx").to_vec(), 2, "is an emergency number"),
+        (past("0s"), 2, "write a duration"),
+        (past("-5m"), 2, "write a duration"),
+        (past("20y"), 2, "write a duration"),
+        (past("40000d"), 2, "longer than ten years"),
+        ([&usual[..], &["--kind", "rental"]].concat(), 2, "rental"),
+        ([&usual[..], &["--mode", "fax"]].concat(), 2, "fax"),
+        ([&usual[..], &["--ring", "twice"]].concat(), 2, "twice"),
+        (vec!["bind", "extend", &bound.id, "--ttl", "0s"], 2, "write a duration"),
+        (vec!["bind", "reopen", &bound.id], 6, "has not ended"),
+        (vec!["bind", "show", "bind_00000000000000000000000001"], 5, "there is no binding"),
+        (vec!["agent", "open", "--key", "k", "--agent", "911@pbx"], 2, "is an emergency number"),
+        (
+            vec!["agent", "open", "--key", "k", "--agent", AGENT, "--number", "+12125550199"],
+            5,
+            "is not in the pool",
+        ),
+        (vec!["agent", "open", "--key", "k", "--agent", AGENT, "--number", proxy], 6, "has bindings"),
+        (vec!["pool", "add", CUSTOMER], 6, "the real number of a party"),
+        (vec!["pool", "add", "+12125550199", "+99955512345"], 2, "numbering plan"),
+        (vec!["pool", "remove", proxy], 6, proxy),
+        (vec!["pool", "import", twice], 2, "line 3: +12125550144 stands in line 2 already"),
+        (vec!["pool", "import", twice], 2, "line 4: \"landline\" is no type"),
+        (vec!["pool", "import", own], 2, "line 3"),
+        ([&with("+4930123456", AGENT)[..], &["--country", "DE"]].concat(), 7, "of DE"),
+    ] {
+        let (exit, said) = vizard.refused(&line).unwrap();
+        assert!(exit == code && said.contains(says), "{line:?} ends with {exit}: {said}");
+        assert!(said.contains("remedy: ") || said.contains("Usage") || said.contains("--help"), "{said}");
+        for secret in [&CUSTOMER[2..], &AGENT[2..]] {
+            assert!(!said.contains(secret), "{line:?} shows a number: {said}");
+        }
+    }
+    assert_eq!(held(&vizard), before, "something of what was refused was done");
+    vizard.stop().unwrap();
 }

@@ -13,10 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{AdminReply, AdminRequest, Refusal, VaultCount};
 use crate::engine::audit::Verification;
-use crate::engine::cdr::Cdr;
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::time::Timestamp;
-use crate::store::{AuditPage, AuditQuery, CdrQuery};
+use crate::store::{AuditPage, AuditQuery, CdrPage, CdrQuery};
 
 /// Grows when an older end would misunderstand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -81,7 +80,7 @@ pub enum Response {
     /// To [`Request::Admin`]; refusals of the engine come in here too.
     Admin(AdminReply),
     /// To [`Request::CdrList`].
-    Cdrs(Vec<Cdr>),
+    Cdrs(CdrPage),
     /// To [`Request::AuditList`].
     Audit(AuditPage),
     /// To [`Request::AuditVerify`].

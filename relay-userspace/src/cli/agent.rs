@@ -7,13 +7,11 @@ use super::GlobalArgs;
 use super::bind::usage::word;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, time_short};
+use super::page::{Page, PageArgs};
 use super::secret;
 use crate::engine::admin::{AdminReply, AdminRequest, NumberWish};
-use crate::engine::directory::{AgentReply, AgentRequest, AgentView, NewAgent, Ring};
+use crate::engine::directory::{AgentFilter, AgentReply, AgentRequest, AgentView, NewAgent, Ring};
 use crate::engine::number::{Country, ProxyNumber, Typed};
-
-/// Rows that one request asks for.
-const PAGE: usize = 1_000;
 
 const OPEN_EXAMPLES: &str = "\
 Examples:
@@ -31,14 +29,28 @@ number. Ways to keep the agent's number out of arguments: `vizard bind create --
 #[derive(Debug, Subcommand)]
 pub(super) enum AgentCommand {
     Open(OpenArgs),
-    /// List agent numbers and how many callers have a binding there
-    #[command(
-        after_help = "Examples:\n  vizard agent list\n  vizard agent list --json | jq '.agents[].number'"
-    )]
-    List,
+    List(ListArgs),
     /// Take a number back from its agent; bindings of its callers stay
     #[command(after_help = "Examples:\n  vizard agent close +12125550123")]
     Close(CloseArgs),
+}
+
+/// List agent numbers and how many callers have a binding there
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vizard agent list\n  vizard agent list --tenant acme --csv\n  \
+    vizard agent list --json | jq '.agents[].number'")]
+pub(super) struct ListArgs {
+    /// Only this tenant's
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this project's
+    #[arg(long)]
+    project: Option<String>,
+    /// Only that of the agent with this id
+    #[arg(long)]
+    key: Option<String>,
+    #[command(flatten)]
+    page: PageArgs<ProxyNumber, 1_000>,
 }
 
 /// Give an agent a public number
@@ -88,7 +100,7 @@ pub(super) fn run(command: AgentCommand, global: &GlobalArgs) -> Result<Report, 
             let wanted = new_agent(args)?;
             opened(&ask(&mut Daemon::connect(global)?, AgentRequest::Open(wanted))?)
         }
-        AgentCommand::List => listed(&rows(&mut Daemon::connect(global)?)?),
+        AgentCommand::List(args) => listed(&agents(&mut Daemon::connect(global)?, &args)?),
         AgentCommand::Close(CloseArgs { number }) => {
             let AgentReply::Closed { number } =
                 ask(&mut Daemon::connect(global)?, AgentRequest::Close { number })?
@@ -127,19 +139,14 @@ fn new_agent(args: OpenArgs) -> Result<NewAgent, Failure> {
     })
 }
 
-fn rows(daemon: &mut Daemon) -> Result<Vec<AgentView>, Failure> {
-    let mut rows: Vec<AgentView> = Vec::new();
-    loop {
-        let after = rows.last().map(|agent| agent.number);
-        let AgentReply::Agents { agents } = ask(daemon, AgentRequest::List { after, limit: PAGE })? else {
-            return Err(unexpected());
-        };
-        let last = agents.len() < PAGE;
-        rows.extend(agents);
-        if last {
-            return Ok(rows);
-        }
-    }
+fn agents(daemon: &mut Daemon, args: &ListArgs) -> Result<Page<AgentView>, Failure> {
+    let ListArgs { tenant, project, key, page } = args;
+    let filter = AgentFilter { tenant: tenant.clone(), project: project.clone(), key: key.clone() };
+    page.fetched(|after, limit| {
+        let request = AgentRequest::List { filter: filter.clone(), after, limit };
+        let AgentReply::Agents { agents, next } = ask(daemon, request)? else { return Err(unexpected()) };
+        Ok((agents, next))
+    })
 }
 
 fn opened(reply: &AgentReply) -> Result<Report, Failure> {
@@ -162,7 +169,7 @@ fn reached(agent: &AgentView) -> String {
     }
 }
 
-fn listed(agents: &[AgentView]) -> Result<Report, Failure> {
+fn listed(page: &Page<AgentView>) -> Result<Report, Failure> {
     let row = |agent: &AgentView| {
         vec![
             agent.number.to_string(),
@@ -174,10 +181,6 @@ fn listed(agents: &[AgentView]) -> Result<Report, Failure> {
             time_short(agent.created),
         ]
     };
-    let table = Block::Table {
-        header: vec!["NUMBER", "AGENT", "REACHED AT", "TENANT", "PROJECT", "CALLERS", "SINCE"],
-        rows: agents.iter().map(row).collect(),
-        empty: "no agent number; make one with `vizard agent open`".to_owned(),
-    };
-    Report::new(vec![table], json!({ "agents": agents }))
+    let header = vec!["NUMBER", "AGENT", "REACHED AT", "TENANT", "PROJECT", "CALLERS", "SINCE"];
+    page.report("agents", header, row, "no agent number; make one with `vizard agent open`")
 }

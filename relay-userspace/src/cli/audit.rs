@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report, moment, time_short};
+use super::page::{Page, PageArgs};
 use crate::engine::audit::{Act, Entry, Verification, Who};
 use crate::engine::privacy::Role;
 use crate::engine::time::Timestamp;
@@ -24,7 +24,7 @@ Examples:
   vizard audit list --act capture-unmasked --since 2026-03-01T00:00:00Z
   vizard audit list --user mara --limit 500
   vizard audit list --on bind_01h455vb4pex5vsknk084sn02q --json
-  vizard audit list --before 4711        # the next page
+  vizard audit list --after 4711         # the next page
 
 Newest first. An entry is written before what it says is done, so it says what was
 asked for; ON is what it was asked of. No entry holds a party's number. --json has
@@ -68,12 +68,8 @@ pub(super) struct ListArgs {
     /// Before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// Only entries before this number
-    #[arg(long, value_name = "ENTRY", value_parser = clap::value_parser!(u64).range(1..))]
-    before: Option<u64>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageArgs<u64, 50>,
 }
 
 pub(super) fn run(command: &AuditCommand, global: &GlobalArgs) -> Result<Report, Failure> {
@@ -84,38 +80,27 @@ pub(super) fn run(command: &AuditCommand, global: &GlobalArgs) -> Result<Report,
 }
 
 fn list(args: &ListArgs, daemon: &mut Daemon) -> Result<Report, Failure> {
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let user = args.user.as_ref().and_then(|user| user.parse().ok());
-    let mut query = AuditQuery {
+    let query = AuditQuery {
         act: args.act,
         user,
         name: args.user.clone().filter(|_| user.is_none()),
         on: args.on.clone(),
         since: args.since,
         until: args.until,
-        before: args.before,
-        limit,
+        before: None,
+        limit: 0,
     };
-    let mut entries = Vec::new();
-    loop {
-        // A page may be short because it looked at many entries for nothing.
-        let page = daemon.audit(query.clone())?;
-        entries.extend(page.entries);
-        if entries.len() >= limit || page.next.is_none() {
-            return listed(&entries, page.next);
-        }
-        (query.before, query.limit) = (page.next, limit - entries.len());
-    }
+    let page = args.page.fetched(|before, limit| {
+        let page = daemon.audit(AuditQuery { before, limit, ..query.clone() })?;
+        Ok((page.entries, page.next))
+    });
+    listed(&page?)
 }
 
-pub(super) fn listed(entries: &[Entry], next: Option<u64>) -> Result<Report, Failure> {
+pub(super) fn listed(page: &Page<Entry>) -> Result<Report, Failure> {
     let header = vec!["ENTRY", "TIME", "WHO", "ROLE", "ACT", "ON", "REASON"];
-    let rows = entries.iter().map(row).collect();
-    let mut blocks = vec![Block::Table { header, rows, empty: "no entry".to_owned() }];
-    if let Some(next) = next {
-        blocks.push(Block::Text(format!("there are more: --before {next}")));
-    }
-    Report::new(blocks, json!({ "entries": entries, "next": next }))
+    page.report("entries", header, row, "no entry")
 }
 
 fn row(entry: &Entry) -> Vec<String> {
@@ -181,7 +166,7 @@ mod tests {
             before: Digest::default(),
             proof: Proof::default(),
         };
-        let report = listed(&[entry], Some(12)).unwrap();
+        let report = listed(&Page { rows: vec![entry], next: Some("12".to_owned()) }).unwrap();
         assert_eq!(report.json["entries"][0]["at"], "2026-03-04T05:06:07.25Z");
         let Block::Table { rows, .. } = &report.blocks[0] else { panic!() };
         let row: Vec<&str> = rows[0].iter().map(String::as_str).collect();

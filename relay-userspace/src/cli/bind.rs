@@ -71,7 +71,7 @@ pub(super) struct CreateArgs {
     #[arg(long = "agent", value_name = "ADDRESS", required = true)]
     agents: Vec<Typed>,
     /// How long it lives, such as 30m, 24h or 7d [default: that of its kind]
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration, allow_hyphen_values = true)]
     ttl: Option<Duration>,
     /// What sort of conversation it is for
     #[arg(long, value_enum, default_value_t)]
@@ -115,7 +115,7 @@ pub(super) struct ProlongArgs {
     #[arg(value_name = "ID")]
     id: BindingId,
     /// How long from now on, such as 30m, 24h or 7d [default: that of its kind]
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration, allow_hyphen_values = true)]
     ttl: Option<Duration>,
 }
 
@@ -224,7 +224,7 @@ pub(super) fn run(command: BindCommand, global: &GlobalArgs) -> Result<Report, F
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     settings::duration(text)
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "write a duration such as 30m, 24h or 7d".to_owned())

@@ -1,21 +1,28 @@
 //! `vizard calls`: what is going on right now.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::GlobalArgs;
+use super::bind::duration;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, length, milliseconds, or_dash, time_short};
+use super::page::{Page, PageArgs};
 use crate::datapath::PathChoice;
 use crate::engine::admin::{AdminReply, AdminRequest, CallView, FlowView};
 use crate::engine::flow::{FlowStats, Quality};
-use crate::engine::ids::{LegName, SessionId};
+use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::number::ProxyNumber;
 use crate::engine::time::Timestamp;
 
 const EXAMPLES: &str = "\
 Examples:
   vizard calls
   vizard calls list --wide
+  vizard calls list --state answered --longer-than 1h --csv
+  vizard calls list --trunk carrier --limit 100
   vizard calls show sess_01h455vb4pex5vsknk084sn02q
   vizard calls hangup sess_01h455vb4pex5vsknk084sn02q
   vizard calls --json | jq '.calls | length'
@@ -48,9 +55,42 @@ enum CallsCommand {
 
 #[derive(Debug, Default, Args)]
 struct ListArgs {
+    /// Only those in this state: ringing, answered or ending
+    #[arg(long, value_parser = ["ringing", "answered", "ending"])]
+    state: Option<String>,
+    /// Only this binding's
+    #[arg(long, value_name = "BINDING")]
+    binding: Option<BindingId>,
+    /// Only those with a leg on this trunk
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    /// Only those with a leg on which this number was dialled or is seen
+    #[arg(long, value_name = "NUMBER")]
+    proxy: Option<ProxyNumber>,
+    /// Only those that began so long ago, such as 30m or 4h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    longer_than: Option<Duration>,
+    /// Only those that the fastest media path does not carry
+    #[arg(long)]
+    slow: bool,
     /// With packets per side, the binding and the start
     #[arg(long)]
     wide: bool,
+    #[command(flatten)]
+    page: PageArgs<SessionId, 1_000>,
+}
+
+impl ListArgs {
+    fn shows(&self, call: &CallView, now: Timestamp) -> bool {
+        let on_trunk = |name: &String| call.legs.iter().any(|leg| leg.trunk == *name);
+        let with_number = |number| call.legs.iter().any(|leg| leg.proxy == Some(number));
+        self.state.as_ref().is_none_or(|state| *state == call.state)
+            && self.binding.is_none_or(|binding| call.binding == Some(binding))
+            && self.trunk.as_ref().is_none_or(on_trunk)
+            && self.proxy.is_none_or(with_number)
+            && self.longer_than.is_none_or(|age| now.saturating_since(call.start) >= age)
+            && (!self.slow || call.slow_because.is_some())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -63,14 +103,8 @@ struct OneArgs {
 pub(super) fn run(args: &CallsArgs, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
     match &args.command {
-        None | Some(CallsCommand::List(_)) => {
-            let wide = matches!(&args.command, Some(CallsCommand::List(ListArgs { wide: true })));
-            let AdminReply::Calls(calls) = daemon.admin(AdminRequest::CallsList)? else {
-                return Err(unexpected());
-            };
-            let status = daemon.status()?;
-            listed(&calls, &status.datapath, status.now, wide)
-        }
+        None => list(&mut daemon, &ListArgs::default()),
+        Some(CallsCommand::List(args)) => list(&mut daemon, args),
         Some(CallsCommand::Show(OneArgs { session })) => {
             let reply = daemon.admin(AdminRequest::CallShow { session: *session })?;
             let AdminReply::Call(call) = reply else { return Err(unexpected()) };
@@ -85,8 +119,15 @@ pub(super) fn run(args: &CallsArgs, global: &GlobalArgs) -> Result<Report, Failu
     }
 }
 
+fn list(daemon: &mut Daemon, args: &ListArgs) -> Result<Report, Failure> {
+    let AdminReply::Calls(calls) = daemon.admin(AdminRequest::CallsList)? else { return Err(unexpected()) };
+    let status = daemon.status()?;
+    let shown = calls.into_iter().filter(|call| args.shows(call, status.now));
+    listed(&args.page.of(shown, |call| call.session), &status.datapath, status.now, args.wide)
+}
+
 pub(super) fn listed(
-    calls: &[CallView],
+    calls: &Page<CallView>,
     path: &PathChoice,
     now: Timestamp,
     wide: bool,
@@ -113,12 +154,9 @@ pub(super) fn listed(
     if wide {
         header.extend(["FROM A", "FROM B", "BINDING", "START"]);
     }
-    let table = Block::Table {
-        header,
-        rows: calls.iter().map(row).collect(),
-        empty: "no call in progress".to_owned(),
-    };
-    Report::new(vec![table], json!({ "calls": calls, "media": path }))
+    let mut report = calls.report("calls", header, row, "no call in progress")?;
+    report.json["media"] = json!(path);
+    Ok(report)
 }
 
 fn shown(call: &CallView, path: &PathChoice, now: Timestamp) -> Result<Report, Failure> {

@@ -1,20 +1,29 @@
 //! `vizard cdr`: what calls have been.
 
+use std::fmt;
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
+use thiserror::Error;
 
 use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
-use super::output::{Block, Failure, Report, milliseconds, or_dash, time_short};
-use crate::engine::cdr::{Cdr, Direction, ReleaseSide, Traffic};
+use super::output::{Block, Failure, Report, milliseconds, moment, or_dash, time, time_short};
+use super::page::{Page, PageArgs};
+use crate::engine::cdr::{Cause, Cdr, Direction, ReleaseSide, Traffic};
 use crate::engine::ids::{BindingId, LegName, SessionId};
-use crate::store::CdrQuery;
+use crate::engine::number::ProxyNumber;
+use crate::engine::time::Timestamp;
+use crate::store::{CdrPlace, CdrQuery};
 
 const EXAMPLES: &str = "\
 Examples:
   vizard cdr list
   vizard cdr list --wide
+  vizard cdr list --tenant acme --since 2026-03-01T00:00:00Z --csv
+  vizard cdr list --trunk carrier --cause busy --limit 200
   vizard cdr list --binding bind_01h455vb4pex5vsknk084sn02q
   vizard cdr list --session sess_01h455vb4pex5vsknk084sn02q --json
   vizard cdr list --limit 1000 --json | jq '[.cdrs[].billable_seconds] | add'
@@ -29,7 +38,7 @@ const LEGS: usize = 64;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CdrCommand {
-    List(ListArgs),
+    List(Box<ListArgs>),
     Show(ShowArgs),
 }
 
@@ -57,37 +66,113 @@ pub(super) struct ListArgs {
     /// Only this binding's
     #[arg(long, value_name = "BINDING")]
     binding: Option<BindingId>,
+    /// Only this tenant's
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this project's
+    #[arg(long)]
+    project: Option<String>,
+    /// Only those of legs on this trunk
+    #[arg(long, value_name = "NAME")]
+    trunk: Option<String>,
+    /// Only those of legs on which this number was dialled or seen
+    #[arg(long, value_name = "NUMBER")]
+    proxy: Option<ProxyNumber>,
+    /// Only those that ended for this reason, such as `busy` or `no_answer`
+    #[arg(long, value_parser = cause)]
+    cause: Option<Cause>,
+    /// Only those that ended at this time or later (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only those that ended before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
     /// With the SIP status, trunk, media path, codec, loss and jitter
     #[arg(long)]
     wide: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageArgs<Place, 50>,
+}
+
+impl ListArgs {
+    fn query(&self) -> CdrQuery {
+        CdrQuery {
+            session: self.session,
+            binding: self.binding,
+            tenant: self.tenant.clone(),
+            project: self.project.clone(),
+            trunk: self.trunk.clone(),
+            proxy: self.proxy,
+            cause: self.cause,
+            since: self.since,
+            until: self.until,
+            after: None,
+            limit: 0,
+        }
+    }
+}
+
+fn cause(word: &str) -> Result<Cause, String> {
+    serde_json::from_value(word.into())
+        .map_err(|_| "there is no such cause; see `vizard cdr list`".to_owned())
+}
+
+/// A record's place among all, in text: when its leg ended, its session and its leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(CdrPlace);
+
+/// A text that is none.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("write what the end of the page before says: TIME/SESSION/LEG")]
+struct NoPlace;
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CdrPlace { end, session, leg, fork } = self.0;
+        write!(f, "{}/{session}/{}", time(end), leg_and_fork(leg, fork))
+    }
+}
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let read = || {
+            let [end, session, leg] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
+            let (leg, fork) = leg.split_once('.').unwrap_or((leg, "0"));
+            let leg = LegName::BOTH.into_iter().find(|known| known.to_string() == leg)?;
+            let end = moment(end).ok()?;
+            Some(CdrPlace { end, session: session.parse().ok()?, leg, fork: fork.parse().ok()? })
+        };
+        read().map(Self).ok_or(NoPlace)
+    }
 }
 
 pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
     match command {
         CdrCommand::List(args) => {
-            let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-            let query = CdrQuery { session: args.session, binding: args.binding, after: None, limit };
-            listed(&daemon.cdrs(query)?, args.wide)
+            let page = args.page.fetched(|after, limit| {
+                let after = after.map(|Place(place)| place);
+                let page = daemon.cdrs(CdrQuery { after, limit, ..args.query() })?;
+                Ok((page.cdrs, page.next.map(Place)))
+            });
+            listed(&page?, args.wide)
         }
         CdrCommand::Show(ShowArgs { session }) => {
-            let query = CdrQuery { session: Some(*session), binding: None, after: None, limit: LEGS };
-            shown(*session, daemon.cdrs(query)?)
+            let query = CdrQuery { session: Some(*session), limit: LEGS, ..CdrQuery::default() };
+            shown(*session, daemon.cdrs(query)?.cdrs)
         }
     }
 }
 
-pub(super) fn listed(cdrs: &[Cdr], wide: bool) -> Result<Report, Failure> {
+pub(super) fn listed(page: &Page<Cdr>, wide: bool) -> Result<Report, Failure> {
     let mut header = vec!["SESSION", "LEG", "PROXY", "START", "BILL", "RX", "TX", "MOS", "ENDED BY", "CAUSE"];
     if wide {
         header.extend(["SIP", "DIR", "CC", "TRUNK", "MEDIA", "CODEC", "LOSS", "REORDERED", "JITTER"]);
     }
-    let rows = cdrs.iter().map(|cdr| if wide { [row(cdr), more(cdr)].concat() } else { row(cdr) });
-    let table = Block::Table { header, rows: rows.collect(), empty: "no record".to_owned() };
-    Report::new(vec![table], json!({ "cdrs": cdrs }))
+    let row = |cdr: &Cdr| if wide { [row(cdr), more(cdr)].concat() } else { row(cdr) };
+    page.report("cdrs", header, row, "no record")
 }
 
 fn row(cdr: &Cdr) -> Vec<String> {
@@ -180,11 +265,15 @@ const LEG_FIELDS: [Field; 17] = [
     ("MOS", score),
 ];
 
-/// `B`, and `B.1` where that did not get the call.
 fn leg(cdr: &Cdr) -> String {
-    match cdr.fork {
-        0 => cdr.leg.to_string(),
-        fork => format!("{}.{fork}", cdr.leg),
+    leg_and_fork(cdr.leg, cdr.fork)
+}
+
+/// `B`, and `B.1` where that did not get the call.
+fn leg_and_fork(leg: LegName, fork: u8) -> String {
+    match fork {
+        0 => leg.to_string(),
+        fork => format!("{leg}.{fork}"),
     }
 }
 
@@ -231,4 +320,24 @@ fn loss(cdr: &Cdr) -> String {
 /// The score of what the leg's far end said, or that nobody heard it.
 fn score(cdr: &Cdr) -> String {
     if cdr.media.one_way { "one-way".to_owned() } else { or_dash(cdr.media.mos, |mos| mos.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_its_text() {
+        for fork in [0, 7] {
+            let (end, session) =
+                (Timestamp::from_unix_microseconds(1_772_600_767_250_001), SessionId::from_bits(9));
+            let place = Place(CdrPlace { end, session, leg: LegName::B, fork });
+            assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
+        }
+        for bad in ["", "x", "2026-03-01T00:00:00Z/sess_1/B", "a/b/c/d"] {
+            assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+        assert_eq!(cause("no_answer"), Ok(Cause::NoAnswer));
+        assert!(cause("bored").is_err());
+    }
 }

@@ -1,16 +1,19 @@
 //! `vizard guard`: who may send to the signalling sockets, and how fast.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use serde_json::json;
+use thiserror::Error;
 
 use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, length, or_dash, time_short};
+use super::page::PageArgs;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::guard::{
     GuardAction, GuardReply, GuardRequest, GuardStatus, RuleOrigin, RuleView, Treatment,
@@ -20,6 +23,7 @@ use crate::settings::duration;
 const LIST_EXAMPLES: &str = "\
 Examples:
   vizard guard list
+  vizard guard list --rule deny --by automatic --csv
   vizard guard list --json | jq '.rules[] | select(.treatment == \"deny\")'
 
 Of several networks that hold a source, the narrowest decides. PACKETS are those
@@ -53,9 +57,7 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GuardCommand {
-    /// List the rules, and how many packets each has decided
-    #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(ListArgs),
     /// Drop what a network sends to the signalling sockets
     #[command(after_help = DENY_EXAMPLES)]
     Deny(DenyArgs),
@@ -68,6 +70,58 @@ pub(super) enum GuardCommand {
     /// Show the limits, and what they have held back
     #[command(after_help = STATUS_EXAMPLES)]
     Status,
+}
+
+/// List the rules, and how many packets each has decided
+#[derive(Debug, Default, Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub(super) struct ListArgs {
+    /// Only what is allowed, limited or denied
+    #[arg(long, value_enum)]
+    rule: Option<RuleArg>,
+    /// Only what this decided
+    #[arg(long, value_enum)]
+    by: Option<ByArg>,
+    /// Only the rules of networks that hold this address, or are in this network
+    #[arg(long, value_name = "NETWORK")]
+    net: Option<Network>,
+    #[command(flatten)]
+    page: PageArgs<Network, 10_000>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RuleArg {
+    Allow,
+    Limit,
+    Deny,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ByArg {
+    /// The configuration
+    Trunk,
+    /// Somebody with `vizard guard`
+    Operator,
+    /// Vizard itself
+    Automatic,
+}
+
+impl ListArgs {
+    fn shows(&self, rule: &RuleView) -> bool {
+        let treatment = match rule.treatment {
+            Treatment::Exempt => RuleArg::Allow,
+            Treatment::Limit => RuleArg::Limit,
+            Treatment::Deny => RuleArg::Deny,
+        };
+        let by = match rule.by {
+            RuleOrigin::Trunk(_) => ByArg::Trunk,
+            RuleOrigin::Operator => ByArg::Operator,
+            RuleOrigin::Automatic => ByArg::Automatic,
+        };
+        self.rule.is_none_or(|wanted| wanted == treatment)
+            && self.by.is_none_or(|wanted| wanted == by)
+            && self.net.is_none_or(|Network(net)| rule.net.contains(&net) || net.contains(&rule.net))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -100,17 +154,26 @@ pub(super) struct RemoveArgs {
 }
 
 /// A network, or an address, which is a network of one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Network(IpNet);
 
-impl FromStr for Network {
-    type Err = &'static str;
+/// A text that is neither.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("write an address or a network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32")]
+struct NoNetwork;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
         let address = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse().or_else(|_| address()).map(|net| Self(net.trunc())).map_err(
-            |_| "write an address or a network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32",
-        )
+        text.parse().or_else(|_| address()).map(|net| Self(net.trunc())).map_err(|_| NoNetwork)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -121,8 +184,12 @@ pub(super) fn lasting(text: &str) -> Result<Duration, &'static str> {
 }
 
 pub(super) fn run(command: GuardCommand, global: &GlobalArgs) -> Result<Report, Failure> {
+    let mut shown = ListArgs::default();
     let request = match command {
-        GuardCommand::List => GuardRequest::List,
+        GuardCommand::List(args) => {
+            shown = args;
+            GuardRequest::List
+        }
         GuardCommand::Status => GuardRequest::Status,
         GuardCommand::Deny(DenyArgs { put, force }) => self::put(put, GuardAction::Deny, force),
         GuardCommand::Allow(args) => put(args, GuardAction::Allow, false),
@@ -131,7 +198,7 @@ pub(super) fn run(command: GuardCommand, global: &GlobalArgs) -> Result<Report, 
     let AdminReply::Guard(reply) = Daemon::connect(global)?.admin(AdminRequest::Guard(request))? else {
         return Err(unexpected());
     };
-    report(&reply)
+    report(&reply, &shown)
 }
 
 fn put(args: PutArgs, action: GuardAction, force: bool) -> GuardRequest {
@@ -139,9 +206,9 @@ fn put(args: PutArgs, action: GuardAction, force: bool) -> GuardRequest {
     GuardRequest::Put { net, action, lasting, reason, force }
 }
 
-pub(super) fn report(reply: &GuardReply) -> Result<Report, Failure> {
+pub(super) fn report(reply: &GuardReply, shown_rules: &ListArgs) -> Result<Report, Failure> {
     match reply {
-        GuardReply::Rules(rules) => listed(rules),
+        GuardReply::Rules(rules) => listed(rules, shown_rules),
         GuardReply::Put { rule, notes } => {
             let until = rule.until.map_or_else(String::new, |until| format!(" until {}", time_short(until)));
             let mut blocks = vec![Block::Text(format!("{} {}{until}", word(rule.treatment), rule.net))];
@@ -155,7 +222,7 @@ pub(super) fn report(reply: &GuardReply) -> Result<Report, Failure> {
     }
 }
 
-fn listed(rules: &[RuleView]) -> Result<Report, Failure> {
+fn listed(rules: &[RuleView], args: &ListArgs) -> Result<Report, Failure> {
     let row = |rule: &RuleView| {
         vec![
             rule.net.to_string(),
@@ -171,12 +238,11 @@ fn listed(rules: &[RuleView]) -> Result<Report, Failure> {
             rule.reason.clone(),
         ]
     };
-    let table = Block::Table {
-        header: vec!["NETWORK", "RULE", "BY", "SINCE", "UNTIL", "PACKETS", "REASON"],
-        rows: rules.iter().map(row).collect(),
-        empty: "the guard has no rules".to_owned(),
-    };
-    Report::new(vec![table], json!({ "rules": rules }))
+    let header = vec!["NETWORK", "RULE", "BY", "SINCE", "UNTIL", "PACKETS", "REASON"];
+    let mut rules: Vec<&RuleView> = rules.iter().filter(|rule| args.shows(rule)).collect();
+    rules.sort_by_key(|rule| rule.net);
+    let page = args.page.of(rules, |rule| Network(rule.net));
+    page.report("rules", header, |rule| row(rule), "the guard has no such rule")
 }
 
 fn shown(status: &GuardStatus) -> Result<Report, Failure> {

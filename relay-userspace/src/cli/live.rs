@@ -10,9 +10,8 @@ use crate::api::client::{Client, PATIENCE};
 use crate::api::local::{CaptureRequest, Request, Response, Status};
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::audit::Verification;
-use crate::engine::cdr::Cdr;
 use crate::settings::{self, DEFAULT_FILE, DEFAULT_SOCKET, Overrides};
-use crate::store::{AuditPage, AuditQuery, CdrQuery};
+use crate::store::{AuditPage, AuditQuery, CdrPage, CdrQuery};
 
 /// A connection to the running daemon.
 pub(super) struct Daemon {
@@ -38,9 +37,9 @@ impl Daemon {
         }
     }
 
-    pub(super) fn cdrs(&mut self, query: CdrQuery) -> Result<Vec<Cdr>, Failure> {
+    pub(super) fn cdrs(&mut self, query: CdrQuery) -> Result<CdrPage, Failure> {
         match self.client.ask(Request::CdrList(query))? {
-            Response::Cdrs(cdrs) => Ok(cdrs),
+            Response::Cdrs(page) => Ok(page),
             other => Err(instead(other)),
         }
     }

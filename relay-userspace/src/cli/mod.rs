@@ -19,6 +19,7 @@ pub mod exit;
 mod guard;
 mod live;
 mod output;
+mod page;
 mod pcapng;
 mod pool;
 mod privacy;

@@ -19,7 +19,7 @@ use crate::engine::admin::{AdminReply, AdminRequest, BindingView, PersonView, Re
 use crate::engine::cdr::Cdr;
 use crate::engine::ids::BindingId;
 use crate::engine::number::Typed;
-use crate::store::{CdrPlace, CdrQuery};
+use crate::store::CdrQuery;
 
 /// Records in one answer.
 const RECORDS: usize = 1_000;
@@ -102,14 +102,13 @@ fn export(person: &Typed, global: &GlobalArgs) -> Result<Report, Failure> {
 
 /// All records of a binding, newest first.
 fn records(daemon: &mut Daemon, binding: BindingId) -> Result<Vec<Cdr>, Failure> {
-    let mut cdrs = Vec::new();
+    let (mut cdrs, mut after) = (Vec::new(), None);
     loop {
-        let after = cdrs.last().map(CdrPlace::from);
         let query = CdrQuery { binding: Some(binding), after, limit: RECORDS, ..CdrQuery::default() };
         let page = daemon.cdrs(query)?;
-        let is_last = page.len() < RECORDS;
-        cdrs.extend(page);
-        if is_last {
+        cdrs.extend(page.cdrs);
+        after = page.next;
+        if after.is_none() {
             return Ok(cdrs);
         }
     }

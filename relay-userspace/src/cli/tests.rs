@@ -284,7 +284,7 @@ fn check_tells_the_memory_of_a_million_flows() {
 
 #[test]
 fn tables_are_plain_columns() {
-    let report = calls::listed(&[call()], &path(), at(63), false).unwrap();
+    let report = calls::listed(&vec![call()].into(), &path(), at(63), false).unwrap();
     assert_eq!(
         printed(report, Style::default()),
         "\
@@ -292,7 +292,7 @@ SESSION                          STATE     TALK  A            B     MEDIA       
 sess_00000000000000000000000009  answered  1m    +131•••••42  1•••  xdp-native  PCMU   4.41   4.41
 "
     );
-    let report = calls::listed(&[call()], &path(), at(63), true).unwrap();
+    let report = calls::listed(&vec![call()].into(), &path(), at(63), true).unwrap();
     let wide = printed(report, Style { no_header: true, ..Style::default() });
     assert!(wide.ends_with("  500  498  bind_00000000000000000000000007  2026-03-04T05:06:07Z\n"), "{wide}");
     let rows = [PoolRow {
@@ -311,18 +311,21 @@ sess_00000000000000000000000009  answered  1m    +131•••••42  1••�
     }];
     let style = Style { no_header: true, ..Style::default() };
     assert_eq!(
-        printed(pool::listed(&rows, None, false).unwrap(), style),
+        printed(pool::listed(&rows.to_vec().into(), false).unwrap(), style),
         "+12125550123  US  -  New York  toll-free  voice  -  active  2  1\n"
     );
     assert_eq!(
-        printed(cdr::listed(&[cdr()], false).unwrap(), Style::default()),
+        printed(cdr::listed(&vec![cdr()].into(), false).unwrap(), Style::default()),
         "\
 SESSION                          LEG  PROXY         START                 BILL  RX    TX    MOS   ENDED BY  CAUSE
 sess_00000000000000000000000009  B    +12125550124  2026-03-04T05:06:07Z  60    2990  3000  4.38  A         normal
 "
     );
     assert_eq!(
-        printed(cdr::listed(&[cdr()], true).unwrap(), style).split_whitespace().skip(10).collect::<Vec<_>>(),
+        printed(cdr::listed(&vec![cdr()].into(), true).unwrap(), style)
+            .split_whitespace()
+            .skip(10)
+            .collect::<Vec<_>>(),
         ["200", "out", "-", "pbx", "xdp-native", "PCMU", "0.3%", "2", "1.5", "ms"]
     );
 }
@@ -363,7 +366,7 @@ fn rules_of_the_guard_read_as_a_table_and_as_a_document() {
         rule("198.51.100.0/28", Treatment::Exempt, RuleOrigin::Trunk("carrier".to_owned()), None),
         rule("203.0.113.7/32", Treatment::Deny, RuleOrigin::Automatic, Some(at(600))),
     ];
-    let report = || guard::report(&GuardReply::Rules(rules.clone())).unwrap();
+    let report = || guard::report(&GuardReply::Rules(rules.clone()), &guard::ListArgs::default()).unwrap();
     assert_eq!(
         printed(report(), Style::default()),
         "\
@@ -378,7 +381,7 @@ NETWORK          RULE   BY             SINCE                 UNTIL              
     let notes = vec!["198.51.100.0/28 of trunk carrier may still send".to_owned()];
     let put = GuardReply::Put { rule: rules[1].clone(), notes };
     assert_eq!(
-        printed(guard::report(&put).unwrap(), Style::default()),
+        printed(guard::report(&put, &guard::ListArgs::default()).unwrap(), Style::default()),
         "deny 203.0.113.7/32 until 2026-03-04T05:16:07Z\n\n\
          warning: 198.51.100.0/28 of trunk carrier may still send\n"
     );
@@ -390,10 +393,10 @@ NETWORK          RULE   BY             SINCE                 UNTIL              
 
 #[test]
 fn an_empty_list_says_what_to_do_next_but_not_to_scripts() {
-    let table = || pool::listed(&[], None, false).unwrap();
+    let table = || pool::listed(&Vec::new().into(), false).unwrap();
     assert!(printed(table(), Style::default()).contains("vizard pool add"));
     assert_eq!(printed(table(), Style { no_header: true, ..Style::default() }), "");
-    assert_eq!(json(table()), serde_json::json!({ "numbers": [] }));
+    assert_eq!(json(table()), serde_json::json!({ "numbers": [], "next": null }));
 }
 
 #[test]
@@ -425,19 +428,19 @@ The customer calls +12125550123 to reach the agent; the agent calls +12125550124
 fn every_list_is_values_with_commas_for_spreadsheets() {
     let csv = Style { csv: true, ..Style::default() };
     let odd = BindingView { key: "a, \"b\"".to_owned(), ..binding() };
-    let text = printed(bind::list::listed(&[odd]).unwrap(), csv);
+    let text = printed(bind::list::listed(&vec![odd].into()).unwrap(), csv);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("BINDING,KIND,KEY,CUSTOMER,DIALS,"), "{text}");
     assert!(lines[1].starts_with("bind_00000000000000000000000007,case,\"a, \"\"b\"\"\",+131"), "{text}");
     assert_eq!(lines.len(), 2);
     let bare = Style { no_header: true, ..csv };
-    assert_eq!(printed(calls::listed(&[], &path(), at(63), false).unwrap(), bare), "");
+    assert_eq!(printed(calls::listed(&Vec::new().into(), &path(), at(63), false).unwrap(), bare), "");
     assert_eq!(vizard(&["bind", "list", "--csv", "--json"]).2, Exit::Usage);
 }
 
 #[test]
 fn documents_keep_their_shape() {
-    let bindings = json(bind::list::listed(&[binding()]).unwrap());
+    let bindings = json(bind::list::listed(&vec![binding()].into()).unwrap());
     let binding = &bindings["bindings"][0];
     assert_eq!(binding["id"], "bind_00000000000000000000000007");
     assert_eq!(binding["state"], "live");
@@ -445,12 +448,12 @@ fn documents_keep_their_shape() {
     assert_eq!(binding["expires"], "2026-03-05T05:06:07.25Z");
     assert_eq!(binding["customer"]["proxy"], "+12125550123");
 
-    let calls = json(calls::listed(&[call()], &path(), at(63), false).unwrap());
+    let calls = json(calls::listed(&vec![call()].into(), &path(), at(63), false).unwrap());
     assert_eq!(calls["media"]["path"], "xdp-native");
     assert_eq!(calls["calls"][0]["answer"], "2026-03-04T05:06:10.25Z");
     assert_eq!(calls["calls"][0]["flows"][0]["stats"]["forwarded"]["packets"], 500);
 
-    let cdrs = json(cdr::listed(&[cdr()], false).unwrap());
+    let cdrs = json(cdr::listed(&vec![cdr()].into(), false).unwrap());
     assert_eq!(cdrs["cdrs"][0]["end"], "2026-03-04T05:07:10.25Z");
     assert_eq!(cdrs["cdrs"][0]["release"]["cause"], "normal");
 
@@ -517,9 +520,9 @@ fn no_time_is_left_in_microseconds() {
     }
     let entombed = BindingView { state: BindingState::Entombed { since: at(0), until: at(1) }, ..binding() };
     for report in [
-        bind::list::listed(&[binding(), entombed]).unwrap(),
-        calls::listed(&[call()], &path(), at(63), false).unwrap(),
-        cdr::listed(&[cdr()], false).unwrap(),
+        bind::list::listed(&vec![binding(), entombed].into()).unwrap(),
+        calls::listed(&vec![call()].into(), &path(), at(63), false).unwrap(),
+        cdr::listed(&vec![cdr()].into(), false).unwrap(),
     ] {
         visit(&json(report), "");
     }

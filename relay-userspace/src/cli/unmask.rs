@@ -2,11 +2,11 @@
 //! see them, with a reason, and an entry in the audit log.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
 use super::output::{Block, Failure, Report, or_dash, time_short};
+use super::page::PageArgs;
 use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::unmask::{Revealed, Subject, UnmaskReply, UnmaskRequest, Unmasked, WaitingView};
 
@@ -39,8 +39,8 @@ pub(super) struct UnmaskArgs {
 #[derive(Debug, Subcommand)]
 enum UnmaskCommand {
     /// List requests that wait for a second person, or to be seen
-    #[command(after_help = "Examples:\n  vizard unmask list\n  vizard unmask list --json")]
-    List,
+    #[command(after_help = "Examples:\n  vizard unmask list\n  vizard unmask list --waiting --json")]
+    List(ListArgs),
     /// Let somebody else's request be shown to them
     #[command(after_help = "Examples:\n  vizard unmask approve 81")]
     Approve(RequestArgs),
@@ -52,6 +52,18 @@ enum UnmaskCommand {
     Show(RequestArgs),
 }
 
+#[derive(Debug, Default, Args)]
+pub(super) struct ListArgs {
+    /// Only those that nobody has approved
+    #[arg(long)]
+    waiting: bool,
+    /// Only those about this call or binding
+    #[arg(long, value_name = "CALL|BINDING")]
+    of: Option<Subject>,
+    #[command(flatten)]
+    page: PageArgs<u64, 1_000>,
+}
+
 #[derive(Debug, Args)]
 struct RequestArgs {
     /// The request's number, as `vizard unmask list` shows it
@@ -60,8 +72,12 @@ struct RequestArgs {
 }
 
 pub(super) fn run(args: UnmaskArgs, global: &GlobalArgs) -> Result<Report, Failure> {
+    let mut shown = ListArgs::default();
     let request = match (args.command, args.of, args.reason) {
-        (Some(UnmaskCommand::List), ..) => UnmaskRequest::List,
+        (Some(UnmaskCommand::List(list)), ..) => {
+            shown = list;
+            UnmaskRequest::List
+        }
         (Some(UnmaskCommand::Approve(RequestArgs { id })), ..) => UnmaskRequest::Approve { id },
         (Some(UnmaskCommand::Reject(RequestArgs { id })), ..) => UnmaskRequest::Reject { id },
         (Some(UnmaskCommand::Show(RequestArgs { id })), ..) => UnmaskRequest::Fetch { id },
@@ -74,15 +90,15 @@ pub(super) fn run(args: UnmaskArgs, global: &GlobalArgs) -> Result<Report, Failu
         }
     };
     match Daemon::connect(global)?.admin(AdminRequest::Unmask(request))? {
-        AdminReply::Unmask(reply) => answered(&reply),
+        AdminReply::Unmask(reply) => answered(&reply, &shown),
         _ => Err(unexpected()),
     }
 }
 
-pub(super) fn answered(reply: &UnmaskReply) -> Result<Report, Failure> {
+pub(super) fn answered(reply: &UnmaskReply, shown: &ListArgs) -> Result<Report, Failure> {
     let text = match reply {
         UnmaskReply::Parties(unmasked) => return parties(unmasked),
-        UnmaskReply::Requests(requests) => return listed(requests),
+        UnmaskReply::Requests(requests) => return listed(requests, shown),
         UnmaskReply::Waiting(request) => format!(
             "request {} waits until {} for a second person: `vizard unmask approve {}`",
             request.id,
@@ -114,7 +130,7 @@ fn parties(unmasked: &Unmasked) -> Result<Report, Failure> {
     Report::new(vec![table, Block::Text(text)], unmasked)
 }
 
-fn listed(requests: &[WaitingView]) -> Result<Report, Failure> {
+fn listed(requests: &[WaitingView], args: &ListArgs) -> Result<Report, Failure> {
     let row = |request: &WaitingView| {
         vec![
             request.id.to_string(),
@@ -125,12 +141,12 @@ fn listed(requests: &[WaitingView]) -> Result<Report, Failure> {
             request.reason.clone(),
         ]
     };
-    let table = Block::Table {
-        header: vec!["REQUEST", "OF", "ASKED BY", "EXPIRES", "APPROVED BY", "REASON"],
-        rows: requests.iter().map(row).collect(),
-        empty: "no request waits".to_owned(),
+    let is_shown = |request: &&WaitingView| {
+        (!args.waiting || request.approved_by.is_none()) && args.of.is_none_or(|of| of == request.of)
     };
-    Report::new(vec![table], json!({ "requests": requests }))
+    let requests = requests.iter().filter(is_shown).cloned();
+    let header = vec!["REQUEST", "OF", "ASKED BY", "EXPIRES", "APPROVED BY", "REASON"];
+    args.page.of(requests, |request| request.id).report("requests", header, row, "no request waits")
 }
 
 #[cfg(test)]
@@ -180,7 +196,7 @@ mod tests {
             agent: party("1001@pbx"),
         });
         assert!(!format!("{reply:?}").contains("5550142"), "{reply:?}");
-        let report = answered(&reply).unwrap();
+        let report = answered(&reply, &ListArgs::default()).unwrap();
         assert_eq!(report.json["customer"]["address"], "+13105550142");
         let Block::Table { rows, .. } = &report.blocks[0] else { panic!() };
         assert_eq!(rows[0][..3], ["customer", "+13105550142", "+12125550123"]);

@@ -272,8 +272,8 @@ impl Records {
     async fn complete(&self, wanted: &mut UnmaskRequest) {
         let UnmaskRequest::Show { of: Subject::Session(session), recorded, .. } = wanted else { return };
         let query = CdrQuery { session: Some(*session), limit: 1, ..CdrQuery::default() };
-        if let Response::Cdrs(cdrs) = self.cdrs(query).await {
-            *recorded = cdrs.first().and_then(|cdr| cdr.binding);
+        if let Response::Cdrs(page) = self.cdrs(query).await {
+            *recorded = page.cdrs.first().and_then(|cdr| cdr.binding);
         }
     }
 

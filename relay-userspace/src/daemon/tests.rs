@@ -19,7 +19,6 @@ use crate::datapath::userspace::SocketDatapath;
 use crate::engine::admin::{AdminReply, AdminRequest, RefusalKind};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
-use crate::engine::cdr::Cdr;
 use crate::engine::flow::MediaPath;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::tests::vault;
@@ -28,7 +27,7 @@ use crate::engine::sip::transport::Transport;
 use crate::engine::time::Timestamp;
 use crate::settings::{self, Overrides, Settings};
 use crate::store::{
-    AuditPage, AuditQuery, AuditReader, CdrQuery, CdrReader, CommitOutcome, StoreError, VaultReader,
+    AuditPage, AuditQuery, AuditReader, CdrPage, CdrQuery, CdrReader, CommitOutcome, StoreError, VaultReader,
 };
 
 const CONFIGURATION: &str = r#"
@@ -99,7 +98,7 @@ impl VaultReader for Sink {
 }
 
 impl CdrReader for Sink {
-    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+    fn cdrs(&self, query: &CdrQuery) -> Result<CdrPage, StoreError> {
         Err(StoreError::Io { doing: "testing", problem: format!("asked for {}", query.limit) })
     }
 

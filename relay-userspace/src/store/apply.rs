@@ -12,11 +12,12 @@ use zeroize::Zeroizing;
 
 use super::claims::{Changed, Claims, ClaimsThen};
 use super::record::{self, Stored, WrappedBytes};
-use super::{CdrPlace, CdrQuery, CommitOutcome, StoreError};
+use super::{CdrPage, CdrPlace, CdrQuery, CommitOutcome, StoreError};
 use super::{audit, keys};
 use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
 use crate::engine::directory::{self, Binding};
+use crate::engine::ids::SessionId;
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::{Epoch, Sealed, SealedParty, Vault, WrappedKey, epoch_of_record};
 use crate::engine::time::Timestamp;
@@ -361,47 +362,58 @@ pub(super) fn cdrs_before(table: &dyn Table, before: Timestamp) -> Result<usize,
     Ok(count)
 }
 
-/// Call detail records that match, newest first.
-pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
-    let mut found = Vec::new();
+/// Call detail records that match, newest first. What a filter leaves out costs time
+/// too, so a page looks at a bounded number of them.
+pub(super) fn cdrs(table: &dyn Table, query: &CdrQuery) -> Result<CdrPage, StoreError> {
     if query.limit == 0 {
-        return Ok(found);
+        return Ok(CdrPage::default());
     }
-    let mut keep = |cdr: Cdr| {
-        if query.binding.is_none_or(|binding| cdr.binding == Some(binding)) {
-            found.push(cdr);
-        }
-        found.len() < query.limit
-    };
+    if let Some(session) = query.session {
+        return cdrs_of_session(table, query, session);
+    }
     let after = query.after.map(keys::cdr);
-    match (query.session, query.binding) {
-        (Some(session), _) => {
-            for row in table.scan_back(&keys::session_prefix(session)) {
-                keep(at(table, &row?.1)?);
-            }
-            let beyond = |cdr: &Cdr| query.after.is_none_or(|after| CdrPlace::from(cdr) < after);
-            found.retain(beyond);
-            found.sort_by_key(|cdr| std::cmp::Reverse(CdrPlace::from(cdr)));
-            found.truncate(query.limit);
+    let below = [after, query.until.map(keys::cdrs_from)].into_iter().flatten().min();
+    let rows = match query.binding {
+        Some(binding) => {
+            let below = below.map(|cdr| keys::binding_cdr(binding, &cdr));
+            before(table, &keys::binding_prefix(binding), below)
         }
-        (None, Some(binding)) => {
-            let after = after.map(|cdr| keys::binding_cdr(binding, &cdr));
-            for row in before(table, &keys::binding_prefix(binding), after) {
-                if !keep(at(table, &keys::of_binding_entry(&row?.0))?) {
-                    break;
-                }
-            }
+        None => before(table, keys::CDRS, below),
+    };
+    let (mut page, mut last) = (CdrPage::default(), None);
+    for (looked_at, row) in rows.enumerate() {
+        if page.cdrs.len() == query.limit || looked_at == audit::LOOKED_AT {
+            page.next = last;
+            break;
         }
-        (None, None) => {
-            for row in before(table, keys::CDRS, after) {
-                let (key, bytes) = row?;
-                if !keep(read("cdrs", &key, &bytes)?) {
-                    break;
-                }
-            }
+        let (key, bytes) = row?;
+        let cdr = match query.binding {
+            Some(_) => at(table, &keys::of_binding_entry(&key))?,
+            None => read("cdrs", &key, &bytes)?,
+        };
+        if query.since.is_some_and(|since| cdr.end < since) {
+            break;
+        }
+        last = Some(CdrPlace::from(&cdr));
+        if query.matches(&cdr) {
+            page.cdrs.push(cdr);
         }
     }
-    Ok(found)
+    Ok(page)
+}
+
+fn cdrs_of_session(table: &dyn Table, query: &CdrQuery, session: SessionId) -> Result<CdrPage, StoreError> {
+    let mut cdrs = Vec::new();
+    for row in table.scan_back(&keys::session_prefix(session)) {
+        cdrs.push(at(table, &row?.1)?);
+    }
+    let beyond = |cdr: &Cdr| query.after.is_none_or(|after| CdrPlace::from(cdr) < after);
+    cdrs.retain(|cdr| beyond(cdr) && query.matches(cdr));
+    cdrs.sort_by_key(|cdr| std::cmp::Reverse(CdrPlace::from(cdr)));
+    let more = cdrs.len() > query.limit;
+    cdrs.truncate(query.limit);
+    let next = cdrs.last().filter(|_| more).map(CdrPlace::from);
+    Ok(CdrPage { cdrs, next })
 }
 
 /// All keys that begin so and come before another one, where there is one, last first.

@@ -7,8 +7,8 @@ use super::{StoreError, keys, record};
 use crate::engine::audit::{Act, Entry, Snapshot, TAIL, Who};
 use crate::engine::time::Timestamp;
 
-/// Entries that one page looks at: what a filter leaves out costs time too.
-const LOOKED_AT: usize = 50_000;
+/// Entries, or records, that one page looks at: what a filter leaves out costs time too.
+pub(super) const LOOKED_AT: usize = 50_000;
 
 /// Reads the audit log while the store is being written.
 pub trait AuditReader: Send + Sync {

@@ -6,10 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use super::apply::{self, Row, Table, Writes};
 use super::audit::{self, AuditPage, AuditQuery, AuditReader};
 use super::claims::Claims;
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader};
+use super::{CdrPage, CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
-use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Vault};
 use crate::engine::time::Timestamp;
@@ -83,7 +82,7 @@ fn read(rows: &RwLock<Rows>) -> RwLockReadGuard<'_, Rows> {
 }
 
 impl CdrReader for Reader {
-    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+    fn cdrs(&self, query: &CdrQuery) -> Result<CdrPage, StoreError> {
         apply::cdrs(&*read(&self.cdrs), query)
     }
 

@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::engine::call_record::Snapshot;
-use crate::engine::cdr::Cdr;
+use crate::engine::cdr::{Cause, Cdr};
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::io::Transaction;
+use crate::engine::number::ProxyNumber;
 use crate::engine::privacy::{Epoch, Vault, VaultError};
 use crate::engine::time::Timestamp;
 pub use audit::{AuditPage, AuditQuery, AuditReader};
@@ -72,7 +73,7 @@ pub trait Store: Send {
 /// Reads call detail records while the store is being written.
 pub trait CdrReader: Send + Sync {
     /// Records that match, newest first.
-    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError>;
+    fn cdrs(&self, query: &CdrQuery) -> Result<CdrPage, StoreError>;
 
     /// How many ended before a time.
     fn cdrs_before(&self, before: Timestamp) -> Result<usize, StoreError>;
@@ -100,11 +101,50 @@ pub struct CdrQuery {
     pub session: Option<SessionId>,
     /// Only this binding's.
     pub binding: Option<BindingId>,
+    /// Only this tenant's.
+    pub tenant: Option<String>,
+    /// Only this project's.
+    pub project: Option<String>,
+    /// Only those of legs on this trunk.
+    pub trunk: Option<String>,
+    /// Only those of legs on which this number was dialled or seen.
+    pub proxy: Option<ProxyNumber>,
+    /// Only those that ended for this reason.
+    pub cause: Option<Cause>,
+    /// Only those that did not end before this.
+    pub since: Option<Timestamp>,
+    /// Only those that ended before this.
+    pub until: Option<Timestamp>,
     /// Only those that come after this one, newest first: the last of a page asks
     /// for the next.
     pub after: Option<CdrPlace>,
     /// At most so many.
     pub limit: usize,
+}
+
+impl CdrQuery {
+    fn matches(&self, cdr: &Cdr) -> bool {
+        fn is<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted == found)
+        }
+        self.binding.is_none_or(|binding| cdr.binding == Some(binding))
+            && is(self.tenant.as_ref(), &cdr.tenant)
+            && is(self.project.as_ref(), &cdr.project)
+            && is(self.trunk.as_ref(), &cdr.trunk)
+            && self.proxy.is_none_or(|proxy| cdr.proxy == Some(proxy))
+            && is(self.cause.as_ref(), &cdr.release.cause)
+            && self.since.is_none_or(|since| cdr.end >= since)
+            && self.until.is_none_or(|until| cdr.end < until)
+    }
+}
+
+/// Some call detail records, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CdrPage {
+    /// Newest first.
+    pub cdrs: Vec<Cdr>,
+    /// Go on after this one; there are no more when absent.
+    pub next: Option<CdrPlace>,
 }
 
 /// Where a call detail record stands among all: they are in the order of their ends.

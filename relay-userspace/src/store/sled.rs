@@ -31,10 +31,11 @@ use super::audit::{self, AuditPage, AuditQuery, AuditReader};
 use super::backup::{BackupSource, SledCopy, Watch};
 use super::claims::Claims;
 use super::renew::{self, SECOND};
-use super::{CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older};
+use super::{
+    CdrPage, CdrQuery, CdrReader, CommitOutcome, Store, StoreError, VaultReader, keys, lockbox, older,
+};
 use crate::engine::audit::Entry;
 use crate::engine::call_record::Snapshot;
-use crate::engine::cdr::Cdr;
 use crate::engine::io::Transaction;
 use crate::engine::privacy::{Epoch, Keyring, Vault};
 use crate::engine::time::Timestamp;
@@ -225,7 +226,7 @@ struct Reader {
 }
 
 impl CdrReader for Reader {
-    fn cdrs(&self, query: &CdrQuery) -> Result<Vec<Cdr>, StoreError> {
+    fn cdrs(&self, query: &CdrQuery) -> Result<CdrPage, StoreError> {
         apply::cdrs(&self.cdrs, query)
     }
 

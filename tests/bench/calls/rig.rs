@@ -17,7 +17,7 @@ use vizard::api::local::{Request, Response, Status};
 use vizard::engine::admin::{AdminReply, AdminRequest, NewBinding, NumberWish};
 use vizard::engine::directory::{BindingKind, NewNumber, PoolReply, PoolRequest};
 use vizard::engine::number::Typed;
-use vizard::store::CdrQuery;
+use vizard::store::{CdrPage, CdrQuery};
 
 use crate::trial::{self, Latency, Load};
 
@@ -136,7 +136,7 @@ impl<'lab> Rig<'lab> {
     /// answer of the store reaches.
     pub(crate) fn check_records(&self) -> Result<()> {
         let query = CdrQuery { limit: 10_000, ..CdrQuery::default() };
-        let Response::Cdrs(records) = self.ask(Request::CdrList(query))? else {
+        let Response::Cdrs(CdrPage { cdrs: records, .. }) = self.ask(Request::CdrList(query))? else {
             bail!("Vizard did not list its records");
         };
         let answered = records.iter().filter(|record| record.answer.is_some()).count();

@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
-
 use super::super::live::{Daemon, unexpected};
-use super::super::output::{Block, Failure, Report, time_short};
+use super::super::output::{Failure, Report, time_short};
+use super::super::page::{Page, PageArgs};
 use super::{KindArg, duration, media};
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView};
 use crate::engine::directory::{BindFilter, BindingKind, BindingState, Shown};
 use crate::engine::ids::BindingId;
 use crate::engine::number::ProxyNumber;
-
-/// Rows that one request asks for.
-const PAGE: usize = 1_000;
+use clap::{Args, ValueEnum};
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -58,12 +54,8 @@ pub(in crate::cli) struct ListArgs {
     /// Only those that live, only ended ones, or all
     #[arg(long, value_enum, conflicts_with = "entombed")]
     state: Option<StateArg>,
-    /// Continue after this binding
-    #[arg(long, value_name = "ID")]
-    after: Option<BindingId>,
-    /// At most so many
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
-    limit: usize,
+    #[command(flatten)]
+    page: PageArgs<BindingId, 1_000>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,34 +92,19 @@ impl ListArgs {
     }
 }
 
-pub(super) fn rows(daemon: &mut Daemon, args: &ListArgs) -> Result<Vec<BindingView>, Failure> {
-    let mut rows: Vec<BindingView> = Vec::new();
-    let mut after = args.after;
-    while rows.len() < args.limit {
-        let (limit, filter) = (PAGE.min(args.limit - rows.len()), args.filter());
-        let AdminReply::Bindings(page) = daemon.admin(AdminRequest::BindList { filter, after, limit })?
-        else {
-            return Err(unexpected());
-        };
-        rows.extend(page.bindings);
-        if page.next.is_none() {
-            break;
-        }
-        after = page.next;
-    }
-    Ok(rows)
+pub(super) fn rows(daemon: &mut Daemon, args: &ListArgs) -> Result<Page<BindingView>, Failure> {
+    args.page.fetched(|after, limit| {
+        let request = AdminRequest::BindList { filter: args.filter(), after, limit };
+        let AdminReply::Bindings(page) = daemon.admin(request)? else { return Err(unexpected()) };
+        Ok((page.bindings, page.next))
+    })
 }
 
-pub(in crate::cli) fn listed(rows: &[BindingView]) -> Result<Report, Failure> {
-    let table = Block::Table {
-        header: vec![
-            "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "MEDIA", "STATE", "UNTIL",
-            "CALLS",
-        ],
-        rows: rows.iter().map(row).collect(),
-        empty: "no binding; create one with `vizard bind create`".to_owned(),
-    };
-    Report::new(vec![table], json!({ "bindings": rows }))
+pub(in crate::cli) fn listed(page: &Page<BindingView>) -> Result<Report, Failure> {
+    let header = vec![
+        "BINDING", "KIND", "KEY", "CUSTOMER", "DIALS", "AGENT", "DIALS", "MEDIA", "STATE", "UNTIL", "CALLS",
+    ];
+    page.report("bindings", header, row, "no binding; create one with `vizard bind create`")
 }
 
 fn row(binding: &BindingView) -> Vec<String> {

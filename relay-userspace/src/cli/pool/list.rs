@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 
-use super::{FilterArgs, ask, file, rows};
+use super::{FilterArgs, ask, file};
 use crate::cli::live::{Daemon, unexpected};
 use crate::cli::output::{Block, Failure, Report, or_dash, time_short};
+use crate::cli::page::{Page, PageArgs};
 use crate::engine::directory::pool::{PoolGroup, PoolSums};
-use crate::engine::directory::{PoolReply, PoolRequest, PoolRow};
+use crate::engine::directory::{PoolFilter, PoolReply, PoolRequest, PoolRow};
 use crate::engine::number::ProxyNumber;
 
 const LIST_EXAMPLES: &str = "\
@@ -36,12 +37,8 @@ pub(in crate::cli) struct ListArgs {
     /// Carrier, cost and tags too
     #[arg(long)]
     wide: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    limit: usize,
-    /// Go on after this number
-    #[arg(long, value_name = "NUMBER")]
-    after: Option<ProxyNumber>,
+    #[command(flatten)]
+    page: PageArgs<ProxyNumber, 10_000>,
 }
 
 /// Write the pool as CSV, or as JSON with --json
@@ -60,33 +57,31 @@ pub(in crate::cli) struct ShowArgs {
 }
 
 pub(super) fn list(daemon: &mut Daemon, args: &ListArgs) -> Result<Report, Failure> {
-    let (rows, next) = rows(daemon, &args.filter.filter(), args.after, args.limit)?;
-    listed(&rows, next, args.wide)
+    let filter = args.filter.filter();
+    listed(&args.page.fetched(|after, limit| piece(daemon, &filter, after, limit))?, args.wide)
 }
 
-pub(in crate::cli) fn listed(
-    rows: &[PoolRow],
-    next: Option<ProxyNumber>,
-    wide: bool,
-) -> Result<Report, Failure> {
+type Piece = (Vec<PoolRow>, Option<ProxyNumber>);
+
+fn piece(
+    daemon: &mut Daemon,
+    filter: &PoolFilter,
+    after: Option<ProxyNumber>,
+    limit: usize,
+) -> Result<Piece, Failure> {
+    let request = PoolRequest::List { filter: filter.clone(), after, limit };
+    let PoolReply::Page(page) = ask(daemon, request)? else { return Err(unexpected()) };
+    Ok((page.rows, page.next))
+}
+
+pub(in crate::cli) fn listed(page: &Page<PoolRow>, wide: bool) -> Result<Report, Failure> {
     let mut header = vec!["NUMBER", "COUNTRY", "REGION", "LOCALITY", "KIND", "TAKES", "TRUNK", "STATE"];
     if wide {
         header.extend(["CARRIER", "COST", "TAGS"]);
     }
     header.extend(["LIVE", "ENTOMBED"]);
-    let mut blocks = vec![Block::Table {
-        header,
-        rows: rows.iter().map(|row| cells(row, wide)).collect(),
-        empty: "no such number; add some with `vizard pool add` or `vizard pool import`".to_owned(),
-    }];
-    if let Some(next) = next {
-        blocks.push(Block::Text(format!("There may be more: go on with --after {next}.")));
-    }
-    let mut document = json!({ "numbers": rows });
-    if next.is_some() {
-        document["next"] = json!(next);
-    }
-    Report::new(blocks, document)
+    let empty = "no such number; add some with `vizard pool add` or `vizard pool import`";
+    page.report("numbers", header, |row| cells(row, wide), empty)
 }
 
 fn cells(row: &PoolRow, wide: bool) -> Vec<String> {
@@ -143,9 +138,11 @@ pub(super) fn show(daemon: &mut Daemon, args: &ShowArgs) -> Result<Report, Failu
 }
 
 pub(super) fn export(daemon: &mut Daemon, args: &ExportArgs) -> Result<Report, Failure> {
-    let (rows, _) = rows(daemon, &args.filter.filter(), None, usize::MAX)?;
-    let text = file::write(rows.iter().map(|row| &row.number))?;
-    Report::new(vec![Block::Text(text.trim_end().to_owned())], json!({ "numbers": rows }))
+    let filter = args.filter.filter();
+    let all = PageArgs::<ProxyNumber, { usize::MAX }>::default();
+    let all = all.fetched(|after, limit| piece(daemon, &filter, after, limit))?.rows;
+    let text = file::write(all.iter().map(|row| &row.number))?;
+    Report::new(vec![Block::Text(text.trim_end().to_owned())], json!({ "numbers": all }))
 }
 
 pub(super) fn stats(daemon: &mut Daemon) -> Result<Report, Failure> {

@@ -12,14 +12,11 @@ use super::GlobalArgs;
 use super::live::{Daemon, unexpected};
 use super::output::{Failure, Report};
 use crate::engine::admin::{AdminReply, AdminRequest};
-use crate::engine::directory::{NumberKind, NumberState, PoolFilter, PoolReply, PoolRequest, PoolRow};
-use crate::engine::number::{Country, ProxyNumber};
+use crate::engine::directory::{NumberKind, NumberState, PoolFilter, PoolReply, PoolRequest};
+use crate::engine::number::Country;
 
 #[cfg(test)]
 pub(super) use list::listed;
-
-/// Rows that one request asks for.
-const PAGE: usize = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PoolCommand {
@@ -164,25 +161,4 @@ fn ask(daemon: &mut Daemon, request: PoolRequest) -> Result<PoolReply, Failure> 
         AdminReply::Pool(reply) => Ok(reply),
         _ => Err(unexpected()),
     }
-}
-
-/// Up to `limit` rows, page by page, and where to go on.
-fn rows(
-    daemon: &mut Daemon,
-    filter: &PoolFilter,
-    mut after: Option<ProxyNumber>,
-    limit: usize,
-) -> Result<(Vec<PoolRow>, Option<ProxyNumber>), Failure> {
-    let mut rows = Vec::new();
-    while rows.len() < limit {
-        let request =
-            PoolRequest::List { filter: filter.clone(), after, limit: PAGE.min(limit - rows.len()) };
-        let PoolReply::Page(page) = ask(daemon, request)? else { return Err(unexpected()) };
-        rows.extend(page.rows);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    Ok((rows, after))
 }

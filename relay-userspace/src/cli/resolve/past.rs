@@ -18,7 +18,7 @@ use crate::store::CdrQuery;
 
 pub(super) fn explain(session: SessionId, global: &GlobalArgs) -> Result<Report, Failure> {
     let mut daemon = Daemon::connect(global)?;
-    let records = daemon.cdrs(CdrQuery { session: Some(session), limit: 64, ..CdrQuery::default() })?;
+    let records = daemon.cdrs(CdrQuery { session: Some(session), limit: 64, ..CdrQuery::default() })?.cdrs;
     let about = records.iter().find_map(|record| record.binding);
     let binding = match about.map(|id| daemon.admin(AdminRequest::BindShow { id })) {
         Some(Ok(AdminReply::Binding(binding))) => Some(*binding),

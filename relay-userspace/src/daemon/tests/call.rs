@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::engine::admin::{CallView, NewBinding, NumberWish};
-use crate::engine::cdr::Cause;
+use crate::engine::cdr::{Cause, Cdr};
 use crate::engine::config::Route;
 use crate::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use crate::engine::ids::{LegName, SessionId};
@@ -189,7 +189,8 @@ impl World {
         let limit = Instant::now() + Duration::from_secs(5);
         loop {
             let query = CdrQuery { limit: 10, ..CdrQuery::default() };
-            let Response::Cdrs(records) = self.client.ask(Request::CdrList(query)).unwrap() else { panic!() };
+            let Response::Cdrs(page) = self.client.ask(Request::CdrList(query)).unwrap() else { panic!() };
+            let records = page.cdrs;
             if records.len() == 2 {
                 return records;
             }

@@ -34,14 +34,19 @@ use crate::engine::io::RequestId;
 use crate::engine::number::{ProxyNumber, Typed};
 use crate::engine::time::{Now, Timestamp};
 
+/// Agent numbers that one page looks at.
+const LOOKED_AT: usize = 20_000;
+
 /// A request about agent numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "of-agent")]
 pub enum AgentRequest {
     /// Give an agent a number.
     Open(NewAgent),
-    /// All of them in order.
+    /// Those that match, in order.
     List {
+        /// Which.
+        filter: AgentFilter,
         /// Continue after this number.
         after: Option<ProxyNumber>,
         /// At most so many rows.
@@ -90,12 +95,33 @@ pub enum AgentReply {
     Agents {
         /// Them.
         agents: Vec<AgentView>,
+        /// Where to go on; absent at the end.
+        next: Option<ProxyNumber>,
     },
     /// To [`AgentRequest::Close`].
     Closed {
         /// It.
         number: ProxyNumber,
     },
+}
+
+/// Which agent numbers are wanted; all by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentFilter {
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// Of this project.
+    pub project: Option<String>,
+    /// Of the agent with this id.
+    pub key: Option<String>,
+}
+
+impl AgentFilter {
+    fn matches(&self, agent: &AgentView) -> bool {
+        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
+        is(&self.tenant, &agent.tenant) && is(&self.project, &agent.project) && is(&self.key, &agent.key)
+    }
 }
 
 /// An agent number as it may be shown.
@@ -202,9 +228,9 @@ impl Directory {
     pub(super) fn handle_agents(&mut self, id: RequestId, request: AgentRequest) {
         let outcome = match request {
             AgentRequest::Open(wanted) => self.agent_open(id, &wanted),
-            AgentRequest::List { after, limit } => {
-                let agents = self.agent_list(after, limit);
-                self.reply_agent(id, AgentReply::Agents { agents });
+            AgentRequest::List { filter, after, limit } => {
+                let (agents, next) = self.agent_list(&filter, after, limit);
+                self.reply_agent(id, AgentReply::Agents { agents, next });
                 Ok(())
             }
             AgentRequest::Close { number } => self.agent_close(id, number),
@@ -493,10 +519,24 @@ impl Directory {
         Ok(())
     }
 
-    pub(super) fn agent_list(&self, after: Option<ProxyNumber>, limit: usize) -> Vec<AgentView> {
+    /// A page looks at a bounded number of agents, and says where to go on.
+    pub(super) fn agent_list(
+        &self,
+        filter: &AgentFilter,
+        after: Option<ProxyNumber>,
+        limit: usize,
+    ) -> (Vec<AgentView>, Option<ProxyNumber>) {
         let from = after.map_or(Unbounded, Excluded);
-        let numbers = self.agents.by_number.range((from, Unbounded)).map(|(_, &number)| number);
-        numbers.filter_map(|number| self.agent_view(number)).take(rows(limit)).collect()
+        let mut agents = Vec::new();
+        let mut last = after;
+        for (looked_at, (proxy, &number)) in self.agents.by_number.range((from, Unbounded)).enumerate() {
+            if looked_at == LOOKED_AT || agents.len() == rows(limit) {
+                return (agents, last);
+            }
+            last = Some(*proxy);
+            agents.extend(self.agent_view(number).filter(|agent| filter.matches(agent)));
+        }
+        (agents, None)
     }
 
     fn agent_view(&self, number: NumberIx) -> Option<AgentView> {

@@ -68,7 +68,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-pub use agents::{Agent, AgentReply, AgentRequest, AgentView, NewAgent};
+pub use agents::{Agent, AgentFilter, AgentReply, AgentRequest, AgentView, NewAgent};
 pub use filter::{BindFilter, BindPage, Shown};
 pub use model::{
     AgentNumber, Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits,

@@ -7,7 +7,7 @@ use crate::engine::call_record::CallRecord;
 use crate::engine::directory::AgentNumber;
 use crate::engine::guard::{GuardAction, GuardEntry};
 use crate::store::CommitOutcome::{Applied, Conflict};
-use crate::store::{CdrPlace, CdrQuery, CommitOutcome, MemoryStore, Store};
+use crate::store::{CdrQuery, CommitOutcome, MemoryStore, Store};
 
 /// Runs a test on every kind of store.
 fn on_each(test: impl Fn(&mut dyn Store)) {
@@ -21,7 +21,7 @@ fn commit(store: &mut dyn Store, transaction: Transaction) -> CommitOutcome {
 }
 
 fn query(store: &dyn Store, query: &CdrQuery) -> Vec<Cdr> {
-    store.reader().cdrs(query).unwrap()
+    store.reader().cdrs(query).unwrap().cdrs
 }
 
 #[test]
@@ -179,26 +179,67 @@ fn records_are_read_newest_first_by_call_and_by_binding() {
         assert_eq!(query(store, &CdrQuery { session, binding, limit: 0, ..CdrQuery::default() }), []);
         for (session, binding) in [(None, None), (None, binding), (session, None)] {
             let whole = query(store, &CdrQuery { session, binding, limit: 1_000, ..CdrQuery::default() });
-            assert_eq!(pages(store, session, binding, 1), whole);
-            assert_eq!(pages(store, session, binding, 7), whole);
+            for limit in [1, 7] {
+                let query = CdrQuery { session, binding, limit, ..CdrQuery::default() };
+                assert_eq!(pages(store, &query), whole);
+            }
+        }
+    });
+}
+
+type Matches = fn(&Cdr) -> bool;
+
+#[test]
+fn a_filter_leaves_out_what_it_says_however_long_the_pages_are() {
+    on_each(|store| {
+        let records: Vec<Cdr> = (0..50_u8)
+            .map(|at| {
+                let cause = [Cause::Busy, Cause::Normal, Cause::NoAnswer][usize::from(at % 3)];
+                let mut cdr = cdr(u128::from(at % 7), LegName::B, i64::from(at));
+                (cdr.fork, cdr.release.cause) = (at, cause);
+                (cdr.tenant, cdr.trunk) = (format!("t{}", at % 2), format!("k{}", at % 5));
+                cdr
+            })
+            .collect();
+        store
+            .commit(&records.iter().cloned().map(|cdr| one(Change::PutCdr(cdr))).collect::<Vec<_>>())
+            .unwrap();
+        let whole = query(store, &CdrQuery { limit: 100, ..CdrQuery::default() });
+        assert_eq!(whole.len(), 50, "each fork has a record of its own");
+        let filters: [(CdrQuery, Matches); 5] = [
+            (CdrQuery { cause: Some(Cause::Busy), ..CdrQuery::default() }, |cdr| cdr.fork % 3 == 0),
+            (CdrQuery { tenant: Some("t1".into()), ..CdrQuery::default() }, |cdr| cdr.fork % 2 == 1),
+            (CdrQuery { trunk: Some("k4".into()), ..CdrQuery::default() }, |cdr| cdr.fork % 5 == 4),
+            (CdrQuery { since: Some(time(10)), until: Some(time(20)), ..CdrQuery::default() }, |cdr| {
+                (10..20).contains(&cdr.fork)
+            }),
+            (CdrQuery { proxy: Some("+19998887766".parse().unwrap()), ..CdrQuery::default() }, |_| false),
+        ];
+        for (filter, matches) in filters {
+            let expected: Vec<_> = whole.iter().filter(|cdr| matches(cdr)).cloned().collect();
+            for session in [None, Some(SessionId::from_bits(3))] {
+                let expected: Vec<_> = expected
+                    .iter()
+                    .filter(|cdr| session.is_none_or(|id| cdr.session == id))
+                    .cloned()
+                    .collect();
+                for limit in [1, 4, 100] {
+                    assert_eq!(pages(store, &CdrQuery { session, limit, ..filter.clone() }), expected);
+                }
+            }
         }
     });
 }
 
 /// Everything that matches, read in pages.
-fn pages(
-    store: &dyn Store,
-    session: Option<SessionId>,
-    binding: Option<BindingId>,
-    limit: usize,
-) -> Vec<Cdr> {
-    let mut all = Vec::new();
+fn pages(store: &dyn Store, query: &CdrQuery) -> Vec<Cdr> {
+    let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let after = all.last().map(CdrPlace::from);
-        let page = query(store, &CdrQuery { session, binding, after, limit });
-        let is_last = page.len() < limit;
-        all.extend(page);
-        if is_last {
+        let query = CdrQuery { after, ..query.clone() };
+        let page = store.reader().cdrs(&query).unwrap();
+        all.extend(page.cdrs);
+        after = page.next;
+        if after.is_none() {
             return all;
         }
     }

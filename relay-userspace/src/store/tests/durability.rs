@@ -62,7 +62,8 @@ fn what_was_acknowledged_survives_kill_9() {
         let store = open(directory.path()).unwrap();
         let found: BTreeSet<_> =
             store.load().unwrap().directory.bindings.into_iter().map(|binding| binding.id).collect();
-        let records = store.reader().cdrs(&CdrQuery { limit: usize::MAX, ..CdrQuery::default() }).unwrap();
+        let records =
+            store.reader().cdrs(&CdrQuery { limit: usize::MAX, ..CdrQuery::default() }).unwrap().cdrs;
         let sessions: BTreeSet<_> = records.iter().map(|cdr| cdr.session).collect();
         for group in 1..=acknowledged {
             assert!(found.contains(&BindingId::from_bits(group * 10)), "binding of group {group}");

@@ -38,7 +38,12 @@ impl Simulation {
         for binding in &self.calls {
             assert!(self.acknowledged.bindings.contains_key(binding), "a call in progress lost its binding");
         }
-        let shown = self.directory.agent_list(None, 0).into_iter().map(|agent| agent.number);
+        let shown = self
+            .directory
+            .agent_list(&AgentFilter::default(), None, 0)
+            .0
+            .into_iter()
+            .map(|agent| agent.number);
         assert!(shown.eq(self.acknowledged.agents.keys().copied()), "the agents' numbers");
         self.check_pool();
         self.check_headroom();
