@@ -29,6 +29,7 @@ mod phone;
 mod quality;
 mod refusals;
 mod restart;
+mod retention;
 mod roles;
 mod secrecy;
 mod soak;

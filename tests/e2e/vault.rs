@@ -127,6 +127,9 @@ fn a_backup_and_its_keys_bring_everything_back_and_neither_does_alone() {
 
     let (code, said) = vizard.refused(&["restore", &file("backup")]).unwrap();
     assert!(code == 6 && said.contains("in use"), "{code}: {said}");
+    // What the backup will not have.
+    vizard.ask(&["drain"]).unwrap();
+    vizard.ask(&["drain", "--undo"]).unwrap();
     vizard.kill().unwrap();
     let store = folder.join("store");
     fs::remove_dir_all(&store).unwrap();
@@ -151,6 +154,13 @@ fn a_backup_and_its_keys_bring_everything_back_and_neither_does_alone() {
 
     vizard.start_again(&[]).unwrap();
     assert_eq!(vizard.records(2).unwrap(), records);
+    // The log says that it was restored, and what it lacks for that reason.
+    let log = vizard.ask(&["audit", "verify"]).unwrap();
+    let entry = |name: &str| log["explained"][0][name].as_u64().unwrap();
+    assert_eq!((&log["found"], entry("last") - entry("first")), (&0.into(), 1), "{log:#}");
+    let restore = vizard.ask(&["audit", "list", "--act", "restore"]).unwrap();
+    assert_eq!(restore["entries"][0]["seq"], entry("by"), "{restore:#}");
+    assert_eq!(vizard.ask(&["audit", "list", "--act", "mend"]).unwrap()["entries"], serde_json::json!([]));
     let outcome = world.call(
         caller_at(Place::Customer, Role::Caller, &bound.customer_dials),
         callee_at(other(Place::Customer), Role::Callee),

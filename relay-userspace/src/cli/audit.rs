@@ -38,8 +38,8 @@ Examples:
 It looks at every entry: its tag, its link to the one before, the signatures of the
 seals, and the anchor beside the keys, which says where the log ends. Whatever was
 changed, removed, put in, moved or cut off is told, and ends the command with exit
-code 1. A store that was restored from a backup ends before its anchor: what is
-missing is told too.";
+code 1. What a backup did not have that `vizard restore` made a store of is missing
+too, and explained: that is told, and is no finding.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -120,7 +120,7 @@ fn row(entry: &Entry) -> Vec<String> {
 }
 
 pub(super) fn verified(verification: &Verification) -> Result<Report, Failure> {
-    let Verification { entries, seals, sealed, head, found, .. } = verification;
+    let Verification { entries, seals, sealed, head, found, explained, .. } = verification;
     let mut lines = match (entries, found) {
         (0, 0) => "the audit log is empty".to_owned(),
         (_, 0) => format!(
@@ -128,6 +128,9 @@ pub(super) fn verified(verification: &Verification) -> Result<Report, Failure> {
         ),
         (_, found) => format!("the audit log is not whole: {found} findings in {entries} entries"),
     };
+    for explained in explained {
+        let _ = write!(lines, "\n  explained: {explained}");
+    }
     for finding in &verification.findings {
         let _ = write!(lines, "\n  {finding}");
     }

@@ -158,21 +158,31 @@ pub(super) fn restore(args: &RestoreArgs, global: &GlobalArgs) -> Result<Report,
     let rows = File::open(args.directory.join(ROWS)).map_err(|error| failed(error.to_string()))?;
     let mut random = daemon::random().map_err(|error| failed(format!("{error:#}")))?;
     let mut rows = BufReader::with_capacity(CHUNK, rows);
-    let restored = SledStore::restore(&settings.store, &keyring, &mut rows, &mut random);
+    let restoring = daemon::Restoring::new(&keyring, &settings.anchor_file);
+    let mut noted = None;
+    let note = |log: &_| {
+        noted = Some(restoring.entry(&manifest.made, log));
+        noted.clone()
+    };
+    let restored = SledStore::restore(&settings.store, &keyring, &mut rows, &mut random, note);
     let restored = restored.map_err(|error| match error {
         StoreError::InUse { .. } => {
             Failure::new(Exit::Conflict, error.to_string(), "stop Vizard before its store is restored")
         }
         error => failed(error.to_string()),
     })?;
-    let text = format!(
-        "{} is the store of {}: {} numbers, {} bindings, {} parties\nwhat was done since is not in it",
+    let mut text = format!(
+        "{} is the store of {}: {} numbers, {} bindings, {} parties\nwhat was done since is not in it; its audit \
+         log says so",
         settings.store.display(),
         manifest.made,
         restored.numbers,
         restored.bindings,
         restored.parties
     );
+    if let Some(Err(problem)) = noted.as_ref().map(|entry| restoring.done(entry)) {
+        let _ = write!(text, "\nthe log's anchor still names the entry before: {problem}");
+    }
     let document = json!({
         "store": settings.store, "made": manifest.made, "numbers": restored.numbers,
         "bindings": restored.bindings, "parties": restored.parties, "calls": restored.calls,

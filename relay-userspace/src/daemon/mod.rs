@@ -28,6 +28,7 @@ mod keeper;
 pub mod key_file;
 mod notify;
 mod random;
+mod restoring;
 mod run;
 mod stop;
 mod waker;
@@ -58,6 +59,7 @@ use crate::store::Store;
 
 pub use key_file::KeySource;
 pub use random::random;
+pub use restoring::Restoring;
 pub use run::run;
 pub use worker::Ended;
 

@@ -55,7 +55,8 @@ pub struct Config {
 /// its own times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Call detail records; zero is for ever.
+    /// Call detail records; zero is for ever, which it is unless somebody says how long:
+    /// nobody's bills are to go unasked.
     pub cdrs: Duration,
     /// Which numbers a party has seen, after their cool-off: about as long as
     /// people recognise one.
@@ -65,7 +66,7 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let day = Duration::from_hours(24);
-        Self { cdrs: day * 400, numbers_seen: day * 30 }
+        Self { cdrs: Duration::ZERO, numbers_seen: day * 30 }
     }
 }
 

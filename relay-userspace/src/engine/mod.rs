@@ -221,6 +221,9 @@ impl Engine {
         self.calls.pump(&mut self.context);
         self.calls.handle_timeout(&mut self.context);
         self.context.directory.handle_timeout(now);
+        for act in self.context.directory.take_acts() {
+            self.ledger.note_own(now, act);
+        }
         self.guard.handle_timeout(now);
         for expired in self.unmasking.handle_timeout(now) {
             self.ledger.note_own(now, expired);

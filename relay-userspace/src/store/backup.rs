@@ -21,6 +21,8 @@ use rand::Rng;
 use super::apply::Writes;
 use super::sled::{Database, cannot_open, write_format};
 use super::{SledStore, Store, StoreError, keys, lockbox, older, renew};
+use crate::engine::audit::{self, Entry};
+use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::Keyring;
 
 /// Bytes of one piece of a copy, about.
@@ -198,12 +200,14 @@ impl SledStore {
         lockbox::check(keyring, data_keys)
     }
 
-    /// Makes a store of a copy, where there is none.
+    /// Makes a store of a copy, where there is none. `note` gives what its audit log,
+    /// which ends so, is to say of that.
     pub fn restore(
         path: &Path,
         keyring: &Keyring,
         rows: &mut dyn Read,
         random: &mut impl Rng,
+        note: impl FnOnce(&audit::Snapshot) -> Option<Entry>,
     ) -> Result<Restored, StoreError> {
         fs::create_dir_all(path).map_err(|error| cannot_open(path, &error))?;
         let _lock = super::sled::lock(path)?;
@@ -217,7 +221,7 @@ impl SledStore {
         if beside.exists() {
             fs::remove_dir_all(&beside).map_err(|error| cannot_open(&beside, &error))?;
         }
-        let made = Self::fill(&beside, keyring, rows, random);
+        let made = Self::fill(&beside, keyring, rows, random, note);
         if made.is_err() {
             let _what_is_left_is_no_store = fs::remove_dir_all(&beside);
         }
@@ -231,6 +235,7 @@ impl SledStore {
         keyring: &Keyring,
         rows: &mut dyn Read,
         random: &mut impl Rng,
+        note: impl FnOnce(&audit::Snapshot) -> Option<Entry>,
     ) -> Result<Restored, StoreError> {
         let directory = Database::open(path, "directory", &[])?;
         let cdrs = Database::open(path, "cdrs", &[])?;
@@ -247,8 +252,11 @@ impl SledStore {
         }
         renew::rows(&directory)?;
         // Every sealed record is opened once before the copy counts.
-        let store = Self::over(path, directory, cdrs, keyring, random)?;
+        let mut store = Self::over(path, directory, cdrs, keyring, random)?;
         let snapshot = store.load()?;
+        if let Some(entry) = note(&snapshot.audit) {
+            store.commit(&[Transaction { changes: vec![Change::PutAudit(Box::new(entry))] }])?;
+        }
         drop(store);
         write_format(path).map_err(|error| cannot_open(path, &error))?;
         Ok(Restored {

@@ -79,6 +79,8 @@ acts! {
     VaultRotate = "vault-rotate",
     /// The store was copied.
     Backup = "backup",
+    /// The store was made of a copy.
+    Restore = "restore",
     /// What is held about a person was shown.
     PrivacyExport = "privacy-export",
     /// A person was erased.

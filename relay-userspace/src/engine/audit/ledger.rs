@@ -297,12 +297,18 @@ fn end_of(notary: &Notary, snapshot: &Snapshot) -> (Anchor, Option<String>) {
         })
     };
     let anchored = |at: usize| Anchor::at(&tail[at]) == *anchor && linked(&tail[at..]);
+    // A restore goes on behind the anchor; the process died before that was moved.
+    let goes_on = |entry: &Entry| {
+        entry.act == Act::Restore && entry.seq == anchor.seq + 1 && entry.before == anchor.digest
+    };
+    let restored = tail.iter().position(goes_on).is_some_and(|at| linked(&tail[at..]));
     match (stored, anchor.seq) {
         (None, 0) if *last == 0 => (*anchor, None),
         (Some(stored), 0) if stored.seq < TAIL as u64 && linked(tail) => (stored, None),
         (Some(stored), _) if tail.iter().position(|entry| entry.seq == anchor.seq).is_some_and(anchored) => {
             (stored, None)
         }
+        (Some(stored), _) if restored => (stored, None),
         (_, seq) if seq > *last => {
             (*anchor, Some(format!("it ended with entry {last}, and its anchor said {seq}")))
         }

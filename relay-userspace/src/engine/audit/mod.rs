@@ -25,8 +25,10 @@
 //!
 //! Whoever can write to both places, keys included, can rewrite history; copies of
 //! the anchor elsewhere, which its signature makes worth keeping, show even that.
-//! So does a store that was restored from a backup: it ends before its anchor. The
-//! log then goes on after the anchor, and the gap stays for everybody to see.
+//! So does a store that was put back to its past: it ends before its anchor. The
+//! log then goes on after the anchor, and the gap stays for everybody to see. Whoever
+//! restores a backup with `vizard restore`, and has the keys, leaves an entry that
+//! explains the gap ([`restore`]).
 //!
 //! What platforms do all day by the thousand (creating bindings) has its own
 //! records and no entries here.
@@ -35,6 +37,7 @@ pub mod acts;
 pub mod anchor;
 pub mod entry;
 mod ledger;
+pub mod restore;
 pub mod verify;
 
 #[cfg(test)]
@@ -43,7 +46,8 @@ pub(crate) mod tests;
 pub use anchor::Anchor;
 pub use entry::{Act, Entry, Who};
 pub(crate) use ledger::{Ledger, Next};
-pub use verify::{Finding, Verification, Verifier};
+pub use restore::restored;
+pub use verify::{Explained, Finding, Verification, Verifier};
 
 /// Entries that the end of a log is read with at a start: more than can be in the
 /// store and not yet in the anchor.

@@ -1,5 +1,7 @@
 //! The log against those who tamper with it, and against a store that fails.
 
+mod restores;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

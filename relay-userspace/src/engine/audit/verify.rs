@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::anchor::Anchor;
 use super::entry::{Act, Entry};
+use super::restore::explains;
 use crate::engine::privacy::{Digest, Notary};
+use crate::engine::time::Timestamp;
 
 /// Findings that are told one by one; the others are counted.
 const TOLD: usize = 100;
@@ -99,6 +101,28 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Entries that are missing, and a later one that says why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// The entry that explains it.
+    pub by: u64,
+    /// When that was written.
+    pub at: Timestamp,
+    /// What it says.
+    pub reason: String,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, last, by, reason, .. } = self;
+        write!(f, "entries {first} to {last} are not in the {reason}, of which entry {by} made this store")
+    }
+}
+
 /// What came of looking through a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
@@ -118,6 +142,9 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// How much is wrong.
     pub found: u64,
+    /// What is missing since a backup was restored that did not have it: the last
+    /// hundred times.
+    pub explained: Vec<Explained>,
 }
 
 /// Looks through a log.
@@ -142,7 +169,11 @@ impl<'a> Verifier<'a> {
     pub fn take(&mut self, seq: u64, entry: Result<Entry, String>) {
         let expected = self.result.head + 1;
         if seq > expected {
-            self.found(Finding::Missing { first: expected, last: seq - 1 });
+            let by = entry.as_ref().ok().filter(|entry| explains(entry, seq, expected, self.notary));
+            match by {
+                Some(by) => self.explained(expected, by),
+                None => self.found(Finding::Missing { first: expected, last: seq - 1 }),
+            }
             self.before = None;
         }
         self.result.entries += 1;
@@ -196,6 +227,14 @@ impl<'a> Verifier<'a> {
             Ok(_) => {}
         }
         self.result
+    }
+
+    fn explained(&mut self, first: u64, by: &Entry) {
+        if self.result.explained.len() == TOLD {
+            self.result.explained.remove(0);
+        }
+        let (last, reason) = (by.seq - 1, by.reason.clone());
+        self.result.explained.push(Explained { first, last, by: by.seq, at: by.at, reason });
     }
 
     fn found(&mut self, finding: Finding) {

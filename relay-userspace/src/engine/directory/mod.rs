@@ -78,6 +78,7 @@ pub use pool::{NewNumber, PoolFilter, PoolReply, PoolRequest, PoolRow};
 pub use usage::{Direction, Forbidden, Mode, Prompt, Recording, Ring, Usage, UsageWish};
 
 use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
+use super::audit::acts::Note;
 use super::config::{Config, Life};
 use super::event::Event;
 use super::ids::{BindingId, LegName};
@@ -127,6 +128,10 @@ pub struct Directory {
     erasures: Vec<Erasure>,
     /// When records whose time is over are dropped.
     retention_due: Instant,
+    /// The day of the records that were said to be dropped last.
+    retention_noted: Option<i64>,
+    /// What Vizard does of itself and is to be noted.
+    acts: Vec<Note>,
     pending: BTreeMap<CommitId, Pending>,
     retries: BTreeMap<(Instant, u64), Pending>,
     waiting: BTreeMap<BindingIx, VecDeque<(RequestId, AdminRequest)>>,
@@ -244,6 +249,8 @@ impl Directory {
             erasing: None,
             erasures: Vec::new(),
             retention_due: now.mono,
+            retention_noted: None,
+            acts: Vec::new(),
             pending: BTreeMap::new(),
             retries: BTreeMap::new(),
             waiting: BTreeMap::new(),

@@ -4,12 +4,17 @@
 //! seen, and the parties that nothing refers to after them. Audit entries are
 //! kept, since a chain without its beginning proves nothing; erasure certificates
 //! are files for people to keep.
+//!
+//! What is dropped on schedule is noted in the audit log once a day, and after a start,
+//! before the first of it goes: which records, by the day of their end.
 
 use std::time::Duration;
 
 use super::Directory;
 use super::proposal::Proposal;
 use crate::engine::admin::{AdminReply, RetentionView};
+use crate::engine::audit::Act;
+use crate::engine::audit::acts::Note;
 use crate::engine::io::RequestId;
 use crate::engine::time::{Instant, Timestamp};
 
@@ -17,6 +22,7 @@ use crate::engine::time::{Instant, Timestamp};
 /// thousand a second, more than a busy machine makes over a day.
 const EVERY: Duration = Duration::from_secs(10);
 pub(super) const AT_ONCE: usize = 10_000;
+const DAY_US: i64 = 86_400_000_000;
 
 impl Directory {
     /// Drops a piece now, where that is asked, and says what is kept for how long.
@@ -58,10 +64,27 @@ impl Directory {
     }
 
     pub(super) fn retain_some(&mut self) {
-        if let Some(before) = self.records_end().filter(|_| self.retention_due <= self.clock.mono) {
-            self.retention_due = self.clock.mono + EVERY;
+        let Some(before) = self.records_end().filter(|_| self.retention_due <= self.clock.mono) else {
+            return;
+        };
+        self.retention_due = self.clock.mono + EVERY;
+        let day = before.unix_microseconds().div_euclid(DAY_US);
+        if self.retention_noted.replace(day) == Some(day) {
             self.propose(Proposal::DropCdrs { before, asked: None });
+        } else {
+            let kept = self.config.retention.cdrs.as_secs();
+            let note = Note::new(Act::PrivacyRetain, "records, on schedule");
+            self.acts.push(note.because(&format!(
+                "older than {} days, {} hours",
+                kept / 86_400,
+                kept % 86_400 / 3_600
+            )));
         }
+    }
+
+    /// What is to be noted of what was done without being asked.
+    pub(in crate::engine) fn take_acts(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.acts)
     }
 
     pub(super) fn retention_deadline(&self) -> Option<(Instant, &'static str)> {

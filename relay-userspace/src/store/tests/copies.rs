@@ -17,7 +17,7 @@ pub(in crate::store) fn copy(source: &dyn BackupSource) -> (Copied, Vec<u8>) {
 }
 
 fn restore(path: &Path, bytes: &[u8]) -> Result<SledStore, StoreError> {
-    SledStore::restore(path, &keyring(), &mut { bytes }, &mut random(3))?;
+    SledStore::restore(path, &keyring(), &mut { bytes }, &mut random(3), |_| None)?;
     files::reopen(path)
 }
 
@@ -158,7 +158,8 @@ fn nothing_is_made_of_a_copy_that_is_cut_changed_or_of_other_keys() {
     let foreign = Keyring::generate(&mut random(77));
     let error = SledStore::opens_copy(&foreign, &copied.data_keys).unwrap_err().to_string();
     assert!(error.contains("does not belong to this store"), "{error}");
-    let error = SledStore::restore(&target, &foreign, &mut bytes.as_slice(), &mut random(3)).unwrap_err();
+    let error =
+        SledStore::restore(&target, &foreign, &mut bytes.as_slice(), &mut random(3), |_| None).unwrap_err();
     assert!(matches!(error, StoreError::Vault { .. }) && left() == 0, "{error}");
 
     drop(restore(&target, &bytes).unwrap());

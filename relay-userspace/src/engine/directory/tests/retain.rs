@@ -17,20 +17,27 @@ fn records_are_dropped_on_schedule_and_when_asked_and_never_where_they_are_kept(
     let mut config = config();
     config.retention.cdrs = Duration::from_secs(100);
     let mut world = World::with(config, &POOL);
+    let mut noted = Vec::new();
     for turn in 0..7 {
         let now = at(turn * 5);
         world.directory.handle_timeout(now);
+        noted.extend(world.directory.take_acts().into_iter().map(|note| (turn, note.act, note.reason)));
         world.settle(now);
     }
-    let times = [0, 10, 20, 30].map(|seconds| at(seconds).wall - Duration::from_secs(100));
+    let because = "older than 0 days, 0 hours".to_owned();
+    assert_eq!(noted, [(0, crate::engine::audit::Act::PrivacyRetain, because)], "before the first one goes");
+    let times = [10, 20, 30].map(|seconds| at(seconds).wall - Duration::from_secs(100));
     assert_eq!(drops(&world), times);
     let AdminReply::Retention(view) = world.ask(at(31), AdminRequest::Retain { drop: false }) else {
         panic!()
     };
     assert_eq!(view.cdrs_before, Some(at(31).wall - Duration::from_secs(100)));
-    assert_eq!(drops(&world).len(), 4, "a look drops nothing");
+    assert_eq!(drops(&world).len(), 3, "a look drops nothing");
     world.ask(at(32), AdminRequest::Retain { drop: true });
-    assert_eq!(drops(&world).len(), 5);
+    assert_eq!(drops(&world).len(), 4);
+    // The next day is another note.
+    world.run_until(at(86_400 + 31));
+    assert_eq!(world.directory.take_acts().len(), 1);
 
     let mut world = World::new(&POOL);
     assert!(world.directory.poll_timeout().is_none());
