@@ -112,5 +112,7 @@ fn late_callers_and_strangers_go_to_the_service_that_is_meant_for_them() {
     let late = ["X-Vizard-Reason: ended", "X-Vizard-Match: pair", "X-Vizard-Case: case-7", &about];
     diverted(CUSTOMER, "announcement", &late);
     diverted("+13105550199", "ivr", &["X-Vizard-Reason: unknown"]);
+    let by_case = vizard.ask(&["resolve", "--case", "case-7"]).unwrap();
+    assert!(by_case.to_string().contains(id), "whoever gives the case number is found: {by_case:#}");
     vizard.stop().unwrap();
 }

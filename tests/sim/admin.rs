@@ -245,6 +245,15 @@ impl World {
         }
     }
 
+    /// Whether this is a binding of that party's.
+    pub(crate) fn is_of(&self, binding: &str, party: &Party) -> bool {
+        let found = self.store.bindings.values().find(|known| known.id.to_string() == binding);
+        let address = address(party);
+        found.is_some_and(|found| {
+            [found.customer.id, found.agent.id].iter().any(|id| self.store.address(*id) == address.as_ref())
+        })
+    }
+
     /// Whom a planned call must reach, by what is durable; with the proxy that
     /// the called end must see.
     pub(crate) fn expected_callee(&self, plan: &CallPlan) -> Option<(Party, ProxyNumber)> {

@@ -10,7 +10,7 @@ use vizard::engine::time::Timestamp;
 
 use crate::admin::Request;
 use crate::call::Seen;
-use crate::scenario::Purpose;
+use crate::scenario::{Host, Purpose};
 use crate::store::StoreFaults;
 use crate::world::{World, now};
 
@@ -63,6 +63,7 @@ impl World {
                 continue;
             }
             let emergency = self.scenario.calls[index].purpose == Purpose::Emergency;
+            let diverted = !emergency && call.callee_leg.host == Some(Host::Emergency);
             for (seen, direction) in
                 [(&call.caller_leg, Direction::Inbound), (&call.callee_leg, Direction::Outbound)]
             {
@@ -78,6 +79,9 @@ impl World {
                 let Some(cdr) = records.next() else {
                     return Err(format!("call {index}: no record of its {direction:?} leg"));
                 };
+                if cdr.diversion.is_some() != diverted {
+                    return Err(format!("call {index}: its record says {:?} of an IVR", cdr.diversion));
+                }
                 if records.next().is_some() {
                     return Err(format!("call {index}: two records of its {direction:?} leg"));
                 }
@@ -115,9 +119,7 @@ impl World {
         if cdr.answer.is_some() && !seen.ended.is_some_and(|at| near(cdr.end, at)) {
             return Err("ends at another time".into());
         }
-        if cdr.emergency != emergency
-            || seen.host.map(super::scenario::Host::name) != Some(cdr.trunk.as_str())
-        {
+        if cdr.emergency != emergency || seen.host.map(Host::name) != Some(cdr.trunk.as_str()) {
             return Err("is of another sort or trunk".into());
         }
         let total = |leg| self.datapath.totals.get(&(cdr.session, leg)).copied().unwrap_or_default();

@@ -119,13 +119,14 @@ fn every_world_keeps_the_invariants() {
     }
     let elapsed = began.elapsed();
     println!(
-        "{seeds} worlds, {} calls ({} reached their other end, {} answered, {} survived a crash), {} SIP messages out, {} media \
+        "{seeds} worlds, {} calls ({} reached their other end, {} answered, {} survived a crash, {} went to the IVR), {} SIP messages out, {} media \
          packets ({} after a hold, {} of a second fork, {} reports beside RTP on one side alone), {} records in {:.1} s: {} \
          calls per second",
         total.calls,
         total.connected,
         total.answered,
         total.survived,
+        total.diverted,
         total.messages,
         total.packets,
         total.resumed,
@@ -140,6 +141,7 @@ fn every_world_keeps_the_invariants() {
         "too few calls are answered for the simulation to mean anything"
     );
     assert!(seeds < SEEDS || total.survived > seeds / 10, "too few calls survive a crash");
+    assert!(seeds < SEEDS || total.diverted > seeds, "too few calls go to the IVR");
     assert!(total.packets > total.answered, "too little media flows for the simulation to mean anything");
     let rare =
         [("after a hold", total.resumed), ("of a second fork", total.forks), ("apart", total.lopsided)];

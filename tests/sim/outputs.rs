@@ -13,7 +13,7 @@ use crate::message::{Message, Start, tag_of, user_of};
 use crate::network::Happening;
 use crate::peer::Endpoint;
 use crate::peer::script::{Change, Talk};
-use crate::scenario::{Host, Purpose};
+use crate::scenario::{CallPlan, Host, Purpose};
 use crate::setup;
 use crate::world::World;
 
@@ -178,6 +178,10 @@ impl World {
             if host != Host::Emergency || dialled.map(String::as_str) != Some(to) || !real {
                 return Err(format!("an emergency call from {from} to {to} at {host:?}"));
             }
+        } else if host == Host::Emergency {
+            self.diverted(index, &plan, invite)?;
+            self.calls[index].callee_leg.own = vec![setup::IVR.into()];
+            self.report.diverted += 1;
         } else {
             let Some((callee, shown)) = self.expected_callee(&plan) else {
                 return Err(format!("{:?} call {index} reaches {to}; nobody is behind it", plan.purpose));
@@ -207,6 +211,36 @@ impl World {
         invite.value("Call-ID").clone_into(&mut seen.call_id);
         self.report.connected += 1;
         Ok(LegId { call: index, side: Side::Callee })
+    }
+
+    /// A call goes to the callback IVR: only one that reaches nobody may, and what it is
+    /// said to be about is something that its caller is in.
+    fn diverted(&self, index: usize, plan: &CallPlan, invite: &Message) -> Result<(), String> {
+        let complain = |what: &str| Err(format!("{:?} call {index} goes to the IVR, {what}", plan.purpose));
+        if !self.scenario.ivr || matches!(plan.purpose, Purpose::WrongNumber | Purpose::Emergency) {
+            return complain("where there is none for it");
+        }
+        // In other worlds a binding may be on its way to its end.
+        if self.scenario.calm && self.expected_callee(plan).is_some() {
+            return complain("although somebody is behind its number");
+        }
+        let (reason, about) = (invite.value("X-Vizard-Reason"), invite.value("X-Vizard-Binding"));
+        let expected: &[&str] = match plan.purpose {
+            Purpose::Anonymous => &["anonymous"],
+            Purpose::Stranger => &["unknown"],
+            _ => &["ended", "unknown"],
+        };
+        if !expected.contains(&reason) {
+            return complain(&format!("because it is {reason:?}"));
+        }
+        let shown = self.known[plan.binding].as_ref().map(|known| [known.customer, known.agent]);
+        let from = user_of(invite.value("From")).trim_start_matches('+');
+        if !shown.is_some_and(|proxies| proxies.iter().any(|proxy| proxy.digits() == from)) {
+            return complain(&format!("which is shown {from}"));
+        }
+        let theirs =
+            about.is_empty() || (reason != "anonymous" && self.is_of(about, &self.parties_of(plan).0));
+        if theirs { Ok(()) } else { complain(&format!("about {about}, which is not its caller's")) }
     }
 
     /// Nothing on a leg may give the other party away.

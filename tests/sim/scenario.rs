@@ -40,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) trusted: bool,
     /// Whether an emergency trunk is configured.
     pub(crate) emergency_trunk: bool,
+    /// Whether there is a callback IVR, where the emergency service is.
+    pub(crate) ivr: bool,
     /// Whether numbers leave without `+`.
     pub(crate) plain_format: bool,
     /// RTP ports.
@@ -247,6 +249,7 @@ impl Scenario {
             country: *dice.pick(&["US", "US", "DE"]),
             trusted: dice.chance(500),
             emergency_trunk: dice.chance(800),
+            ivr: Dice::new(seed, "services").chance(500),
             plain_format: dice.chance(300),
             ports: if !calm && dice.chance(200) { 40_000..40_064 } else { 40_000..44_000 },
             link: if calm { Link::PERFECT } else { link },

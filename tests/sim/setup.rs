@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vizard::engine::admin::{AdminRequest, NewBinding, NumberWish};
+use vizard::engine::callback::{Services, Target};
 use vizard::engine::config::{
     Bindings, Config, Emergency, Ice, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat,
     Permissions, Route, Sip, Timers, TlsPeer, Trunk, TrunkId,
@@ -15,6 +16,7 @@ use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
 use vizard::engine::privacy::{Asker, Role};
 use vizard::engine::sip::transport::Transport;
+use vizard::engine::sip::uri::Uri;
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
@@ -110,7 +112,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             tenants: std::collections::BTreeMap::new(),
             cool_off: Duration::from_mins(1),
         },
-        services: vizard::engine::callback::Services::default(),
+        services: Services { ivr: scenario.ivr.then(ivr), announcement: None },
         pool: vizard::engine::config::Pool::default(),
         retention: vizard::engine::config::Retention {
             cdrs: Duration::ZERO,
@@ -121,6 +123,13 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
         unmask: vizard::engine::config::Unmask::default(),
         limits: Limits::default(),
     })
+}
+
+/// The user part of the callback IVR's address.
+pub(crate) const IVR: &str = "ivr";
+
+fn ivr() -> Target {
+    Target { trunk: TrunkId(3), uri: Uri::sip_at(Some(IVR), Host::Emergency.address()) }
 }
 
 /// The request that fills the pool.

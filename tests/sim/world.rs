@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) connected: u64,
     /// Calls that went on after Vizard was killed, once for each time.
     pub(crate) survived: u64,
+    /// Calls that went to the callback IVR.
+    pub(crate) diverted: u64,
     /// SIP messages that Vizard sent.
     pub(crate) messages: u64,
     /// Media packets that reached the other party.
@@ -64,6 +66,7 @@ impl Report {
         self.answered += other.answered;
         self.connected += other.connected;
         self.survived += other.survived;
+        self.diverted += other.diverted;
         self.messages += other.messages;
         self.packets += other.packets;
         self.resumed += other.resumed;

@@ -120,7 +120,7 @@ impl<T> Page<T> {
     }
 }
 
-#[cfg(test)]
+/// A list that is here whole.
 impl<T> From<Vec<T>> for Page<T> {
     fn from(rows: Vec<T>) -> Self {
         Self { rows, next: None }

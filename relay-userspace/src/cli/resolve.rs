@@ -84,7 +84,7 @@ fn by_case(key: &str, global: &GlobalArgs) -> Result<Report, Failure> {
     let AdminReply::Bindings(page) = Daemon::connect(global)?.admin(request)? else {
         return Err(unexpected());
     };
-    super::bind::list::listed(&page.bindings)
+    super::bind::list::listed(&page.bindings.into())
 }
 
 pub(super) fn resolved(resolution: &Resolution) -> Result<Report, Failure> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::engine::callback::OnTombstone;
 use crate::engine::config::{Encryption, MediaSource, NumberFormat, TrunkId};
-use crate::engine::directory::BindingKind;
+use crate::engine::directory::{BindingKind, Usage};
 use crate::engine::geography::Step;
 use crate::engine::privacy::Role;
 use crate::engine::sip::transport::Transport;
@@ -489,6 +489,20 @@ fn the_guard_is_on_by_default_and_every_mistake_about_it_is_named() {
     let listen = with("\"192.0.2.10:5060\"", &sockets.join(", "));
     let listen = listen.replace("country = \"US\"", "country = \"US\"\nlisten = \"192.0.2.10:5060\"");
     assert_eq!(problems(&listen), ["3: sip.listen[16]: the guard has room for 16 sockets"]);
+}
+
+#[test]
+fn each_kind_has_the_times_that_it_is_said_to_have() {
+    let engine = check(MINIMAL).unwrap().engine;
+    let hours = |kind| {
+        let life = engine.bindings.life("anybody", kind);
+        assert_eq!((life.usage, life.on_tombstone), (Usage::default(), OnTombstone::Ivr), "{kind:?}");
+        (life.time_to_live.as_secs_f64() / 3600.0, life.callback_window.as_secs_f64() / 3600.0)
+    };
+    assert_eq!(hours(BindingKind::Session), (1.0, 0.5), "one conversation, and minutes for a callback");
+    assert_eq!(hours(BindingKind::Case), (365.0 * 24.0, 72.0), "until it is closed, and days");
+    assert_eq!(hours(BindingKind::Customer), (365.0 * 24.0, 72.0));
+    assert_eq!(hours(BindingKind::Agent), (30.0 * 24.0, 72.0));
 }
 
 #[test]

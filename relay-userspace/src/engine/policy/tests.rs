@@ -134,6 +134,30 @@ fn an_identity_that_several_people_share_is_none() {
     assert_eq!(decide(&config, &elsewhere), 200, "of this trunk alone");
     config.services = with_services().services;
     assert_eq!(decide(&config, &agent), 300);
+    // Nor does it tell which of two agents calls, or bring one of their cases along.
+    world.bind(at(2), wanted("other", "+12125551233", "78@pbx"));
+    let found = diverted(super::decide(&config, &world.directory, &agent));
+    assert_eq!((found.diversion.because, found.about, found.from), (Reason::Anonymous, None, None));
+}
+
+#[test]
+fn who_shows_no_identity_goes_to_the_ivr_whatever_is_there() {
+    let (mut config, mut world, dials, _) = joined();
+    config.services = with_services().services;
+    let id = world.directory.bindings_of(&number(CUSTOMER)).next().unwrap();
+    let dialled = dials.to_string();
+    let anonymous = Incoming { from: None, ..call(&dialled, CUSTOMER) };
+    for ended in [false, true] {
+        if ended {
+            world.ask(at(2), AdminRequest::BindClose { id });
+        }
+        for on_tombstone in [OnTombstone::Connect, OnTombstone::Ivr, OnTombstone::Announcement] {
+            config.bindings.usual.on_tombstone = on_tombstone;
+            let found = diverted(decide(&config, &world.directory, &anonymous));
+            let expected = Diversion { to: Service::Ivr, because: Reason::Anonymous };
+            assert_eq!((found.diversion, found.about), (expected, None), "{on_tombstone:?}");
+        }
+    }
 }
 
 #[test]
