@@ -185,7 +185,7 @@ impl Directory {
         if self.is_party(&number) {
             return Err(refusal(
                 RefusalKind::Conflict,
-                format!("{number} cannot be a proxy: it is the real number of a party"),
+                "it cannot be a proxy: it is the real number of a party".to_owned(),
                 "a proxy must be a number that Vizard owns: leave this one out",
             ));
         }
