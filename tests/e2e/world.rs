@@ -13,7 +13,7 @@ use harness::capture::{Capture, Recorder};
 use harness::lab::{self, Family, Lab, Link, Place, Shape};
 use harness::namespace::inside;
 use harness::sipp::{Peer, Role, Seen};
-use harness::vizard::{Vizard, build, root};
+use harness::vizard::{Vizard, build_for_tests, root};
 use serde_json::Value;
 use vizard::datapath::xdp::load;
 use vizard::datapath::{DatapathConfig, Mode};
@@ -354,7 +354,7 @@ pub(crate) fn assert_hidden(lab: &Lab, family: Family, side: Place, capture: &Ca
 /// The binary under test, built once.
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build().unwrap())
+    BINARY.get_or_init(|| build_for_tests().unwrap())
 }
 
 pub(crate) const fn name(place: Place) -> &'static str {

@@ -21,10 +21,17 @@ pub fn root() -> &'static Path {
 /// Builds `vizard`, or finds that it is up to date, and says where it is; where
 /// there is no cargo, `VIZARD_BINARY` says so.
 pub fn build() -> Result<PathBuf> {
-    if let Some(built) = std::env::var_os("VIZARD_BINARY") {
-        return Ok(built.into());
-    }
-    build_with(&[])
+    built().map_or_else(|| build_with(&[]), Ok)
+}
+
+/// As [`build`], for tests: with the features that the tests themselves are built with,
+/// so that nothing is compiled twice.
+pub fn build_for_tests() -> Result<PathBuf> {
+    built().map_or_else(|| build_with(&["-p", "vizard-tests", "--test", "e2e"]), Ok)
+}
+
+fn built() -> Option<PathBuf> {
+    std::env::var_os("VIZARD_BINARY").map(PathBuf::from)
 }
 
 /// As [`build`], with all optimisations: for measuring.
@@ -32,15 +39,16 @@ pub fn build_release() -> Result<PathBuf> {
     build_with(&["--release"])
 }
 
-fn build_with(profile: &[&str]) -> Result<PathBuf> {
+fn build_with(options: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
     build.current_dir(root()).args(["build", "--quiet", "-p", "relay-userspace", "--bin", "vizard"]);
-    build.args(profile).args(["--message-format", "json-render-diagnostics"]);
+    build.args(options).args(["--message-format", "json-render-diagnostics"]);
     let messages = output(&mut build)?;
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "vizard")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo built no executable called vizard")
 }

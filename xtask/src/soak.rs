@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ui::heading("building");
     let tests = ["test", "--quiet", "-p", "vizard-tests", "--test", "e2e"];
     sh::run(sh::cargo().args(tests).arg("--no-run"))?;
-    sh::run(sh::cargo().args(["build", "--quiet", "-p", "relay-userspace", "--bin", "vizard"]))?;
+    harness::vizard::build_for_tests()?;
     ui::heading(&format!("calls come and go for {minutes} min, seed {seed}; a line every ten seconds"));
     let mut soak = sh::cargo();
     soak.args(tests).args(["--", "soak::", "--nocapture"]);

@@ -131,7 +131,11 @@ impl Programs {
                 .find_map(|message| message["executable"].as_str().map(PathBuf::from))
                 .with_context(|| format!("cargo built no test called {name}"))
         };
-        Ok(Self { vizard: harness::vizard::build()?, packet: test("packet")?, end_to_end: test("e2e")? })
+        Ok(Self {
+            vizard: harness::vizard::build_for_tests()?,
+            packet: test("packet")?,
+            end_to_end: test("e2e")?,
+        })
     }
 
     /// The script that runs them there.
