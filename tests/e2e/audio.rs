@@ -66,7 +66,7 @@ fn a_phone_that_insists_on_encryption_is_refused_by_default() {
         caller.wait_for("488 ").unwrap();
         let record = &vizard.records(1).unwrap()[0];
         assert_eq!(record["release"]["cause"], "not_acceptable", "{record:#}");
-        assert_eq!(vizard.counter("manner.encryption_refused").unwrap(), 1);
+        assert_eq!(vizard.counter("media.encryption_refused").unwrap(), 1);
         vizard.stop().unwrap();
     }
 }
