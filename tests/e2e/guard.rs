@@ -16,7 +16,7 @@ use crate::world::{MediaPath, Plan, World, bind, callee_at, caller_at, other, wo
 
 const PACKETS: u64 = 20_000;
 /// A third host on the customer's network.
-const STRANGER: &str = "10.77.1.66";
+pub(crate) const STRANGER: &str = "10.77.1.66";
 
 #[test]
 fn a_flood_does_not_touch_a_call_in_the_driver() {
@@ -74,15 +74,20 @@ fn survives_a_flood(plan: Plan) {
 }
 
 /// The rule for a host.
-fn rule(list: &Value, host: &str) -> Option<Value> {
+pub(crate) fn rule(list: &Value, host: &str) -> Option<Value> {
     let net = format!("{host}/32");
     list["rules"].as_array()?.iter().find(|rule| rule["net"] == net.as_str()).cloned()
 }
 
-/// Sends from a host that is no trunk, for the time of a call.
-fn flood(world: &World) -> JoinHandle<u64> {
+/// The stranger comes to its network.
+pub(crate) fn arrive(world: &World) {
     let address = format!("{STRANGER}/24");
     output(world.lab.at(Place::Customer, "ip").args(["address", "add", &address, "dev", "eth0"])).unwrap();
+}
+
+/// Sends from a host that is no trunk, for the time of a call.
+fn flood(world: &World) -> JoinHandle<u64> {
+    arrive(world);
     let namespace = world.lab.namespace_of(Place::Customer).unwrap();
     let vizard = SocketAddr::new(world.lab.vizard(Place::Customer, Family::V4), world.lab.sip_port());
     let send = move || {

@@ -33,6 +33,7 @@ mod retention;
 mod roles;
 mod secrecy;
 mod soak;
+mod streams;
 mod t38;
 mod teams;
 mod vault;
