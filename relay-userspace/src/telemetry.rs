@@ -93,6 +93,8 @@ fn level(event: &Event) -> Level {
         Event::GuardChanged { .. }
         | Event::PoolLevel { low: false, .. }
         | Event::CaptureBegan { masked: true, .. }
+        | Event::TargetUp { .. }
+        | Event::FailedOver { .. }
         | Event::CallsRestored { ended: 0, .. } => Level::INFO,
         Event::CallRefused { .. } | Event::Malformed { .. } | Event::EmergencyCall { routed: true, .. } => {
             Level::INFO
@@ -107,6 +109,7 @@ fn level(event: &Event) -> Level {
         | Event::EncryptionRefused { .. }
         | Event::Unprotected { .. }
         | Event::ConnectionFailed { .. }
+        | Event::TargetDown { .. }
         | Event::LargeRequest { .. }
         | Event::TrunkChallenged { .. } => Level::WARN,
         Event::EmergencyCall { routed: false, .. }
@@ -160,6 +163,7 @@ impl Kind {
             | Event::CallAnswered { .. }
             | Event::CallEnded { .. }
             | Event::CallDiverted { .. }
+            | Event::FailedOver { .. }
             | Event::CallsRestored { .. }
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }
@@ -180,9 +184,11 @@ impl Kind {
             Event::LeakStopped { .. } => Some(Self::Leak),
             Event::SourceDenied { .. } => Some(Self::Denied),
             Event::OneWayAudio { .. } => Some(Self::Silence),
-            Event::Unprotected { .. } | Event::ConnectionFailed { .. } | Event::LargeRequest { .. } => {
-                Some(Self::Transport)
-            }
+            Event::Unprotected { .. }
+            | Event::ConnectionFailed { .. }
+            | Event::TargetDown { .. }
+            | Event::TargetUp { .. }
+            | Event::LargeRequest { .. } => Some(Self::Transport),
         }
     }
 

@@ -35,6 +35,7 @@ mod secrecy;
 mod soak;
 mod streams;
 mod t38;
+mod targets;
 mod teams;
 mod vault;
 mod world;

@@ -17,6 +17,7 @@ use vizard::engine::number::{Country, Typed};
 use vizard::engine::privacy::{Asker, Role};
 use vizard::engine::sip::transport::Transport;
 use vizard::engine::sip::uri::Uri;
+use vizard::engine::targets::Targets;
 
 use crate::atlas::LegId;
 use crate::dice::Dice;
@@ -64,7 +65,8 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
                 .expect("configured");
             Trunk {
                 name: host.name().into(),
-                target: host.address(),
+                targets: Targets::one(host.address()),
+                probe: None,
                 sources: vec![IpNet::from(host.address().ip())],
                 transport: Transport::Udp,
                 listen: side,
@@ -87,6 +89,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             listen: listen.to_vec(),
             timers: Timers { t1: T1, ..Timers::default() },
             ring_timeout: RING,
+            failover_after: Duration::from_secs(4),
             max_call: MAX_CALL,
             product: "Vizard".into(),
         },

@@ -66,6 +66,7 @@ const fn of_engine(request: &AdminRequest) -> Needed {
             takes(Roles::of(&[Role::Noc, Role::Privacy, Role::Admin]), "look a caller up")
         }
         AdminRequest::CallsList | AdminRequest::CallShow { .. } => takes(WATCHERS, "see calls"),
+        AdminRequest::Trunks => takes(OPERATORS, "see trunks"),
         AdminRequest::CallHangup { .. } => takes(OPERATORS, "hang up calls"),
         AdminRequest::Capture { masked, .. } => capture(*masked),
         AdminRequest::Drain { .. } => takes(OPERATORS, "drain the relay"),
@@ -274,6 +275,7 @@ mod tests {
             (admin(AdminRequest::BindReopen { id, time_to_live: None }), "n---a"),
             (admin(AdminRequest::BindClose { id }), "n---a"),
             (admin(AdminRequest::Resolve { caller: Typed(String::new()), proxy: number, at: None }), "n--pa"),
+            (admin(AdminRequest::Trunks), "n---a"),
             (admin(AdminRequest::CallsList), "n-q-a"),
             (admin(AdminRequest::CallShow { session }), "n-q-a"),
             (admin(AdminRequest::CallHangup { session }), "n---a"),

@@ -158,7 +158,7 @@ fn trunk_rows(config: &Config) -> Vec<Vec<String>> {
         vec![
             trunk.name.clone(),
             trunk.transport.word().to_owned(),
-            trunk.target.to_string(),
+            trunk.targets.iter().map(|target| target.address.to_string()).collect::<Vec<_>>().join(","),
             trunk.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             config
                 .media

@@ -27,6 +27,7 @@ mod resolve;
 mod run;
 mod secret;
 mod status;
+mod trunks;
 mod unmask;
 mod vault;
 
@@ -107,6 +108,7 @@ enum Command {
     Agent(agent::AgentCommand),
     Resolve(resolve::ResolveArgs),
     Calls(calls::CallsArgs),
+    Trunks(trunks::TrunksArgs),
     Capture(capture::CaptureArgs),
     Drain(drain::DrainArgs),
     /// Call detail records
@@ -163,6 +165,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Agent(command) => agent::run(command, global),
         Command::Resolve(args) => resolve::run(&args, global),
         Command::Calls(args) => calls::run(&args, global),
+        Command::Trunks(args) => trunks::run(&args, global),
         Command::Capture(args) => capture::run(&args, global),
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),

@@ -366,6 +366,7 @@ impl Worker {
             | AdminReply::Binding(_)
             | AdminReply::HungUp(_)
             | AdminReply::Resolved(_)
+            | AdminReply::Trunks(_)
             | AdminReply::Drain { .. }
             | AdminReply::Counters(_)
             | AdminReply::Unmask(_)

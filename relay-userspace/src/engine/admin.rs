@@ -23,6 +23,7 @@ use super::ids::{BindingId, ErasureId, LegName, PartyId, SessionId};
 use super::number::{Country, ProxyNumber, Typed};
 use super::policy::Resolution;
 use super::quality::Mos;
+use super::targets::TrunkView;
 use super::time::Timestamp;
 use super::unmask::{UnmaskReply, UnmaskRequest};
 
@@ -88,6 +89,8 @@ pub enum AdminRequest {
         /// At a time that is over; now when absent or yet to come.
         at: Option<Timestamp>,
     },
+    /// Trunks, and whether their targets answer.
+    Trunks,
     /// Calls in progress.
     CallsList,
     /// One call.
@@ -212,6 +215,8 @@ pub enum AdminReply {
     Binding(Box<BindingView>),
     /// To [`AdminRequest::Resolve`].
     Resolved(Box<Resolution>),
+    /// To [`AdminRequest::Trunks`].
+    Trunks(Vec<TrunkView>),
     /// To [`AdminRequest::CallsList`].
     Calls(Vec<CallView>),
     /// To [`AdminRequest::CallShow`].

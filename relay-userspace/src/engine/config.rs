@@ -19,6 +19,7 @@ use super::geography;
 use super::guard::StrangerLimit;
 use super::number::Country;
 use super::sip::transport::{SentBy, Transport};
+use super::targets::Targets;
 
 /// Everything that the engine is told.
 #[derive(Clone, Debug)]
@@ -123,6 +124,8 @@ pub struct Sip {
     pub timers: Timers,
     /// How long a called party may ring.
     pub ring_timeout: Duration,
+    /// How long a target of a trunk may say nothing until the next one is tried.
+    pub failover_after: Duration,
     /// How long a call may last.
     pub max_call: Duration,
     /// The `User-Agent` and `Server` that both sides see.
@@ -257,7 +260,9 @@ pub struct Trunk {
     /// Its name in configuration and records.
     pub name: String,
     /// Where requests are sent.
-    pub target: SocketAddr,
+    pub targets: Targets,
+    /// How often OPTIONS asks the targets whether they are there; never, when absent.
+    pub probe: Option<Duration>,
     /// What its messages may come from.
     pub sources: Vec<IpNet>,
     /// Over what requests are sent.

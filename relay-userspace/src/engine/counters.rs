@@ -47,6 +47,10 @@ counters! {
     Answered = "calls.answered",
     /// Calls that were refused before a second leg existed.
     Refused = "calls.refused",
+    /// Times that a call went to another target of its trunk: the one before failed.
+    Failovers = "calls.failovers",
+    /// OPTIONS sent to targets of trunks.
+    Probes = "targets.probes",
     /// Calls that went to a service in place of a party.
     Diverted = "calls.diverted",
     /// Calls that a limit of ours refused.

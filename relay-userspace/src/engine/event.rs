@@ -167,6 +167,33 @@ pub enum Event {
         /// What is in the way.
         problem: String,
     },
+    /// A target of a trunk does not answer, says 503, or cannot be reached.
+    TargetDown {
+        /// The trunk.
+        trunk: String,
+        /// Which.
+        target: SocketAddr,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A target that was down answers again.
+    TargetUp {
+        /// The trunk.
+        trunk: String,
+        /// Which.
+        target: SocketAddr,
+    },
+    /// A call goes to another target of its trunk.
+    FailedOver {
+        /// The call.
+        session: SessionId,
+        /// The trunk.
+        trunk: String,
+        /// The target that failed.
+        from: SocketAddr,
+        /// The one that is tried now.
+        to: SocketAddr,
+    },
     /// A request is too long for UDP, and its trunk has nothing else.
     LargeRequest {
         /// The trunk.
@@ -295,6 +322,13 @@ impl fmt::Display for Event {
             ),
             Self::ConnectionFailed { trunk, transport, remote, problem } => {
                 write!(f, "trunk {trunk} cannot be reached over {transport} at {remote}: {problem}")
+            }
+            Self::TargetDown { trunk, target, problem } => {
+                write!(f, "target {target} of trunk {trunk} is down: {problem}; others are tried before it")
+            }
+            Self::TargetUp { trunk, target } => write!(f, "target {target} of trunk {trunk} answers again"),
+            Self::FailedOver { session, trunk, from, to } => {
+                write!(f, "{session} goes to {to} of trunk {trunk}, since {from} failed")
             }
             Self::LargeRequest { trunk, bytes } => write!(
                 f,

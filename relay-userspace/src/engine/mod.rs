@@ -55,6 +55,7 @@ pub mod quality;
 mod quota;
 pub mod sip;
 mod strangers;
+pub mod targets;
 pub mod time;
 pub mod unmask;
 
@@ -409,6 +410,7 @@ impl Engine {
                     Err(refusal) => AdminReply::Refused(refusal),
                 }
             }
+            AdminRequest::Trunks => calls.trunks(context),
             AdminRequest::CallsList => calls.list(),
             // The daemon taps the flows that it is shown.
             AdminRequest::CallShow { session } | AdminRequest::Capture { session, .. } => calls.show(session),

@@ -10,8 +10,12 @@ use super::reader::{Item, Located, Section};
 use super::sections::{ADDRESS_AND_PORT, SipDraft, TrunkDraft, duration, integer};
 use crate::engine::config::{Listen, TlsPeer};
 use crate::engine::sip::transport::Transport;
+use crate::engine::targets::Target;
 use crate::net::stream::StreamLimits;
 use crate::net::tls::{TlsFiles, server_name};
+
+/// Targets of one trunk.
+const MAX_TARGETS: usize = 16;
 
 /// The keys that say where SIP arrives.
 const LISTS: [(&str, Transport); 3] =
@@ -105,6 +109,66 @@ pub(super) fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Strea
     limits
 }
 
+const TARGETS: &str =
+    "write addresses with ports, or { address = \"198.51.100.1:5060\", priority = 10, weight = 50 }";
+
+/// Where a trunk's requests go: `target`, or `targets` in place of it.
+pub(super) fn targets(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<Located<Target>> {
+    let Some(list) = section.get("targets") else {
+        let one = section.require("target", report, ADDRESS_AND_PORT);
+        return one.and_then(|item| target(&item, report)).into_iter().collect();
+    };
+    if let Some(one) = section.get("target") {
+        report.error(&one.at, &one.path, "targets says that already", "keep one of the two");
+    }
+    let items = list.list(report);
+    if items.is_empty() || items.len() > MAX_TARGETS {
+        let what = format!("{} targets; from one to {MAX_TARGETS} are possible", items.len());
+        report.error(&list.at, &list.path, what, TARGETS);
+    }
+    let targets: Vec<Located<Target>> = items.iter().filter_map(|item| target(item, report)).collect();
+    for (index, one) in targets.iter().enumerate() {
+        let address = one.value.address;
+        let earlier = targets.get(..index).unwrap_or_default();
+        if earlier.iter().any(|other| other.value.address == address) {
+            report.error(&one.at, &one.path, format!("{address} is listed twice"), "remove one of the two");
+        }
+        if earlier.first().is_some_and(|first| first.value.address.is_ipv4() != address.is_ipv4()) {
+            let remedy = "make another trunk for the other family";
+            report.error(&one.at, &one.path, "a trunk's targets are of one family", remedy);
+        }
+    }
+    targets
+}
+
+fn target(item: &Item<'_>, report: &mut Report<'_>) -> Option<Located<Target>> {
+    if item.is_text() {
+        let address = item.parse(report, ADDRESS_AND_PORT)?;
+        return Some(item.at(Target { address, priority: 0, weight: 0 }));
+    }
+    let mut section = item.section(report)?;
+    let address = section.require("address", report, ADDRESS_AND_PORT);
+    let address = address.and_then(|item| item.parse::<SocketAddr>(report, ADDRESS_AND_PORT));
+    let mut number = |key| {
+        let number = section.get(key).and_then(|item| item.integer(0..=usize::from(u16::MAX), report));
+        number.and_then(|number| u16::try_from(number).ok()).unwrap_or_default()
+    };
+    let (priority, weight) = (number("priority"), number("weight"));
+    section.finish(report);
+    Some(item.at(Target { address: address?, priority, weight }))
+}
+
+/// How often a trunk's targets are probed, where it says so; zero is never.
+pub(super) fn probe(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_secs(5);
+    let item = section.get("probe")?;
+    let every = item.duration(Duration::ZERO..=Duration::from_hours(1), report)?;
+    if !every.is_zero() && every < LEAST {
+        report.error(&item.at, &item.path, "that is too often", "write \"0s\" for never, or \"5s\" or more");
+    }
+    Some(every)
+}
+
 /// What a trunk says of its transport.
 pub(super) struct Reach {
     pub(super) transport: Transport,
@@ -166,7 +230,7 @@ pub(super) fn peer(draft: &TrunkDraft, report: &mut Report<'_>) -> TlsPeer {
 /// Where the requests of a trunk leave that are too long for UDP.
 pub(super) fn listen_large(draft: &TrunkDraft, sip: &SipDraft, report: &mut Report<'_>) -> Option<usize> {
     let wanted = draft.reach.large.as_ref().filter(|large| large.value == Transport::Tcp)?;
-    let target = draft.target.as_ref()?;
+    let target = draft.target()?;
     if draft.reach.transport != Transport::Udp {
         let what = format!("this trunk speaks {} anyway", draft.reach.transport);
         report.error(&wanted.at, &wanted.path, what, "remove it");

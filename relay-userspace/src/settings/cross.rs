@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -20,6 +21,10 @@ use crate::engine::config::{
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
 use crate::engine::sip::transport::Transport;
+use crate::engine::targets::{Target, Targets};
+
+/// How often the targets of a trunk that has several are probed by default.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// The sections as read, with names still unresolved.
 pub(super) struct Drafts {
@@ -101,6 +106,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
             listen: sip.listen.into_iter().map(|listen| listen.value).collect(),
             timers: sip.timers,
             ring_timeout: sip.ring_timeout,
+            failover_after: sip.failover_after,
             max_call: sip.max_call,
             product: sip.product,
         },
@@ -287,8 +293,10 @@ fn effective_sources(trunk: &TrunkDraft) -> Vec<(IpNet, Located<()>)> {
         at: at.clone(),
     };
     if trunk.sources.is_empty() {
-        let target = trunk.target.iter();
-        target.map(|target| (IpNet::from(target.value.ip()), place(&target.path, &target.at))).collect()
+        let targets = trunk.targets.iter();
+        targets
+            .map(|target| (IpNet::from(target.value.address.ip()), place(&target.path, &target.at)))
+            .collect()
     } else {
         trunk.sources.iter().map(|source| (source.value, place(&source.path, &source.at))).collect()
     }
@@ -356,16 +364,20 @@ pub(super) fn trunk_id(name: &Located<String>, names: &[&str], report: &mut Repo
 }
 
 fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Report<'_>) -> Option<Trunk> {
-    let listen = draft.target.as_ref().and_then(|target| listen_of(draft, target, sip, report));
-    let media = draft.target.as_ref().and_then(|target| media_of(draft, target.value, media, report));
-    if let Some(target) = &draft.target {
+    let target = draft.target();
+    let listen = target.as_ref().and_then(|target| listen_of(draft, target, sip, report));
+    let media = target.as_ref().and_then(|target| media_of(draft, target.value, media, report));
+    for target in &draft.targets {
         check_target(draft, target, sip, report);
     }
+    let targets = Targets::of(draft.targets.iter().map(|target| target.value).collect())?;
+    let probe = draft.probe.or_else(|| targets.are_several().then_some(PROBE));
     let tls = connections::peer(draft, report);
     let listen_large = connections::listen_large(draft, sip, report);
     Some(Trunk {
         name: draft.name.clone()?.value,
-        target: draft.target.clone()?.value,
+        targets,
+        probe: probe.filter(|every| !every.is_zero()),
         sources: effective_sources(draft).into_iter().map(|(net, _)| net).collect(),
         transport: draft.reach.transport,
         listen: listen?,
@@ -381,20 +393,20 @@ fn trunk(draft: &TrunkDraft, sip: &SipDraft, media: &MediaDraft, report: &mut Re
     })
 }
 
-fn check_target(draft: &TrunkDraft, target: &Located<SocketAddr>, sip: &SipDraft, report: &mut Report<'_>) {
-    if target.value.port() == 0 || target.value.ip().is_unspecified() {
-        let what = format!("{} cannot be called", target.value);
+fn check_target(draft: &TrunkDraft, target: &Located<Target>, sip: &SipDraft, report: &mut Report<'_>) {
+    let address = target.value.address;
+    if address.port() == 0 || address.ip().is_unspecified() {
+        let what = format!("{address} cannot be called");
         report.error(&target.at, &target.path, what, "write the peer's address and port, usually 5060");
     }
-    let ours = sip.listen.iter().any(|l| l.value.local == target.value || l.value.advertised == target.value);
+    let ours = sip.listen.iter().any(|l| l.value.local == address || l.value.advertised == address);
     if ours {
-        let what = format!("{} is our own SIP address: calls would loop", target.value);
+        let what = format!("{address} is our own SIP address: calls would loop");
         report.error(&target.at, &target.path, what, "write the peer's address");
     }
-    let known =
-        draft.sources.is_empty() || draft.sources.iter().any(|s| s.value.contains(&target.value.ip()));
+    let known = draft.sources.is_empty() || draft.sources.iter().any(|s| s.value.contains(&address.ip()));
     if !known {
-        let what = format!("{} is not among the trunk's sources", target.value.ip());
+        let what = format!("{} is not among the trunk's sources", address.ip());
         let remedy = "add it to sources, or requests that the target sends will be refused";
         report.warn(&target.at, &target.path, what, remedy);
     }

@@ -22,6 +22,7 @@ use crate::engine::config::{
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
 use crate::engine::privacy::Role;
+use crate::engine::targets::Target;
 use crate::net::stream::StreamLimits;
 use crate::net::tls::TlsFiles;
 
@@ -42,6 +43,7 @@ pub(super) struct SipDraft {
     pub(super) connections: StreamLimits,
     pub(super) timers: Timers,
     pub(super) ring_timeout: Duration,
+    pub(super) failover_after: Duration,
     pub(super) max_call: Duration,
     pub(super) product: String,
 }
@@ -57,6 +59,7 @@ pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft
         connections: connections::limits(section.section("connections", report), report),
         timers,
         ring_timeout: duration(&mut section, "ring_timeout", 120, 1..=3600, report),
+        failover_after: duration(&mut section, "failover_after", 4, 1..=30, report),
         max_call: duration(&mut section, "max_call", 4 * 3600, 60..=7 * 86_400, report),
         product: product(&mut section, report),
     };
@@ -268,7 +271,10 @@ pub(super) struct TrunkDraft {
     pub(super) path: String,
     pub(super) span: std::ops::Range<usize>,
     pub(super) name: Option<Located<String>>,
-    pub(super) target: Option<Located<SocketAddr>>,
+    /// As written; none where there is something wrong with all of them.
+    pub(super) targets: Vec<Located<Target>>,
+    /// How often they are probed; zero is never.
+    pub(super) probe: Option<Duration>,
     pub(super) sources: Vec<Located<IpNet>>,
     pub(super) listen: Option<Located<SocketAddr>>,
     pub(super) reach: Reach,
@@ -281,6 +287,14 @@ pub(super) struct TrunkDraft {
     pub(super) shared: Vec<String>,
 }
 
+impl TrunkDraft {
+    /// What stands for all of its targets, which are of one family.
+    pub(super) fn target(&self) -> Option<Located<SocketAddr>> {
+        let first = self.targets.first()?;
+        Some(Located { value: first.value.address, path: first.path.clone(), at: first.at.clone() })
+    }
+}
+
 pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkDraft {
     let country = "write a two-letter country code (ISO 3166-1), such as \"US\"";
     let formats = [("e164", NumberFormat::E164), ("plain", NumberFormat::Plain)];
@@ -288,9 +302,8 @@ pub(super) fn trunk(mut section: Section<'_>, report: &mut Report<'_>) -> TrunkD
         path: section.path.clone(),
         span: section.at.clone(),
         name: name(&mut section, report),
-        target: section
-            .require("target", report, ADDRESS_AND_PORT)
-            .and_then(|item| item.parse(report, ADDRESS_AND_PORT).map(|value| item.at(value))),
+        targets: connections::targets(&mut section, report),
+        probe: connections::probe(&mut section, report),
         sources: section
             .get("sources")
             .map(|item| item.list(report))

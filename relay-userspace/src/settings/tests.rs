@@ -1,6 +1,7 @@
 //! The shipped files load, and every sort of mistake gets its own words.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::engine::callback::OnTombstone;
@@ -405,6 +406,35 @@ fn what_does_not_fit_a_transport_is_told() {
 }
 
 #[test]
+fn a_trunk_may_have_several_targets_which_are_probed() {
+    let several = |list: &str| with("target = \"198.51.100.1:5060\"", &format!("targets = [{list}]"));
+    let text = several(
+        "{ address = \"198.51.100.2:5060\", priority = 20 }, \
+         { address = \"198.51.100.1:5060\", priority = 10, weight = 5 }",
+    );
+    let trunk = &check(&text).unwrap().engine.trunks[0];
+    assert_eq!(
+        (trunk.targets.first(), trunk.probe),
+        ("198.51.100.1:5060".parse().unwrap(), Some(Duration::from_secs(30)))
+    );
+    assert_eq!(trunk.sources.len(), 2, "all of them are sources where none are named");
+    assert_eq!(check(MINIMAL).unwrap().engine.trunks[0].probe, None);
+    let never = text.replacen("country = \"US\"", "country = \"US\"\nprobe = \"0s\"", 1);
+    assert_eq!(check(&never).unwrap().engine.trunks[0].probe, None);
+    for (list, expected) in [
+        ("", "0 targets; from one to 16 are possible"),
+        ("\"198.51.100.1:5060\", \"198.51.100.1:5060\"", "198.51.100.1:5060 is listed twice"),
+        ("\"198.51.100.1:5060\", \"[2001:db8::1]:5060\"", "a trunk's targets are of one family"),
+        ("{ address = \"198.51.100.1:5060\", weight = 70000 }", "trunk[0].targets[0].weight"),
+        ("\"198.51.100.1:5060\"]\ntarget = \"198.51.100.1:5060\"\nshared = [", "targets says that already"),
+        ("\"198.51.100.1:5060\"]\nprobe = \"1s\"\nshared = [", "trunk[0].probe: that is too often"),
+    ] {
+        let found = problems(&several(list));
+        assert!(found.iter().any(|found| found.contains(expected)), "{expected}\nnot in {found:#?}");
+    }
+}
+
+#[test]
 fn a_million_flows_are_the_most() {
     let address = |n: usize| format!("[[media.address]]\nname = \"m{n}\"\nlocal = \"10.0.0.{n}\"\n");
     let addresses = |count: usize| (0..count).map(address).collect::<Vec<_>>().concat();
@@ -457,9 +487,9 @@ fn durations_read_and_show() {
         assert_eq!(duration(text), None, "{text}");
     }
     for (seconds, text) in [(90, "1m 30s"), (86_400, "1d"), (5400, "1h 30m"), (86_399, "23h 59m")] {
-        assert_eq!(show_duration(std::time::Duration::from_secs(seconds)), text);
+        assert_eq!(show_duration(Duration::from_secs(seconds)), text);
     }
-    assert_eq!(show_duration(std::time::Duration::from_millis(500)), "500ms");
+    assert_eq!(show_duration(Duration::from_millis(500)), "500ms");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use crate::engine::ids::{LegName, SessionId};
 use crate::engine::number::Typed;
 use crate::engine::privacy::tests::vault;
+use crate::engine::targets::Targets;
 use crate::store::MemoryStore;
 
 const CUSTOMER: &str = "+12125550100";
@@ -128,9 +129,9 @@ impl World {
         let mut parts = parts(&directory);
         parts.store = Box::new(MemoryStore::new(vault()));
         let pbx = &mut parts.config.trunks[0].clone();
-        (pbx.name, pbx.target) = ("pbx".into(), agent.sip_address());
+        (pbx.name, pbx.targets) = ("pbx".into(), Targets::one(agent.sip_address()));
         pbx.sources = vec!["127.0.0.3/32".parse().unwrap()];
-        parts.config.trunks[0].target = customer.sip_address();
+        parts.config.trunks[0].targets = Targets::one(customer.sip_address());
         parts.config.trunks[0].sources = vec!["127.0.0.2/32".parse().unwrap()];
         parts.config.trunks.push(pbx.clone());
         let trunk = parts.config.trunk_named("pbx").unwrap();

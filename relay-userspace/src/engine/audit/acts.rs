@@ -78,6 +78,7 @@ pub(crate) fn noted(request: &AdminRequest, pseudonyms: impl FnOnce(&Typed) -> V
         | AdminRequest::BindList { .. }
         | AdminRequest::BindShow { .. }
         | AdminRequest::Resolve { .. }
+        | AdminRequest::Trunks
         | AdminRequest::CallsList
         | AdminRequest::CallShow { .. }
         | AdminRequest::Vault

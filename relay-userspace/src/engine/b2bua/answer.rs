@@ -52,6 +52,7 @@ impl Call {
     ) {
         self.bring_forward(name, key);
         let status = response.status().unwrap_or(0);
+        self.target_spoke(context, name, status);
         match status {
             ..200 => self.progressed(context, name, status, response, way.remote),
             200..300 => self.accepted(context, name, response, way),
@@ -271,6 +272,9 @@ impl Call {
     fn refused(&mut self, context: &mut Context, name: LegName, status: u16) {
         self.legs[name].inviting = None;
         self.unanswered = self.unanswered.saturating_sub(1);
+        if status == 503 && self.try_elsewhere(context, name, "it says 503") {
+            return;
+        }
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
                 self.legs[name].status = Some(status);
@@ -304,6 +308,9 @@ impl Call {
     pub(super) fn invite_undelivered(&mut self, context: &mut Context, name: LegName) {
         self.legs[name].inviting = None;
         self.unanswered = self.unanswered.saturating_sub(1);
+        if self.try_elsewhere(context, name, "it cannot be reached") {
+            return;
+        }
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
                 if self.rings_on(context, name, Cause::Unreachable) {
@@ -322,6 +329,9 @@ impl Call {
     pub(super) fn invite_timed_out(&mut self, context: &mut Context, name: LegName) {
         self.legs[name].inviting = None;
         self.unanswered = self.unanswered.saturating_sub(1);
+        if self.try_elsewhere(context, name, "it does not answer INVITE") {
+            return;
+        }
         match self.legs[name].state {
             LegState::Outgoing { .. } => {
                 if self.rings_on(context, name, Cause::Unreachable) {

@@ -129,6 +129,7 @@ impl Call {
         let Ending { side, cause, .. } = ending;
         let release = self.release.get_or_insert(Release { side, cause, sip_status: None }).clone();
         context.timers.disarm(self.id, Timer::Ring);
+        context.timers.disarm(self.id, Timer::Target);
         context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::MaxCall);
         self.stop_ringing(context, &release);

@@ -28,6 +28,7 @@ use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ClientKey, ServerKey, Transactions};
 use crate::engine::sip::transport::Way;
+use crate::engine::targets::Reachability;
 use crate::engine::time::Now;
 
 /// What may go over UDP where the path's MTU is not known (RFC 3261 section 18.1.1).
@@ -54,6 +55,8 @@ pub(in crate::engine) struct Context {
     pub(super) timers: Timers,
     pub(super) index: Index,
     pub(super) departed: Departed,
+    /// Which targets of trunks are there.
+    pub(super) reachability: Reachability,
     /// What carries media; unknown until the daemon says so.
     pub(super) carrier: Option<Carrier>,
     /// Requests of ours to the directory so far.
@@ -91,6 +94,8 @@ pub(super) enum Purpose {
     Invite(SessionId, LegName),
     /// A BYE of this leg.
     Bye(SessionId, LegName),
+    /// An OPTIONS that asks a target whether it is there.
+    Probe((TrunkId, SocketAddr)),
     /// A BYE of a dialog that is no leg of ours: its answer does not matter.
     Stray,
 }
@@ -151,6 +156,7 @@ impl Context {
             timers: Timers::default(),
             index: Index::default(),
             departed: Departed::default(),
+            reachability: Reachability::new(&config, now),
             carrier: None,
             requests: 0,
             turns: BTreeMap::new(),
@@ -167,6 +173,7 @@ impl Context {
             [
                 ("calls.in_progress", gauge(calls)),
                 ("calls.draining", u64::from(draining)),
+                ("targets.down", gauge(self.reachability.down())),
                 ("records.pending", gauge(self.records.open())),
                 ("transactions.in_progress", gauge(self.transactions.len())),
                 ("transactions.absorbed", transactions.absorbed),

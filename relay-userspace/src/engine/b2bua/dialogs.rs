@@ -224,7 +224,7 @@ fn next_hop(
         return Way::udp(local, named.unwrap_or(peer));
     }
     let remote = named.filter(|named| named.ip() != peer.ip()).unwrap_or(peer);
-    let otherwise = named.or_else(|| context.trunk(trunk).map(|trunk| trunk.target));
+    let otherwise = named.or_else(|| context.trunk(trunk).map(|trunk| trunk.targets.first()));
     Way { transport, local, remote, otherwise }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn plan(
     // Only the pair's own binding is held by the call.
     let held = binding.as_ref().filter(|_| matches!(about, Some(About::Pair(_))));
     let (from, to) = (context.trunk(arrival.trunk)?, context.trunk(target.trunk)?);
-    let (caller_ends, callee_ends) = ([from.target.ip(), arrival.source.ip()], [to.target.ip()]);
+    let caller_ends = [from.targets.hosts(), vec![arrival.source.ip()]].concat();
+    let callee_ends = to.targets.hosts();
     let secure = is_secure(&arrival.request);
     let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
     let here_for_callee = context.listen(to)?.sent_by();

@@ -65,7 +65,7 @@ pub(super) fn plan(
         },
         caller: party(arrival.trunk, number, Uri::reached_at(None, here_for_caller, secure)),
         callee,
-        invitation: invitation(invite, SentBy { transport: to.transport, address: to.target })?,
+        invitation: invitation(invite, SentBy { transport: to.transport, address: to.targets.first() })?,
         more: More::default(),
         turn: None,
         newcomer: None,

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::context::Context;
 use super::exchange::Arrival;
 use super::plan::Party;
+use super::reach::Attempt;
 use crate::engine::admin::LegView;
 use crate::engine::cdr::Direction;
 use crate::engine::config::TrunkId;
@@ -38,6 +39,8 @@ pub(super) struct Leg {
     /// The final status of the leg's first INVITE.
     pub(super) status: Option<u16>,
     pub(super) state: LegState,
+    /// What it takes to call the far end at another target, until it is said to ring.
+    pub(super) attempt: Option<Box<Attempt>>,
     /// An INVITE of ours that is not answered finally.
     pub(super) inviting: Option<ClientKey>,
     /// The number of our last INVITE.
@@ -127,7 +130,7 @@ impl Leg {
         state: LegState,
     ) -> Option<Self> {
         let trunk = context.trunk(party.trunk)?;
-        let (peer, listen) = (trunk.target, context.listen(trunk)?);
+        let (peer, listen) = (trunk.targets.first(), context.listen(trunk)?);
         let media = context.config.media.addresses.get(trunk.media)?.advertised;
         let trunk_name = trunk.name.clone();
         Some(Self {
@@ -142,6 +145,7 @@ impl Leg {
             answer: None,
             status: None,
             state,
+            attempt: None,
             inviting: None,
             invite_cseq: 1,
             past: None,

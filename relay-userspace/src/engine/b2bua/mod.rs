@@ -32,6 +32,7 @@ mod in_dialog;
 mod journal;
 mod leg;
 mod plan;
+mod reach;
 mod records;
 mod refusal;
 mod restore;
@@ -110,12 +111,14 @@ impl Calls {
         while let Some((id, timer)) = context.timers.pop(context.now.mono) {
             self.with(context, id, |call, context| match timer {
                 Timer::Ring if call.rang_in_vain(context) => {}
+                Timer::Target => call.targets_silent(context),
                 Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
                 Timer::Media => call.listen(context),
                 Timer::Acknowledge => call.still_unacknowledged(context),
             });
         }
+        context.probe_targets();
         let due = context.records.due(context.now.mono);
         context.outputs.extend(due);
         self.write_journal(context);
@@ -125,7 +128,8 @@ impl Calls {
     pub(in crate::engine) fn poll_timeout(context: &Context) -> Option<(Instant, &'static str)> {
         let records = context.records.deadline().map(|at| (at, "records are written again"));
         let journal = context.journal.deadline().map(|at| (at, "calls are journaled"));
-        [context.timers.deadline(), records, journal].into_iter().flatten().min()
+        let probes = context.reachability.deadline().map(|at| (at, "targets are looked at"));
+        [context.timers.deadline(), records, journal, probes].into_iter().flatten().min()
     }
 
     /// Has every call journaled as it is: what the store has of it is sealed under
@@ -315,6 +319,7 @@ impl Calls {
             Some(Purpose::Bye(id, _)) => {
                 self.with(context, id, |call, _| call.bye_done());
             }
+            Some(Purpose::Probe(target)) => context.target_failed(target, "it does not answer OPTIONS"),
             Some(Purpose::Stray) | None => {}
         }
     }
@@ -381,7 +386,10 @@ impl Calls {
             Some(Purpose::Bye(id, _)) if is_final => {
                 self.with(context, id, |call, _| call.bye_done());
             }
-            Some(Purpose::Bye(..) | Purpose::Stray) => {}
+            Some(Purpose::Probe(target)) if is_final => {
+                context.probed(target, message.status().unwrap_or_default());
+            }
+            Some(Purpose::Bye(..) | Purpose::Stray | Purpose::Probe(_)) => {}
             None => self.accepted_again(context, message, way),
         }
     }

@@ -97,9 +97,9 @@ impl Target {
             PartyAddress::Number(number) => written(number.reveal(), to.format),
             PartyAddress::Extension { user, .. } => user.reveal().to_owned(),
         };
-        let at = SentBy { transport: to.transport, address: to.target };
+        let at = SentBy { transport: to.transport, address: to.targets.first() };
         let ours = context.listen(to)?.sent_by();
-        let known = [to.target.ip(), ours.address.ip()];
+        let known = [to.targets.hosts(), vec![ours.address.ip()]].concat();
         Some(Self {
             party: Party {
                 trunk,
@@ -110,7 +110,7 @@ impl Target {
                 secrets: Some(Secrets::of(Some(&bridge.caller_address), caller_ends, &known)),
             },
             invitation: Invitation {
-                to: Uri::sip_at(Some(&user), to.target),
+                to: Uri::sip_at(Some(&user), to.targets.first()),
                 target: Uri::reached_at(Some(&user), at, secure),
                 fields: vec![(Name::PAssertedIdentity, format!("<{}>", shown.as_str()))],
                 from: shown,
@@ -162,17 +162,18 @@ impl Plan {
         let secure = is_secure(&arrival.request);
         let here_for_caller = context.listen_of(from, arrival.way)?.sent_by();
         let ours = here_for_caller.address.ip();
-        let caller_ends = [from.target.ip(), arrival.source.ip()];
+        let caller_ends = [from.targets.hosts(), vec![arrival.source.ip()]].concat();
         // Our address on the caller's side is nobody's secret, also where it is the peer's too.
-        let hidden_ends: Vec<IpAddr> = caller_ends.into_iter().filter(|end| *end != ours).collect();
+        let hidden_ends: Vec<IpAddr> = caller_ends.iter().copied().filter(|end| *end != ours).collect();
         let callees = callees(context, bridge, secure);
         let mut targets = Vec::new();
         let mut callee_ends = Vec::new();
-        let mut known = vec![ours, caller_ends[0], caller_ends[1]];
+        let mut known = caller_ends;
+        known.push(ours);
         for (callee, trunk) in callees {
             targets.push(Target::of(context, bridge, (callee, trunk), &hidden_ends, secure)?);
             let trunk = context.trunk(trunk)?;
-            callee_ends.push(trunk.target.ip());
+            callee_ends.extend(trunk.targets.hosts());
             known.push(context.listen(trunk)?.advertised.ip());
         }
         let mut targets = targets.into_iter();

@@ -162,6 +162,7 @@ fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
         answer: record.answer,
         status: record.status,
         state: ended,
+        attempt: None,
         inviting: None,
         invite_cseq: 1,
         past: None,
@@ -291,8 +292,8 @@ impl Call {
     fn hide(&mut self, context: &Context, name: LegName, hidden: &PartyAddress, also: &[PartyAddress]) {
         let ends = |name: LegName| {
             let leg = &self.legs[name];
-            let target = context.trunk(leg.trunk).map_or(leg.peer.ip(), |trunk| trunk.target.ip());
-            [target, leg.peer.ip()]
+            let targets = context.trunk(leg.trunk).map(|trunk| trunk.targets.hosts());
+            [targets.unwrap_or_default(), vec![leg.peer.ip()]].concat()
         };
         let ours = [self.legs.a.sent_by.address.ip(), self.legs.b.sent_by.address.ip()];
         let secrets = plan::hidden(hidden, &ends(name.other()), &ends(name), ours);

@@ -16,6 +16,7 @@ use super::cdr;
 use super::context::Context;
 use super::leg::{Leg, LegState};
 use super::plan::{Invitation, More, Party, Target};
+use super::reach;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::ids::LegName;
 use crate::engine::media::Side;
@@ -48,7 +49,7 @@ pub(super) fn outgoing(
     context: &mut Context,
     name: LegName,
     party: Party,
-    invitation: &Invitation,
+    invitation: Invitation,
 ) -> Option<Leg> {
     let initiator = Initiator {
         call_id: context.token(),
@@ -57,7 +58,9 @@ pub(super) fn outgoing(
         remote_uri: invitation.to.clone(),
         cseq: 1,
     };
-    Leg::outgoing(context, name, party, initiator)
+    let mut leg = Leg::outgoing(context, name, party, initiator)?;
+    reach::aim(context, &mut leg, invitation);
+    Some(leg)
 }
 
 impl Call {
@@ -87,7 +90,7 @@ impl Call {
             return false;
         }
         let Target { party, invitation } = target;
-        let Some(leg) = outgoing(context, name, party, &invitation) else { return false };
+        let Some(leg) = outgoing(context, name, party, invitation) else { return false };
         if instead.is_some() && !self.turn(context, &leg) {
             return false;
         }
@@ -97,7 +100,7 @@ impl Call {
             Some(release) => self.missed(context, &before, release),
             None => self.ringing.beside.push(before),
         }
-        self.invite_callee(context, name, &invitation);
+        self.invite_callee(context, name);
         true
     }
 
@@ -111,6 +114,11 @@ impl Call {
         let Ok(outputs) = self.media.turn(leg.name, side, agent, (now, dscp), draw) else { return false };
         self.carry(context, outputs);
         true
+    }
+
+    /// Everybody who is being invited.
+    pub(super) fn callees(&self, name: LegName) -> impl Iterator<Item = &Leg> {
+        std::iter::once(&self.legs[name]).chain(&self.ringing.beside)
     }
 
     /// A response is about the leg that it came for.

@@ -12,7 +12,7 @@ use super::emergency;
 use super::exchange::{Arrival, EarlyAnswers, Exchange, Stage};
 use super::in_dialog::{self, ACCEPT};
 use super::leg::{Leg, LegState};
-use super::plan::{Invitation, Plan};
+use super::plan::Plan;
 use super::refusal::{Refusal, refuse};
 use super::ringing::{self, Ringing};
 use super::timers::Timer;
@@ -190,7 +190,7 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
     let Plan { facts, caller, callee, invitation, more, turn, newcomer: _ } = plan;
     let name = facts.caller;
     let from = Leg::incoming(context, name, caller, tag, dialog, &arrival);
-    let to = ringing::outgoing(context, name.other(), callee, &invitation);
+    let to = ringing::outgoing(context, name.other(), callee, invitation);
     let (from, to) = from.zip(to)?;
     let side = |leg: &Leg| {
         context.trunk(leg.trunk).map(|trunk| Side { address: trunk.media, source: trunk.media_source })
@@ -232,17 +232,30 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         unanswered: 0,
         ringing: Ringing::new(more, context.config.sip.ring_timeout),
     };
-    call.invite_callee(context, name.other(), &invitation);
+    call.invite_callee(context, name.other());
     call.ring_beside(context, name.other());
     call.changed(context);
     Some(call)
 }
 
 impl Call {
-    pub(super) fn invite_callee(&mut self, context: &mut Context, name: LegName, invitation: &Invitation) {
+    pub(super) fn invite_callee(&mut self, context: &mut Context, name: LegName) {
         let Some(exchange) = self.exchange.take() else { return };
         let found = exchange.offer.as_ref().is_none_or(|offer| self.find_ports(context, offer));
-        let session = exchange.offer.as_ref().filter(|_| found).map(|offer| {
+        self.exchange = Some(exchange);
+        if !found {
+            return self.end(context, Ending::by_platform(Cause::Overload, 503));
+        }
+        context.timers.arm(self.id, Timer::Ring, context.now.mono + self.ring_time(context));
+        self.call_target(context, name);
+    }
+
+    /// Sends the callee's INVITE to the leg's target.
+    pub(super) fn call_target(&mut self, context: &mut Context, name: LegName) {
+        let Some(attempt) = self.legs[name].attempt.take() else { return };
+        let Some(exchange) = self.exchange.take() else { return };
+        let invitation = &attempt.invitation;
+        let session = exchange.offer.as_ref().map(|offer| {
             let anchors = self.media.anchors(name, &context.config.media);
             self.legs[name].speech.say(offer, &anchors, None)
         });
@@ -256,6 +269,7 @@ impl Call {
         let request = request.build_with_body(&content_type, &body);
         let SentBy { transport, .. } = leg.sent_by;
         let way = Way { transport, local: leg.local, remote: leg.peer, otherwise: None };
+        self.legs[name].attempt = Some(attempt);
         let purpose = Purpose::Invite(self.id, name);
         if request.as_ref().is_ok_and(|request| self.leaks(context, name, &request.bytes)) {
             return self.end(context, Ending::LEAK);
@@ -266,12 +280,11 @@ impl Call {
             let outputs = self.media.expected(name.other(), offer, way.remote.ip(), dscp);
             self.carry(context, outputs);
         }
-        let sent = if found { context.request(purpose, request, way) } else { None };
-        match sent {
+        match context.request(purpose, request, way) {
             Some(key) => {
                 self.legs[name].inviting = Some(key);
                 self.unanswered += 1;
-                context.timers.arm(self.id, Timer::Ring, context.now.mono + self.ring_time(context));
+                self.watch_target(context, name);
             }
             None => self.end(context, Ending::by_platform(Cause::Overload, 503)),
         }

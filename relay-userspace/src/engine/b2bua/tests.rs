@@ -11,6 +11,7 @@ mod forks;
 mod hearing;
 mod ice;
 mod limits;
+mod reach;
 mod refusals;
 mod restarts;
 mod ringing;

@@ -10,6 +10,8 @@ use crate::engine::time::Instant;
 pub(super) enum Timer {
     /// The callee rings too long.
     Ring,
+    /// A target says nothing, and another one may.
+    Target,
     /// A 2xx of ours is not acknowledged.
     Acknowledge,
     /// The datapath is asked whether both sides are heard.
@@ -22,6 +24,7 @@ impl Timer {
     const fn reason(self) -> &'static str {
         match self {
             Self::Ring => "the callee rings too long",
+            Self::Target => "a target says nothing",
             Self::Acknowledge => "a 2xx is unacknowledged",
             Self::Media => "both sides are listened to",
             Self::MaxCall => "the longest permitted call",

@@ -21,6 +21,15 @@ impl Calls {
         }
     }
 
+    /// Every trunk, with the health of its targets.
+    pub(in crate::engine) fn trunks(&self, context: &Context) -> AdminReply {
+        let legs = |trunk| {
+            let legs = self.all.values().flat_map(|call| [&call.legs.a, &call.legs.b]);
+            legs.filter(|leg| leg.trunk == trunk && !leg.has_ended()).count()
+        };
+        AdminReply::Trunks(context.reachability.view(&context.config, legs))
+    }
+
     /// Takes no new calls, or takes them again.
     pub(in crate::engine) fn drain(&mut self, on: bool) -> AdminReply {
         self.taking = match (self.taking, on) {

@@ -436,7 +436,8 @@ impl Directory {
             AdminRequest::PrivacyShow { person, after } => self.privacy_show(id, &person, after),
             AdminRequest::PrivacyErase { person } => self.privacy_erase(id, &person),
             AdminRequest::Vault => self.reply(id, AdminReply::Vault(self.vault_count())),
-            other @ (AdminRequest::CallsList
+            other @ (AdminRequest::Trunks
+            | AdminRequest::CallsList
             | AdminRequest::CallShow { .. }
             | AdminRequest::Capture { .. }
             | AdminRequest::Backup

@@ -24,11 +24,13 @@ use crate::engine::number::Typed;
 use crate::engine::privacy::Keyring;
 use crate::engine::privacy::tests::{keyring, random, vault};
 use crate::engine::sip::transport::Transport;
+use crate::engine::targets::Targets;
 
 pub(crate) fn config() -> Config {
     let trunk = |name: &str| Trunk {
         name: name.into(),
-        target: "192.0.2.1:5060".parse().unwrap(),
+        targets: Targets::one("192.0.2.1:5060".parse().unwrap()),
+        probe: None,
         sources: vec!["192.0.2.0/24".parse().unwrap()],
         transport: Transport::Udp,
         listen: 0,
@@ -47,6 +49,7 @@ pub(crate) fn config() -> Config {
             listen: Vec::new(),
             timers: config::Timers::default(),
             ring_timeout: Duration::from_mins(1),
+            failover_after: Duration::from_secs(4),
             max_call: Duration::from_hours(1),
             product: "Vizard".into(),
         },

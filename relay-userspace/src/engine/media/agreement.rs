@@ -122,6 +122,17 @@ impl MediaSession {
         self.apply(dscp)
     }
 
+    /// The offer goes to somebody else, at this address, who may send from now on; the
+    /// one before may no more. Told before [`Self::expected`] is asked again.
+    pub(crate) fn answerer_moves(&mut self, answerer: LegName, at: IpAddr) {
+        let allowed = allowed(self.sides[answerer].source, at, at);
+        for ports in self.streams.iter_mut().flatten() {
+            if let Some(end) = ports.ends[answerer].as_mut().filter(|end| end.allowed != allowed) {
+                (end.allowed, end.generation) = (allowed, end.generation.wrapping_add(1));
+            }
+        }
+    }
+
     /// Takes over what an offer and its answer agreed on. Returns what the
     /// datapath must do.
     pub(crate) fn agreed(

@@ -80,7 +80,8 @@ impl Streams {
             Origin::Theirs => {
                 let trunk = self.trunk_at(connection.remote).filter(|trunk| trunk.tls.client_certificate);
                 if let Some((trunk, certificate)) = trunk.zip(connection.peer_certificate()) {
-                    let name = trunk.tls.name.clone().unwrap_or_else(|| trunk.target.ip().to_string());
+                    let name =
+                        trunk.tls.name.clone().unwrap_or_else(|| host_of(trunk, connection.remote.ip()));
                     crate::net::tls::is_for(certificate, &name).map_err(End::Handshake)?;
                 }
             }
@@ -92,6 +93,13 @@ impl Streams {
         let config = &self.setup.config;
         config.trunk_of_source(remote.ip()).and_then(|id| config.trunk(id))
     }
+}
+
+/// The address that a trunk's certificate must name where it has no name: that of the
+/// target that connects.
+fn host_of(trunk: &Trunk, remote: IpAddr) -> String {
+    let hosts = trunk.targets.hosts();
+    if hosts.contains(&remote) { remote } else { trunk.targets.first().ip() }.to_string()
 }
 
 /// Ends what has not begun, and leaves nothing of it behind in the kernel.

@@ -198,7 +198,7 @@ impl Streams {
     fn usable(&self, transport: Transport, remote: SocketAddr) -> Option<u64> {
         let key = *self.by_peer.get(&(transport, remote))?;
         let connection = self.connections.get(&key)?;
-        let is_target = || self.setup.config.trunks.iter().any(|trunk| trunk.target == remote);
+        let is_target = || self.setup.config.trunks.iter().any(|trunk| trunk.targets.contains(remote));
         let known = connection.origin == Origin::Ours || transport != Transport::Tls || !is_target();
         known.then_some(key)
     }

@@ -22,6 +22,7 @@ use crate::engine::io::{Change, CommitId, Datagram, Input, Output, RequestId, Si
 use crate::engine::privacy::VaultId;
 use crate::engine::privacy::tests::{asker, vault};
 use crate::engine::sip::transport::{Transport, Way};
+use crate::engine::targets::Targets;
 use crate::engine::time::{Instant, Now, Timestamp};
 
 pub(super) const CUSTOMER: &str = "12125551200";
@@ -73,7 +74,8 @@ pub(super) fn config() -> Config {
     let listen = "192.0.2.1:5060".parse().unwrap();
     let trunk = |name: &str, leg: LegName, listen| Trunk {
         name: name.to_owned(),
-        target: carrier(leg),
+        targets: Targets::one(carrier(leg)),
+        probe: None,
         sources: vec![carrier(leg).ip().into()],
         transport: Transport::Udp,
         listen,
@@ -92,6 +94,7 @@ pub(super) fn config() -> Config {
             listen: vec![Listen { transport: Transport::Udp, local: listen, advertised: listen }],
             timers: Timers::default(),
             ring_timeout: Duration::from_mins(1),
+            failover_after: Duration::from_secs(4),
             max_call: Duration::from_hours(1),
             product: "Vizard".to_owned(),
         },

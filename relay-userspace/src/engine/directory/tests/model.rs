@@ -320,7 +320,8 @@ fn name_of(reply: &AdminReply) -> &'static str {
         | AdminReply::Person(_)
         | AdminReply::Retention(_) => "counted",
         AdminReply::Erasing(_) => "erased",
-        AdminReply::Calls(_)
+        AdminReply::Trunks(_)
+        | AdminReply::Calls(_)
         | AdminReply::Call(_)
         | AdminReply::HungUp(_)
         | AdminReply::Resolved(_)

@@ -9,6 +9,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::targets::Targets;
 use crate::net::tls::TlsFiles;
 
 /// Two authorities that know nothing of each other, and files signed by them.
@@ -55,7 +56,7 @@ impl Authority {
 fn tls_trunk(target: Option<SocketAddr>, name: Option<&str>, client_certificate: bool) -> Arc<Config> {
     trunk(|trunk| {
         trunk.transport = Transport::Tls;
-        trunk.target = target.unwrap_or(trunk.target);
+        trunk.targets = target.map_or_else(|| trunk.targets.clone(), Targets::one);
         trunk.tls.name = name.map(str::to_owned);
         trunk.tls.client_certificate = client_certificate;
     })
