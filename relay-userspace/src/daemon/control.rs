@@ -49,6 +49,8 @@ struct Desk {
     members: Members,
     /// Requests that nobody's role allowed.
     forbidden: AtomicU64,
+    /// Of these, how many the audit log says nothing of.
+    unnoted: AtomicU64,
 }
 
 /// What is read beside the engine.
@@ -88,7 +90,14 @@ impl ControlServer {
         records: Records,
     ) -> anyhow::Result<Self> {
         let members = Members::resolve(&control.roles).context("[roles]")?;
-        let desk = Arc::new(Desk { door, keeper, records, members, forbidden: AtomicU64::new(0) });
+        let desk = Arc::new(Desk {
+            door,
+            keeper,
+            records,
+            members,
+            forbidden: AtomicU64::new(0),
+            unnoted: AtomicU64::new(0),
+        });
         let (stop, stopped) = oneshot::channel();
         let (bound, binding) = sync_channel(1);
         let control = control.clone();
@@ -153,7 +162,7 @@ async fn converse(connection: Connection, desk: Arc<Desk>) {
             match caller.asks(&request) {
                 Ok(asker) => desk.answer(asker, request).await,
                 Err(refusal) => {
-                    desk.denied(&caller, request);
+                    desk.denied(&caller, request).await;
                     Response::Refused(refusal).into()
                 }
             }
@@ -188,7 +197,9 @@ impl Desk {
     async fn status(&self, asker: Asker) -> Response {
         let mut response = self.door.ask(Ask::Status(asker)).await;
         if let Response::Status(status) = &mut response {
-            status.counters.push(("api.forbidden".to_owned(), self.forbidden.load(Ordering::Relaxed)));
+            let counted = [("api.forbidden", &self.forbidden), ("api.denials_unnoted", &self.unnoted)];
+            let counted = counted.map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed)));
+            status.counters.extend(counted);
         }
         response
     }
@@ -202,8 +213,9 @@ impl Desk {
         }
     }
 
-    /// Counts a refusal, and has it noted where the act would have been.
-    fn denied(&self, caller: &Caller, request: Request) {
+    /// Counts a refusal, and has it noted where the act would have been before it is
+    /// told: whoever is refused has left their entry.
+    async fn denied(&self, caller: &Caller, request: Request) {
         self.forbidden.fetch_add(1, Ordering::Relaxed);
         let request = match request {
             Request::Admin(request) => request,
@@ -218,7 +230,10 @@ impl Desk {
             | Request::AuditList(_)
             | Request::AuditVerify => return,
         };
-        self.door.tell(Ask::Denied(caller.asker(None), request));
+        let noted = self.door.ask(Ask::Denied(caller.asker(None), request)).await;
+        if noted != Response::Admin(AdminReply::Noted) {
+            self.unnoted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -25,15 +25,6 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Tells the loop something that has no answer. Without room for it, or anybody
-    /// to hear it, it is lost.
-    pub(super) fn tell(&self, what: Ask) {
-        let (answer, _nobody_waits) = oneshot::channel();
-        if self.requests.try_send(Asked { what, answer }).is_ok() {
-            self.waker.wake();
-        }
-    }
-
     /// Asks the loop and waits for its answer.
     pub(super) async fn ask(&self, what: Ask) -> Response {
         let (answer, answered) = oneshot::channel();
@@ -60,7 +51,7 @@ pub(super) struct Asked {
 pub(super) enum Ask {
     Admin(Asker, AdminRequest),
     Status(Asker),
-    /// What somebody asked for and may not.
+    /// What somebody asked for and may not; answered when it is noted.
     Denied(Asker, AdminRequest),
     /// Copies of a call's packets for a user.
     Capture(Capture),

@@ -243,7 +243,8 @@ impl Worker {
                     (Asking::Call(capture, asked.answer), asker, AdminRequest::Capture { session, masked })
                 }
                 Ask::Denied(asker, request) => {
-                    self.handle(Input::Denied(asker, request));
+                    self.state.asking.insert(id, Asking::Reply(asked.answer));
+                    self.handle(Input::Denied(id, asker, request));
                     continue;
                 }
                 Ask::EndCapture(session) => {

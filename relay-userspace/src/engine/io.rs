@@ -36,9 +36,9 @@ pub enum Input {
     /// An operator or a platform asks for something that they may ask for. Answered
     /// by exactly one [`Output::Reply`] with the same id.
     Admin(RequestId, Asker, AdminRequest),
-    /// Somebody asked for something that they may not ask for. Not answered; whether
-    /// it is noted is the audit log's to say.
-    Denied(Asker, AdminRequest),
+    /// Somebody asked for something that they may not ask for. Answered once that
+    /// is noted, or when it is not to be.
+    Denied(RequestId, Asker, AdminRequest),
     /// The store has made a transaction durable.
     Committed(CommitId),
     /// The store refused a transaction: another writer holds a pair. Nothing

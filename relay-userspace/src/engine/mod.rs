@@ -159,11 +159,10 @@ impl Engine {
             }
             Input::Disconnected(lost) => self.disconnected(lost),
             Input::Admin(id, asker, request) => self.asked(id, asker, request),
-            Input::Denied(asker, request) => {
-                if let Some(note) = self.noted(&request) {
-                    self.ledger.deny(now, note, asker);
-                }
-            }
+            Input::Denied(id, asker, request) => match self.noted(&request) {
+                Some(note) => self.ledger.deny(now, id, note, asker),
+                None => self.context.outputs.push_back(Output::Reply(id, AdminReply::Noted)),
+            },
             Input::Committed(id) if Ledger::owns(id) => {
                 for (seq, next) in self.ledger.handle_committed(now, id) {
                     self.go_on(seq, next);

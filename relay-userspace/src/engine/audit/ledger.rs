@@ -45,6 +45,27 @@ pub(crate) struct Next {
     pub(crate) request: AdminRequest,
 }
 
+/// What becomes of an entry once it is durable.
+enum Then {
+    /// Nothing.
+    Rest,
+    /// What was asked for goes on.
+    Do(Box<Next>),
+    /// Whoever waits for it is told.
+    Say(RequestId),
+}
+
+impl Then {
+    /// Who waits for it.
+    fn asked(&self) -> Option<RequestId> {
+        match self {
+            Self::Rest => None,
+            Self::Do(next) => Some(next.id),
+            Self::Say(id) => Some(*id),
+        }
+    }
+}
+
 /// The end of the log and what is being added to it.
 pub(crate) struct Ledger {
     notary: Arc<Notary>,
@@ -54,7 +75,7 @@ pub(crate) struct Ledger {
     /// Entries after the last seal.
     unsealed: u64,
     /// Not known to be durable, oldest first.
-    waiting: VecDeque<(Entry, Option<Next>)>,
+    waiting: VecDeque<(Entry, Then)>,
     /// The commit that is under way, and how many of those it holds.
     under_way: Option<(CommitId, usize)>,
     seal_at: Option<Instant>,
@@ -93,7 +114,7 @@ impl Ledger {
             counts: Counts::default(),
         };
         if let Some(problem) = problem {
-            ledger.add(Who::Vizard, Note::new(Act::Mend, &problem), None);
+            ledger.add(Who::Vizard, Note::new(Act::Mend, &problem), Then::Rest);
             ledger.outputs.push_back(Output::Event(Event::AuditMended { problem }));
             ledger.commit();
         }
@@ -114,7 +135,7 @@ impl Ledger {
             return self.refuse(next.id, what);
         }
         let who = Who::User(next.asker.clone());
-        self.add(who, note, Some(next));
+        self.add(who, note, Then::Do(Box::new(next)));
         if self.unsealed >= SEGMENT {
             self.seal();
         }
@@ -123,22 +144,23 @@ impl Ledger {
 
     /// Notes that somebody asked for what they may not; of each user so often an
     /// hour, so that nobody can fill the log without a role.
-    pub(crate) fn deny(&mut self, now: Now, note: Note, asker: Asker) {
+    /// `id` is answered once the entry is durable, or when there will be none.
+    pub(crate) fn deny(&mut self, now: Now, id: RequestId, note: Note, asker: Asker) {
         self.clock = now;
         let many = self.waiting.len() >= MAX_WAITING;
         if many || self.denials.spend(now.wall, asker.user).is_err() {
             self.counts.denials_unnoted += 1;
-            return;
+            return self.refuse(id, "so many denials are not noted in the audit log".to_owned());
         }
         let on = format!("{} {}", note.act, note.on);
-        self.add(Who::User(asker), Note { act: Act::Denied, on, ..note }, None);
+        self.add(Who::User(asker), Note { act: Act::Denied, on, ..note }, Then::Say(id));
         self.commit();
     }
 
     /// Notes what Vizard does of itself.
     pub(crate) fn note_own(&mut self, now: Now, note: Note) {
         self.clock = now;
-        self.add(Who::Vizard, note, None);
+        self.add(Who::Vizard, note, Then::Rest);
         self.commit();
     }
 
@@ -148,8 +170,14 @@ impl Ledger {
         self.clock = now;
         let Some((_, entries)) = self.under_way.take_if(|(id, _)| *id == commit) else { return Vec::new() };
         self.again = None;
-        let durable =
-            self.waiting.drain(..entries).filter_map(|(entry, next)| Some((entry.seq, next?))).collect();
+        let mut durable = Vec::new();
+        for (entry, then) in self.waiting.drain(..entries) {
+            match then {
+                Then::Rest => {}
+                Then::Do(next) => durable.push((entry.seq, *next)),
+                Then::Say(id) => self.outputs.push_back(Output::Reply(id, AdminReply::Noted)),
+            }
+        }
         self.commit();
         durable
     }
@@ -160,8 +188,12 @@ impl Ledger {
         let Some((_, entries)) = self.under_way.take_if(|(id, _)| *id == commit) else { return };
         self.counts.failures += 1;
         self.outputs.push_back(Output::Event(Event::CommitFailed { problem: problem.to_owned() }));
-        let refused: Vec<RequestId> =
-            self.waiting.iter_mut().take(entries).filter_map(|(_, next)| Some(next.take()?.id)).collect();
+        let refused: Vec<RequestId> = self
+            .waiting
+            .iter_mut()
+            .take(entries)
+            .filter_map(|(_, then)| std::mem::replace(then, Then::Rest).asked())
+            .collect();
         for id in refused {
             self.refuse(id, format!("the audit log could not be written, so nothing was done: {problem}"));
         }
@@ -231,12 +263,12 @@ impl Ledger {
     fn seal(&mut self) {
         let through = self.head.seq;
         let first = through + 1 - self.unsealed.min(through);
-        self.add(Who::Vizard, Note::new(Act::Seal, format!("entries {first} to {through}")), None);
+        self.add(Who::Vizard, Note::new(Act::Seal, format!("entries {first} to {through}")), Then::Rest);
         self.unsealed = 0;
         self.seal_at = None;
     }
 
-    fn add(&mut self, who: Who, note: Note, next: Option<Next>) {
+    fn add(&mut self, who: Who, note: Note, then: Then) {
         let Note { act, on, reason } = note;
         let entry = Entry {
             seq: self.head.seq + 1,
@@ -252,7 +284,7 @@ impl Ledger {
         self.head = Anchor::at(&entry);
         self.unsealed += 1;
         self.seal_at.get_or_insert(self.clock.mono + SEAL_AFTER);
-        self.waiting.push_back((entry, next));
+        self.waiting.push_back((entry, then));
     }
 
     /// Has what waits made durable, unless that is under way.

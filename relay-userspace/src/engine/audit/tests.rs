@@ -43,6 +43,8 @@ struct World {
     /// Requests that may go on, and those that were refused.
     done: Vec<u64>,
     refused: Vec<(u64, RefusalKind)>,
+    /// Whose denial is noted.
+    said: Vec<u64>,
     asked: u64,
 }
 
@@ -60,6 +62,7 @@ impl World {
             open: Vec::new(),
             done: Vec::new(),
             refused: Vec::new(),
+            said: Vec::new(),
             asked: 0,
         };
         world.drain();
@@ -142,6 +145,7 @@ impl World {
                     self.open.push((id, transaction));
                 }
                 Output::Reply(id, AdminReply::Refused(refusal)) => self.refused.push((id.0, refusal.kind)),
+                Output::Reply(id, AdminReply::Noted) => self.said.push(id.0),
                 Output::Event(_) => {}
                 other => panic!("{other:?}"),
             }
@@ -233,14 +237,16 @@ fn who_may_not_is_noted_and_cannot_fill_the_log() {
     let mut world = World::new();
     let nobody = |user| crate::engine::privacy::Asker { user, name: None, role: None };
     for attempt in 0..100 {
-        world.ledger.deny(at(attempt), noted(&request(7)).unwrap(), nobody(61));
+        world.ledger.deny(at(attempt), RequestId(attempt), noted(&request(7)).unwrap(), nobody(61));
         world.drain();
         world.take();
     }
-    world.ledger.deny(at(100), noted(&request(8)).unwrap(), nobody(62));
+    world.ledger.deny(at(100), RequestId(100), noted(&request(8)).unwrap(), nobody(62));
     world.drain();
     world.take();
     assert_eq!(world.stored.len(), 21, "one user has no share in another's");
+    let noted: Vec<u64> = (0..20).chain([100]).collect();
+    assert_eq!((&world.said, world.refused.len()), (&noted, 80), "each hears of its own entry");
     let last = world.stored.values().next_back().unwrap();
     assert_eq!(
         (last.act, last.on.as_str()),
