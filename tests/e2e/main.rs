@@ -23,6 +23,7 @@ mod fallback;
 mod forks;
 mod guard;
 mod ice;
+mod kills;
 mod lists;
 mod nat;
 mod phone;

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::store::{CdrQuery, CommitOutcome, Store};
+use crate::engine::audit::Entry;
+use crate::engine::audit::tests::log;
+use crate::store::{AuditQuery, CdrQuery, CommitOutcome, Store};
 
 /// Where the child's store is; without it the child has nothing to do.
 const PATH: &str = "VIZARD_TEST_STORE";
@@ -23,17 +25,32 @@ fn child() {
     let Some(path) = std::env::var_os(PATH) else { return };
     let groups: u128 = std::env::var(GROUPS).unwrap().parse().unwrap();
     let mut store = open(Path::new(&path)).unwrap();
+    let noted = log(1).0.remove(0);
     for group in 1..=groups {
         // Both databases, several transactions.
-        let transactions =
-            [creation(group * 10), creation(group * 10 + 1), one(Change::PutCdr(cdr(group, LegName::A, 1)))];
+        let transactions = [
+            creation(group * 10),
+            creation(group * 10 + 1),
+            one(Change::PutBinding(ended(group * 10 + 1))),
+            one(Change::PutAudit(Box::new(Entry { seq: seq(group), ..noted.clone() }))),
+            one(Change::PutCdr(cdr(group, LegName::A, 1))),
+        ];
         let outcomes = store.commit(&transactions).unwrap();
-        assert_eq!(outcomes, [CommitOutcome::Applied; 3]);
+        assert_eq!(outcomes, [CommitOutcome::Applied; 5]);
         // Past the test harness, which would hold it back.
         let line = format!("{SAYS}{group}\n");
         std::io::stdout().write_all(line.as_bytes()).unwrap();
         std::io::stdout().flush().unwrap();
     }
+}
+
+/// The tombstone of a binding.
+fn ended(id: u128) -> Binding {
+    Binding { state: BindingState::Entombed { since: time(5), until: time(9) }, ..binding(id) }
+}
+
+fn seq(group: u128) -> u64 {
+    group.try_into().unwrap()
 }
 
 fn child_of(command: &mut Command, path: &Path, groups: u32) -> std::process::Child {
@@ -60,14 +77,24 @@ fn what_was_acknowledged_survives_kill_9() {
         child.kill().unwrap();
         child.wait().unwrap();
         let store = open(directory.path()).unwrap();
-        let found: BTreeSet<_> =
-            store.load().unwrap().directory.bindings.into_iter().map(|binding| binding.id).collect();
+        let found: BTreeMap<_, _> = store
+            .load()
+            .unwrap()
+            .directory
+            .bindings
+            .into_iter()
+            .map(|binding| (binding.id, binding))
+            .collect();
+        let noted = store.audit().page(&AuditQuery { limit: usize::MAX, ..AuditQuery::default() }).unwrap();
+        let noted: BTreeSet<_> = noted.entries.iter().map(|entry| entry.seq).collect();
         let records =
             store.reader().cdrs(&CdrQuery { limit: usize::MAX, ..CdrQuery::default() }).unwrap().cdrs;
         let sessions: BTreeSet<_> = records.iter().map(|cdr| cdr.session).collect();
         for group in 1..=acknowledged {
-            assert!(found.contains(&BindingId::from_bits(group * 10)), "binding of group {group}");
-            assert!(found.contains(&BindingId::from_bits(group * 10 + 1)), "binding of group {group}");
+            assert_eq!(found.get(&BindingId::from_bits(group * 10)), Some(&binding(group * 10)));
+            let tombstone = ended(group * 10 + 1);
+            assert_eq!(found.get(&tombstone.id), Some(&tombstone), "tombstone of group {group}");
+            assert!(noted.contains(&seq(group)), "audit entry of group {group}");
             assert!(sessions.contains(&SessionId::from_bits(group)), "record of group {group}");
         }
     }
