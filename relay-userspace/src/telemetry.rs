@@ -89,6 +89,7 @@ fn level(event: &Event) -> Level {
         | Event::CallEnded { .. }
         | Event::CallDiverted { .. }
         | Event::BindingEntombed { .. }
+        | Event::BindingReopened { .. }
         | Event::BindingForgotten { .. } => Level::DEBUG,
         Event::GuardChanged { .. }
         | Event::PoolLevel { low: false, .. }
@@ -167,6 +168,7 @@ impl Kind {
             | Event::CallsRestored { .. }
             | Event::EmergencyCall { .. }
             | Event::BindingEntombed { .. }
+            | Event::BindingReopened { .. }
             | Event::BindingForgotten { .. }
             | Event::PoolLevel { .. }
             | Event::GuardChanged { .. }

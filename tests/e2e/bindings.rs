@@ -79,6 +79,30 @@ fn calls_are_held_to_what_their_binding_allows() {
 }
 
 #[test]
+fn a_callback_reopens_a_case_and_its_numbers_stay() {
+    let Some(world) = world(Plan::default()) else { return };
+    let mut vizard = world.start_with(&world.config());
+    vizard.ask(&["pool", "add", "+12125550123", "+12125550124"]).unwrap();
+    let case = bind_as(&vizard, "case-8", &["--kind", "case"]);
+    let id = case["id"].as_str().unwrap();
+    let closed = vizard.ask(&["bind", "close", id]).unwrap();
+    assert_eq!(closed["binding"]["state"], "entombed");
+    let explained = vizard.show(&["resolve", AGENT, proxy(&case, "agent")]).unwrap();
+    assert!(explained.contains("lives again"), "{explained}");
+    // The agent calls back, late.
+    let caller = caller_at(Place::Agent, Role::Caller, proxy(&case, "agent"));
+    world.call(caller, callee_at(Place::Customer, Role::Callee));
+    let is_live_as_before = |vizard: &Vizard<'_>| {
+        let shown = vizard.ask(&["bind", "show", id]).unwrap()["binding"].clone();
+        assert_eq!((&shown["state"], &shown["customer"]), (&"live".into(), &case["customer"]), "{shown:#}");
+    };
+    is_live_as_before(&vizard);
+    vizard.kill_and_restart().unwrap();
+    is_live_as_before(&vizard);
+    vizard.stop().unwrap();
+}
+
+#[test]
 fn late_callers_and_strangers_go_to_the_service_that_is_meant_for_them() {
     let Some(world) = world(Plan::default()) else { return };
     let service = |name: &str| {

@@ -16,6 +16,8 @@ use super::sip::uri::Uri;
 pub enum OnTombstone {
     /// The other party, as before.
     Connect,
+    /// The other party, and the binding lives again.
+    Reopen,
     /// The callback IVR.
     #[default]
     Ivr,

@@ -206,6 +206,11 @@ pub enum Event {
         /// The binding.
         binding: BindingId,
     },
+    /// A callback has made an ended binding live again.
+    BindingReopened {
+        /// Which.
+        binding: BindingId,
+    },
     /// A tombstone's window has closed; its numbers are free.
     BindingForgotten {
         /// The binding.
@@ -336,6 +341,7 @@ impl fmt::Display for Event {
                  (RFC 3261 section 18.1.1); set large_requests = \"tcp\" if the trunk takes TCP"
             ),
             Self::BindingEntombed { binding } => write!(f, "{binding} ended; its pairs stay reserved"),
+            Self::BindingReopened { binding } => write!(f, "{binding} lives again, by a callback"),
             Self::BindingForgotten { binding } => write!(f, "{binding} forgotten; its numbers are free"),
             Self::PoolLevel { place, left, numbers, low: true } => write!(
                 f,

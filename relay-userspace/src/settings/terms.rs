@@ -16,8 +16,9 @@ use crate::engine::config::{Bindings, Life};
 use crate::engine::directory::{BindingKind, Direction, Mode, Prompt, Recording, Ring, Usage, UsageWish};
 use crate::engine::sip::uri::{Scheme, Uri};
 
-const ON_TOMBSTONE: [(&str, OnTombstone); 3] = [
+const ON_TOMBSTONE: [(&str, OnTombstone); 4] = [
     ("connect", OnTombstone::Connect),
+    ("reopen", OnTombstone::Reopen),
     ("ivr", OnTombstone::Ivr),
     ("announcement", OnTombstone::Announcement),
 ];
@@ -96,16 +97,19 @@ impl Terms {
 }
 
 /// A session is one conversation; a case and a customer last until somebody says
-/// that they are over; a caller of an agent is remembered for a while.
+/// that they are over, and a callback opens a case again; a caller of an agent is
+/// remembered for a while.
 fn built_in(kind: BindingKind) -> Life {
-    let (time_to_live, callback_window) = match kind {
-        BindingKind::Session => (Duration::from_hours(1), Duration::from_mins(30)),
-        BindingKind::Case | BindingKind::Customer => {
-            (Duration::from_hours(365 * 24), Duration::from_hours(72))
-        }
-        BindingKind::Agent => (Duration::from_hours(30 * 24), Duration::from_hours(72)),
+    const DAYS: Duration = Duration::from_hours(72);
+    let year = 365 * DAY;
+    let late = OnTombstone::default();
+    let (time_to_live, callback_window, on_tombstone) = match kind {
+        BindingKind::Session => (Duration::from_hours(1), Duration::from_mins(30), late),
+        BindingKind::Case => (year, DAYS, OnTombstone::Reopen),
+        BindingKind::Customer => (year, DAYS, late),
+        BindingKind::Agent => (30 * DAY, DAYS, late),
     };
-    Life { time_to_live, callback_window, on_tombstone: OnTombstone::default(), usage: Usage::default() }
+    Life { time_to_live, callback_window, on_tombstone, usage: Usage::default() }
 }
 
 fn usage(section: &mut Section<'_>, report: &mut Report<'_>) -> UsageWish {

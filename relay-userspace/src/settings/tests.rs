@@ -526,7 +526,8 @@ fn each_kind_has_the_times_that_it_is_said_to_have() {
     let engine = check(MINIMAL).unwrap().engine;
     let hours = |kind| {
         let life = engine.bindings.life("anybody", kind);
-        assert_eq!((life.usage, life.on_tombstone), (Usage::default(), OnTombstone::Ivr), "{kind:?}");
+        let late = if kind == BindingKind::Case { OnTombstone::Reopen } else { OnTombstone::Ivr };
+        assert_eq!((life.usage, life.on_tombstone), (Usage::default(), late), "{kind:?}");
         (life.time_to_live.as_secs_f64() / 3600.0, life.callback_window.as_secs_f64() / 3600.0)
     };
     assert_eq!(hours(BindingKind::Session), (1.0, 0.5), "one conversation, and minutes for a callback");

@@ -207,7 +207,7 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         *turn = turn.wrapping_add(1);
     }
     if let Some(binding) = facts.binding {
-        context.directory.hold(binding);
+        context.directory.begin_call(context.now, binding);
     }
     context.count(Counter::Started);
     context.event(Event::CallStarted { session: id, binding: facts.binding, caller: name });

@@ -611,6 +611,11 @@ impl Directory {
 }
 
 impl Record {
+    /// Whether calls on it are late.
+    fn is_over(&self) -> bool {
+        matches!(self.state, BindingState::Entombed { .. }) || self.stage == Stage::Closing
+    }
+
     /// The side of a leg.
     const fn side(&self, leg: LegName) -> Side {
         match leg {

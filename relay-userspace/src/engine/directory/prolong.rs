@@ -1,11 +1,15 @@
-//! Requests that let a binding live on: extend a live one, reopen an ended one.
+//! What lets a binding live on: requests that extend a live one or reopen an ended
+//! one, and callbacks that reopen it where its kind says so.
 
-use super::bindings::{Change, Stage};
+use super::bindings::Change;
 use super::model::BindingState::{Entombed, Live};
 use super::proposal::{Asked, Proposal};
 use super::{BindingId, Directory, parse, refusal};
 use crate::engine::admin::{AdminRequest, Refusal, RefusalKind};
-use crate::engine::io::RequestId;
+use crate::engine::callback::OnTombstone;
+use crate::engine::event::Event;
+use crate::engine::io::{Output, RequestId};
+use crate::engine::time::Now;
 use std::time::Duration;
 
 /// What is asked.
@@ -41,7 +45,7 @@ impl Directory {
         let Some(record) = self.bindings.get(ix) else { return Ok(()) };
         let life = self.life_of(record);
         let until = self.clock.wall + parse::time_to_live(asked.time_to_live, life.time_to_live)?;
-        let over = matches!(record.state, Entombed { .. }) || record.stage == Stage::Closing;
+        let over = record.is_over();
         let expires = match (record.change, record.state) {
             (Change::Committing, _) => {
                 self.wait(ix, id, asked.request());
@@ -69,5 +73,31 @@ impl Directory {
         self.admits_commit()?;
         self.propose(Proposal::Turn { asked: Some((id, Asked::Show)), binding: ix, to: Live { expires } });
         Ok(())
+    }
+
+    /// Notes that a call on a binding begins: [`Self::hold`] it, and where its kind
+    /// wants callbacks to reopen it and it has ended, it lives again. Its numbers are
+    /// reserved for its parties as before, so the call waits for nothing; a store that
+    /// falls behind leaves it a tombstone.
+    pub fn begin_call(&mut self, now: Now, id: BindingId) {
+        self.clock = now;
+        if self.hold(id) {
+            self.reopen_by_call(id);
+        }
+    }
+
+    fn reopen_by_call(&mut self, id: BindingId) {
+        let Some(ix) = self.bindings.find(id) else { return };
+        let Some(record) = self.bindings.get(ix) else { return };
+        let life = self.life_of(record);
+        if life.on_tombstone != OnTombstone::Reopen || !record.is_over() || record.change != Change::None {
+            return;
+        }
+        if self.admits_return(ix).is_err() || self.admits_commit().is_err() {
+            return;
+        }
+        let to = Live { expires: self.clock.wall + life.time_to_live };
+        self.outputs.push_back(Output::Event(Event::BindingReopened { binding: id }));
+        self.propose(Proposal::Turn { asked: None, binding: ix, to });
     }
 }

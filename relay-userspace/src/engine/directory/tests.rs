@@ -393,6 +393,37 @@ fn a_call_in_progress_outlives_expiry_and_close() {
 }
 
 #[test]
+fn a_callback_reopens_what_its_kind_lets_it_reopen() {
+    for (on_tombstone, calls_at, reopens) in [
+        (OnTombstone::Reopen, 100, true),
+        // Past its time under a call, it has ended as well.
+        (OnTombstone::Reopen, 0, true),
+        (OnTombstone::Connect, 100, false),
+        (OnTombstone::Ivr, 100, false),
+    ] {
+        let mut config = config();
+        config.bindings.usual.on_tombstone = on_tombstone;
+        let mut world = World::with(config, &POOL);
+        let bound = world.bind(at(1), wanted("a", CUSTOMER, AGENT));
+        if calls_at == 0 {
+            world.directory.begin_call(at(1), bound.id);
+        }
+        world.ask(at(2), AdminRequest::BindClose { id: bound.id });
+        world.directory.begin_call(at(100), bound.id);
+        world.settle(at(100));
+        let live = BindingState::Live { expires: at(100 + 3600).wall };
+        let binding = world.directory.binding(bound.id).unwrap();
+        assert_eq!(binding.state == live, reopens, "{on_tombstone:?}");
+        assert_eq!(
+            matches!(world.directory.lookup(&bound.customer.proxy, &number(CUSTOMER)), Lookup::Live(_)),
+            reopens
+        );
+        assert_eq!(binding.customer.proxy, bound.customer.proxy, "the pair is the one that was");
+        assert_eq!(world.events.contains(&Event::BindingReopened { binding: bound.id }), reopens);
+    }
+}
+
+#[test]
 fn numbers_come_from_the_nearest_place() {
     let pool = ["+442079460000", "+14155550100", "+13105550100", "+12125550100", "+16045550100"];
     let mut world = World::new(&pool);

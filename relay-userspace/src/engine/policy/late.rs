@@ -61,8 +61,8 @@ impl About {
 /// What becomes of a call that no live binding connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Late {
-    /// It connects all the same.
-    Connect,
+    /// It connects all the same; the binding may live again by it.
+    Connect { reopens: bool },
     /// It goes to a service.
     Divert(Diversion),
     /// It is refused.
@@ -80,7 +80,8 @@ pub(super) fn on_tombstone(config: &Config, directory: &Directory, found: &Match
 /// What late callers meet of a tenant's bindings of this kind.
 pub(super) fn by_policy(config: &Config, tenant: &str, kind: BindingKind) -> Late {
     match config.bindings.life(tenant, kind).on_tombstone {
-        OnTombstone::Connect => Late::Connect,
+        OnTombstone::Connect => Late::Connect { reopens: false },
+        OnTombstone::Reopen => Late::Connect { reopens: true },
         OnTombstone::Ivr => to(config, Service::Ivr, Reason::Ended),
         OnTombstone::Announcement => to(config, Service::Announcement, Reason::Ended),
     }
@@ -115,7 +116,7 @@ pub(super) fn only_binding<'a>(
 pub(super) fn ended(config: &Config, directory: &Directory, proxy: ProxyNumber, found: &Match) -> Decision {
     let (binding, caller) = (found.binding, found.caller);
     match on_tombstone(config, directory, found) {
-        Late::Connect => bridge(config, directory, proxy, found),
+        Late::Connect { .. } => bridge(config, directory, proxy, found),
         Late::Divert(diversion) => Decision::Divert(Diverted {
             diversion,
             proxy,
@@ -142,7 +143,7 @@ pub(super) fn unknown(
             from: caller.iter().flatten().next().cloned(),
             about: only_binding(directory, caller.iter().flatten()).map(About::Caller),
         }),
-        Late::Connect | Late::Refuse => reject(404, Cause::NoBinding, proxy, None),
+        Late::Connect { .. } | Late::Refuse => reject(404, Cause::NoBinding, proxy, None),
     }
 }
 
@@ -152,7 +153,7 @@ pub(super) fn anonymous(config: &Config, directory: &Directory, proxy: ProxyNumb
         Late::Divert(diversion) => {
             Decision::Divert(Diverted { diversion, proxy, caller: LegName::A, from: None, about: None })
         }
-        Late::Connect | Late::Refuse => reject(433, Cause::Anonymous, proxy, None),
+        Late::Connect { .. } | Late::Refuse => reject(433, Cause::Anonymous, proxy, None),
     }
 }
 

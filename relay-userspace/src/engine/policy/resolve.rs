@@ -225,8 +225,9 @@ impl Steps {
     /// A late call.
     fn on_tombstone(&mut self, config: &Config, directory: &Directory, found: &Match) -> Verdict {
         match late::on_tombstone(config, directory, found) {
-            Late::Connect => {
-                self.say("late calls of its tenant and kind still connect (on_tombstone)".to_owned());
+            Late::Connect { reopens } => {
+                let more = if reopens { ", and it lives again" } else { "" };
+                self.say(format!("late calls of its tenant and kind still connect{more} (on_tombstone)"));
                 self.connect(config, directory, found)
             }
             Late::Divert(diversion) => self.divert(config, diversion, Some(About::Pair(found.binding))),
@@ -250,7 +251,7 @@ impl Steps {
                 let about = late::only_binding(directory, std::iter::once(caller)).map(About::Caller);
                 self.divert(config, diversion, about)
             }
-            Late::Connect | Late::Refuse => {
+            Late::Connect { .. } | Late::Refuse => {
                 self.say("the call is refused with 404".to_owned());
                 Verdict::NoBinding
             }

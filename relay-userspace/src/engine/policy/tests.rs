@@ -284,8 +284,8 @@ fn late_callers_meet_what_their_tenant_and_kind_say() {
     world.ask(at(2), AdminRequest::BindClose { id });
     let mut config = with_services();
     let life = |on_tombstone| Life { on_tombstone, ..config.bindings.usual };
-    let [connect, ivr, announcement] =
-        [OnTombstone::Connect, OnTombstone::Ivr, OnTombstone::Announcement].map(life);
+    let [connect, reopen, ivr, announcement] =
+        [OnTombstone::Connect, OnTombstone::Reopen, OnTombstone::Ivr, OnTombstone::Announcement].map(life);
     let decide = |config: &Config| {
         let late = decide(config, &world.directory, &call(&dials.to_string(), CUSTOMER));
         let back = decide(config, &world.directory, &call(&agent_dials.to_string(), AGENT));
@@ -296,6 +296,7 @@ fn late_callers_meet_what_their_tenant_and_kind_say() {
         (ivr, None, None, 300),
         (announcement, None, None, 301),
         (ivr, Some(connect), None, 200),
+        (ivr, Some(reopen), None, 200),
         (connect, Some(ivr), Some(announcement), 301),
     ] {
         config.bindings.usual = usual;

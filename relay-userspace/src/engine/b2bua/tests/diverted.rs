@@ -4,10 +4,11 @@
 use super::far_end::{FarEnd, sdp};
 use super::setup::{A, B, talking};
 use super::world::{CUSTOMER_PROXY, Msg, World, carrier, config};
-use crate::engine::admin::AdminRequest;
+use crate::engine::admin::{AdminReply, AdminRequest};
 use crate::engine::callback::{Diversion, OnTombstone, Reason, Service, Target};
 use crate::engine::cdr::Cause;
 use crate::engine::config::{Config, TrunkId};
+use crate::engine::directory::BindingState;
 use crate::engine::event::Event;
 use crate::engine::ids::BindingId;
 use crate::engine::sip::uri::Uri;
@@ -133,4 +134,16 @@ fn a_late_call_still_connects_where_its_kind_says_so() {
     let mut world = World::with(config);
     world.ask(AdminRequest::BindClose { id: BindingId::from_bits(77) });
     talking(&mut world, A);
+}
+
+#[test]
+fn a_callback_reopens_the_binding_where_its_kind_says_so() {
+    let mut config = with_ivr();
+    config.bindings.usual.on_tombstone = OnTombstone::Reopen;
+    let mut world = World::with(config);
+    let id = BindingId::from_bits(77);
+    world.ask(AdminRequest::BindClose { id });
+    talking(&mut world, A);
+    let AdminReply::Binding(shown) = world.ask(AdminRequest::BindShow { id }) else { panic!() };
+    assert!(matches!(shown.state, BindingState::Live { .. }), "{:?}", shown.state);
 }

@@ -66,6 +66,8 @@ impl Simulation {
         config.bindings.usual.callback_window = Duration::from_secs(20);
         config.bindings.cool_off = Duration::from_secs(30);
         config.limits.pending_commits = 12;
+        config.bindings.usual.on_tombstone =
+            if seed.is_multiple_of(2) { OnTombstone::Reopen } else { OnTombstone::Connect };
         let config = Arc::new(config);
         let parties = PARTIES.map(|party| parse::party("customer", &Typed(party.into()), &config).unwrap());
         let pairs = POOL
@@ -128,6 +130,9 @@ impl Simulation {
                     assert!(self.asked.remove(&id), "{id:?} was answered twice or never asked");
                     *self.answers.entry(name_of(&reply)).or_default() += 1;
                     self.last_reply = Some(reply);
+                }
+                Output::Event(Event::BindingReopened { .. }) => {
+                    *self.answers.entry("reopened").or_default() += 1;
                 }
                 Output::Event(_) => {}
                 Output::Rekey(step) => self.keep_keys(step),
@@ -243,19 +248,28 @@ impl Simulation {
         self.drain();
     }
 
+    /// A call begins, in time or late.
     fn call(&mut self) {
-        let live: Vec<_> = self
+        let found: Vec<_> = self
             .pairs
             .iter()
             .filter_map(|pair| match self.directory.lookup(&pair.0, &pair.1) {
-                Lookup::Live(found) => Some(found.binding),
-                Lookup::Entombed(_) | Lookup::Unknown => None,
+                Lookup::Live(found) => Some((found.binding, false)),
+                Lookup::Entombed(found) => Some((found.binding, true)),
+                Lookup::Unknown => None,
+            })
+            // A tombstone that is on its way out is held by nobody any more.
+            .filter(|(id, _)| match self.directory.binding(*id).map(|binding| binding.state) {
+                Some(BindingState::Entombed { until, .. }) => until > self.now.wall,
+                Some(BindingState::Live { .. }) | None => true,
             })
             .collect();
-        if !live.is_empty() {
-            let call = live[self.pick(live.len())];
-            assert!(self.directory.hold(call));
+        if !found.is_empty() {
+            let (call, late) = found[self.pick(found.len())];
+            self.directory.begin_call(self.now, call);
+            *self.answers.entry(if late { "called late" } else { "called" }).or_default() += 1;
             self.calls.push(call);
+            self.drain();
         }
     }
 
@@ -366,8 +380,20 @@ fn random_histories_keep_the_directory_true_to_its_model() {
     // The histories reach everything that they are meant to reach.
     let asked_often =
         ["created", "reused", "invalid", "not found", "conflict", "exhausted", "unavailable", "shown"];
-    let asked_at_times =
-        ["removed", "set", "imported", "rotated", "erased", "certified", "opened", "met", "shared"];
+    let asked_at_times = [
+        "removed",
+        "set",
+        "imported",
+        "rotated",
+        "erased",
+        "certified",
+        "opened",
+        "met",
+        "shared",
+        "called",
+        "called late",
+        "reopened",
+    ];
     let least = asked_often.map(|name| (name, 100)).into_iter().chain(asked_at_times.map(|name| (name, 10)));
     for (name, least) in least {
         assert!(

@@ -80,7 +80,7 @@ impl Steps {
         directory: &Directory,
     ) -> Verdict {
         match late::by_policy(config, &binding.tenant, binding.kind) {
-            Late::Connect => {
+            Late::Connect { .. } => {
                 self.say(
                     "late calls of its tenant and kind connect (on_tombstone, as it is today)".to_owned(),
                 );
@@ -150,7 +150,7 @@ impl Steps {
                 self.say(format!("a call goes to the {diversion}, as things are today"));
                 diversion.to.into()
             }
-            Late::Connect | Late::Refuse => {
+            Late::Connect { .. } | Late::Refuse => {
                 self.say("a call is refused with 404".to_owned());
                 Verdict::NoBinding
             }
