@@ -166,6 +166,7 @@ impl Store {
                 parties: self.parties.values().cloned().collect(),
                 bindings: self.bindings.values().cloned().collect(),
                 rests: self.rests.values().copied().collect(),
+                homes: Vec::new(),
                 erasures: Vec::new(),
                 guard: Vec::new(),
             },

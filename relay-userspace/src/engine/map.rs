@@ -49,6 +49,11 @@ impl Index {
         Self { key, table: HashTable::new() }
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, things: usize) {
+        self.table.reserve(things, |entry| spread(entry.hash));
+    }
+
     /// The place whose thing has this name, of those that `has_name` is asked about.
     pub(super) fn find(&self, name: &(impl Hash + ?Sized), has_name: impl Fn(u32) -> bool) -> Option<u32> {
         let hash = self.key.hash(name);

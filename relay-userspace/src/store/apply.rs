@@ -16,7 +16,7 @@ use super::{CdrPage, CdrPlace, CdrQuery, CommitOutcome, StoreError};
 use super::{audit, keys};
 use crate::engine::call_record::{CallRecord, Snapshot};
 use crate::engine::cdr::Cdr;
-use crate::engine::directory::{self, Binding};
+use crate::engine::directory::{self, Binding, Home};
 use crate::engine::ids::SessionId;
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::{Epoch, Sealed, SealedParty, Vault, WrappedKey, epoch_of_record};
@@ -286,10 +286,12 @@ pub(super) fn snapshot(
         let bindings = bindings(directory);
         (parties.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), bindings)
     });
+    let (parties, homes) = parties?;
     Ok(Snapshot {
         directory: directory::Snapshot {
             numbers: read_all(directory, "numbers", keys::NUMBERS)?,
-            parties: parties?,
+            parties,
+            homes,
             bindings: bindings?,
             agents: read_all(directory, "agents", keys::AGENTS)?,
             rests: read_all(directory, "rests", keys::RESTS)?,
@@ -328,12 +330,17 @@ pub(super) fn put_data_key(wrapped: &WrappedKey) -> Result<(Vec<u8>, Vec<u8>), S
 const NOT_OURS: &str =
     "it was not sealed by this store's vault, or it was changed since; restore the store from its backup";
 
-fn parties(vault: &Vault, directory: &dyn Table) -> Result<Vec<SealedParty>, StoreError> {
+/// All parties in the order of their ids, and where each of them is.
+fn parties(
+    vault: &Vault,
+    directory: &dyn Table,
+) -> Result<(Vec<SealedParty>, Vec<Option<Home>>), StoreError> {
     let admit = |row: Row| {
         let (key, bytes) = row?;
         let sealed: Sealed = read("parties", &key, &bytes)?;
         keys::of_party(&key)
-            .and_then(|id| vault.admit(id, sealed))
+            .and_then(|id| vault.admit_seeing(id, sealed, Home::told_by))
+            .map(|(party, home)| (party, home.flatten()))
             .ok_or_else(|| unreadable("parties", &key, NOT_OURS.into()))
     };
     directory.scan(keys::PARTIES).map(admit).collect()

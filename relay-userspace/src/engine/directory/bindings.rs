@@ -169,6 +169,12 @@ impl Bindings {
         }
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, bindings: usize) {
+        self.records.reserve(bindings);
+        self.by_key.reserve(bindings);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

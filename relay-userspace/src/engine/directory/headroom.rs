@@ -24,8 +24,8 @@ const HOURS: usize = 14 * 24;
 const HOUR: i64 = 3_600_000_000;
 
 /// Where parties are, as wide as plans are made.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Home {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Home {
     pub(super) country: Country,
     /// Where states follow from area codes.
     pub(super) state: Option<&'static str>,
@@ -35,14 +35,23 @@ impl Home {
     /// Where a party is of which nothing is known.
     pub(super) const NOWHERE: Self = Self { country: Country::UNKNOWN, state: None };
 
-    /// Of a party; a PBX is where its trunk is.
-    pub(super) fn of(address: &PartyAddress, config: &Config) -> Self {
+    /// Of a party that its number tells of; where a PBX is, the configuration says.
+    #[must_use]
+    pub fn told_by(address: &PartyAddress) -> Option<Self> {
         match address {
             PartyAddress::Number(number) => {
                 let elsewhere = || (number.country().unwrap_or(Country::UNKNOWN), None);
                 let (country, state) = areas::locate(number.reveal()).unwrap_or_else(elsewhere);
-                Self { country, state }
+                Some(Self { country, state })
             }
+            PartyAddress::Extension { .. } => None,
+        }
+    }
+
+    /// Of a party; a PBX is where its trunk is.
+    pub(super) fn of(address: &PartyAddress, config: &Config) -> Self {
+        match address {
+            PartyAddress::Number(_) => Self::told_by(address).unwrap_or(Self::NOWHERE),
             PartyAddress::Extension { trunk, .. } => {
                 let trunk = config.trunk_named(trunk).and_then(|id| config.trunk(id));
                 Self { country: trunk.map_or(Country::UNKNOWN, |trunk| trunk.country), state: None }
@@ -108,6 +117,11 @@ pub(super) struct Headroom {
 }
 
 impl Headroom {
+    /// Makes room for so many parties.
+    pub(super) fn reserve(&mut self, parties: usize) {
+        self.held.reserve(parties);
+    }
+
     /// It is known where a party is: what it holds counts there.
     pub(super) fn locate(&mut self, now: Timestamp, party: PartyIx, home: Home) {
         let home = self.intern(home);

@@ -31,6 +31,8 @@ struct Known {
     ids: Vec<VaultId>,
     /// Those that something refers to.
     parties: Vec<Option<PartyIx>>,
+    /// Where each of them is, or nothing.
+    homes: Vec<Option<Home>>,
 }
 
 impl Known {
@@ -53,8 +55,12 @@ impl Directory {
             }
             self.numbers.put(number);
         }
-        let known =
+        self.reserve_room(snapshot.parties.len(), snapshot.bindings.len());
+        let mut known =
             self.restore_parties(snapshot.parties, &snapshot.bindings, &snapshot.agents, &snapshot.rests);
+        if snapshot.homes.len() == known.ids.len() {
+            known.homes = snapshot.homes;
+        }
         self.restore_bindings(snapshot.bindings, &known);
         for agent in snapshot.agents {
             let also = known.all(&agent.also).into();
@@ -100,13 +106,24 @@ impl Directory {
             None
         };
         let parties = parties.into_iter().zip(named).map(take_in).collect();
-        Known { ids, parties }
+        Known { ids, parties, homes: Vec::new() }
+    }
+
+    /// Growing step by step to a million of each copies all of them again and again;
+    /// what comes soon has room as well.
+    fn reserve_room(&mut self, parties: usize, bindings: usize) {
+        let more = |count: usize| count + count / 8;
+        self.parties.reserve(more(parties));
+        self.headroom.reserve(more(parties));
+        self.bindings.reserve(more(bindings));
+        self.pairs.reserve(2 * more(bindings));
     }
 
     /// Takes in every binding, and counts for each number and each party at once what
     /// they have.
     fn restore_bindings(&mut self, mut bindings: Vec<Binding>, known: &Known) {
-        bindings.sort_by_key(|binding| (binding.created, binding.id));
+        // As they were made, and as a store has them: ids begin with the time.
+        bindings.sort_by_key(|binding| binding.id);
         let mut loads: BTreeMap<NumberIx, Load> = BTreeMap::new();
         let mut held = vec![[0_u32; 2]; known.ids.len()];
         for binding in bindings {
@@ -130,9 +147,13 @@ impl Directory {
         for (number, load) in loads {
             self.numbers.set_load(number, |none| *none = load);
         }
-        for party in known.parties.iter().copied().flatten() {
-            let address = self.parties.address(party);
-            let home = address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config));
+        for (at, party) in known.parties.iter().enumerate() {
+            let Some(party) = *party else { continue };
+            let seen = known.homes.get(at).copied().flatten();
+            let home = seen.unwrap_or_else(|| {
+                let address = self.parties.address(party);
+                address.map_or(Home::NOWHERE, |address| Home::of(&address, &self.config))
+            });
             self.headroom.locate(self.clock.wall, party, home);
             self.headroom.take(self.clock.wall, party, held[party.index()]);
         }

@@ -70,6 +70,7 @@ use rand_chacha::ChaCha8Rng;
 
 pub use agents::{Agent, AgentFilter, AgentReply, AgentRequest, AgentView, NewAgent};
 pub use filter::{BindFilter, BindPage, Shown};
+pub use headroom::Home;
 pub use model::{
     AgentNumber, Binding, BindingKind, BindingState, Extension, NumberKind, NumberState, NumberTraits,
     PairClaim, PairRest, Party, PartyAddress, PoolNumber, Snapshot,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::headroom::Home;
 use super::usage::{Ring, Usage};
 use crate::engine::config::Encryption;
 use crate::engine::guard::GuardEntry;
@@ -362,6 +363,9 @@ pub struct Snapshot {
     pub numbers: Vec<PoolNumber>,
     /// Those whom bindings and rests refer to.
     pub parties: Vec<SealedParty>,
+    /// Where each of these is, in the same order, as far as whoever unsealed them saw;
+    /// nothing when nobody looked, or when they are not in the order of their ids.
+    pub homes: Vec<Option<Home>>,
     /// Live bindings and tombstones.
     pub bindings: Vec<Binding>,
     /// Numbers of agents.

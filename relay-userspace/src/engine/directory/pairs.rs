@@ -20,6 +20,11 @@ impl Pairs {
         Self { by_pair: Index::new(key), by_party: BTreeMap::new() }
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, pairs: usize) {
+        self.by_pair.reserve(pairs);
+    }
+
     /// The binding of a pair, which stands in `bindings`.
     pub(super) fn find(&self, pair: Side, bindings: &Bindings) -> Option<BindingIx> {
         let has =

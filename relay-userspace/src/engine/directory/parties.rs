@@ -61,6 +61,12 @@ impl Parties {
         }
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, parties: usize) {
+        self.slots.reserve(parties);
+        self.by_index.reserve(parties);
+    }
+
     /// The party at an address, if anything refers to it.
     pub(super) fn find(&self, address: &PartyAddress) -> Option<PartyIx> {
         let before = || self.at(self.vault.index_before(address));

@@ -389,11 +389,27 @@ impl Vault {
     /// this vault.
     #[must_use]
     pub fn admit(&self, id: VaultId, sealed: Sealed) -> Option<SealedParty> {
-        let index = match Content::of(&sealed) {
-            Content::Address => self.index(&self.unseal(id, &sealed)?),
-            Content::Index => BlindIndex(self.opened(id, &sealed, |plain| plain.first_chunk().copied())?),
+        self.admit_seeing(id, sealed, |_| ()).map(|(party, _)| party)
+    }
+
+    /// The same, and what `see` makes of its address, unless that was erased: so that
+    /// a million of them are unsealed once at a start.
+    pub fn admit_seeing<T>(
+        &self,
+        id: VaultId,
+        sealed: Sealed,
+        see: impl FnOnce(&PartyAddress) -> T,
+    ) -> Option<(SealedParty, Option<T>)> {
+        let (index, seen) = match Content::of(&sealed) {
+            Content::Address => {
+                let address = self.unseal(id, &sealed)?;
+                (self.index(&address), Some(see(&address)))
+            }
+            Content::Index => {
+                (BlindIndex(self.opened(id, &sealed, |plain| plain.first_chunk().copied())?), None)
+            }
         };
-        Some(SealedParty { id, sealed, index })
+        Some((SealedParty { id, sealed, index }, seen))
     }
 
     /// The party's name for one tenant: the same as long as the party is known,

@@ -120,6 +120,7 @@ impl Rows {
             agents: self.agents.values().cloned().collect(),
             rests: self.rests.iter().map(rest).collect(),
             erasures: self.erasures.values().cloned().collect(),
+            homes: Vec::new(),
             guard: Vec::new(),
         }
     }
