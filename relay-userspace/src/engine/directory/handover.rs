@@ -67,7 +67,7 @@ impl Directory {
                 ));
             }
         }
-        let (from, other) = (record.side(leg), record.side(leg.other()));
+        let (state, from, other) = (record.state, record.side(leg), record.side(leg.other()));
         let known = self.parties.find(&address);
         if known == Some(from.party) && record.also(leg).is_empty() {
             self.reply_binding(id, ix);
@@ -91,6 +91,8 @@ impl Directory {
         let party = self.acquire(&address);
         let to = Side { party, number };
         self.pairs.insert(to, ix);
+        // From now on, so that nobody removes the number meanwhile.
+        self.numbers.set_load(number, |load| load.count(state, 1));
         self.propose(Proposal::HandOver { request: id, change: Handover { binding: ix, leg, to, since } });
         Ok(())
     }
@@ -137,7 +139,6 @@ impl Directory {
         }
         self.parties.set_stored(to.party);
         self.numbers.set_load(from.number, |load| load.count(state, -1));
-        self.numbers.set_load(to.number, |load| load.count(state, 1));
         for side in leaving {
             self.pairs.remove(side);
             self.rest(Rest { since, party: side.party, number: side.number });
@@ -152,6 +153,10 @@ impl Directory {
     /// The store has nothing of a handover.
     pub(super) fn not_handed_over(&mut self, change: &Handover) {
         let Handover { binding, to, .. } = *change;
+        if let Some(record) = self.bindings.get(binding) {
+            let state = record.state;
+            self.numbers.set_load(to.number, |load| load.count(state, -1));
+        }
         self.pairs.remove(to);
         self.parties.release(to.party);
         self.settle(binding);

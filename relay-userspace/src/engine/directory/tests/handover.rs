@@ -1,6 +1,7 @@
 //! Handover, one number for both parties, and who cannot be a party at all.
 
 use super::*;
+use crate::engine::io::Change as Stored;
 
 const NEXT: &str = "+13105550148";
 
@@ -78,6 +79,28 @@ fn a_handover_that_the_store_does_not_take_leaves_everything_as_it_was() {
     }
     let after = handed(&mut world, at(30), before.id, LegName::B, NEXT);
     assert_eq!(after.agent.proxy, before.agent.proxy);
+}
+
+#[test]
+fn a_number_on_its_way_to_a_new_party_stays_in_the_pool() {
+    let mut world = World::new(&POOL[..2]);
+    let before = world.bind(at(1), wanted("k", CUSTOMER, AGENT));
+    for n in 0..2 {
+        world.bind(at(1), wanted(&format!("other{n}"), &format!("+1212555121{n}"), NEXT));
+    }
+    let spare = POOL[2].parse().unwrap();
+    let pool = AdminRequest::Pool;
+    world.ask(at(2), pool(PoolRequest::Add { numbers: vec![new_number(POOL[2])] }));
+    world.directory.handle_admin(at(2), RequestId(900), hand_over(before.id, LegName::B, NEXT));
+    let Some(Output::Commit(id, handover)) = world.directory.poll_output() else { panic!() };
+    let gives = |change: &Stored| matches!(change, Stored::ClaimPair(claim) if claim.proxy == spare);
+    assert!(handover.changes.iter().any(gives));
+    let remove = || pool(PoolRequest::Remove { numbers: vec![spare] });
+    let held = world.refused(at(3), remove());
+    assert!(held.what.contains("has 1 live bindings"), "{held:?}");
+    world.directory.handle_conflict(at(3), id);
+    world.settle(at(3));
+    assert!(matches!(world.ask(at(4), remove()), AdminReply::Pool(PoolReply::Removed(1))));
 }
 
 #[test]
