@@ -7,13 +7,14 @@
 //! system call.
 //!
 //! Who writes what never overlaps: the control plane writes the state and the
-//! bodies of a [`FlowSlot`], its [`FlowRest`] and a [`HopSlot`], the program writes
-//! [`LearnedSource`] and the counts. An update of a flow therefore cannot erase what
+//! bodies of a [`FlowSlot`] and its [`FlowRest`], and a [`HopSlot`]; the program writes
+//! what it learned and counts. An update of a flow therefore cannot erase what
 //! was learned or counted; nobody ever writes a whole [`FlowSlot`].
 //!
-//! Among many flows a packet costs as much as the memory that it touches: with a
-//! [`FlowSlot`], nearly every one needs two neighbouring cache lines, and half a page for
-//! sixteen flows. What few packets need stands in [`FlowRest`].
+//! Among many flows a packet costs as much as the memory that it touches: of a
+//! [`FlowSlot`], all that nearly every packet needs, which is one cache line. These stand
+//! side by side, so that no half of what a processor fetches along with a line is in vain.
+//! What few packets need stands in [`FlowRest`].
 //!
 //! Publication. There are two bodies; `state` names the live one by its
 //! sequence number (its lowest bit is the body's index) and is zero when there
@@ -24,7 +25,7 @@
 //! that was overtaken by two updates sees another one there and is dropped.
 //!
 //! Learning. A flow's `epoch` grows when it is created and when signalling
-//! moved its far end. The word of a [`LearnedSource`] is an epoch and a
+//! moved its far end. The word of a learned source is an epoch and a
 //! [`Phase`]; a word of an earlier epoch means that nothing was learned yet.
 //! The first packet claims the cell by compare-and-exchange, writes the source
 //! and locks it. Nobody ever clears a cell. The lowest eight bits of an epoch say how
@@ -40,11 +41,13 @@
 //! of those that no rule exempts (`bucket` says how they work).
 
 mod address;
+mod body;
 mod flow;
 mod guard;
 mod hop;
 mod layout;
 mod record;
+mod slot;
 mod tap;
 
 use core::mem::{align_of, offset_of, size_of};
@@ -53,16 +56,18 @@ use crate::bucket::BucketSet;
 use crate::verdict::Verdict;
 
 pub use address::{Address, End, Family, Port};
-pub use flow::{Allowed, Content, Exit, Flow, FlowRest, FlowSlot, FlowView, Head, Tail};
+pub use body::{FlowView, Head, Tail};
+pub use flow::{Allowed, Content, Exit, Flow};
 pub use guard::{BUCKET_SETS, Guard, GuardRule, MAX_RULES, MAX_SIGNALLING, Treatment};
 pub use hop::{Attachment, Hop, HopSlot, Tag, mac_words};
 pub use layout::Layout;
-pub use record::{Counted, CountedRarely, FlowCount, LearnedSource, Phase, count_arrived};
+pub use record::{EPOCHS, FlowCount, Heard, Phase, Rarely, age};
+pub use slot::{FlowRest, FlowSlot};
 pub use tap::{TAP_LONGEST, TAP_RING, TAP_USUAL, TapCopy, TapHeader};
 
 /// Grows with every change to a layout, a map or the meaning of a field; part
 /// of the names of pinned maps.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Media addresses at most.
 pub const MAX_ADDRESSES: usize = 16;
@@ -149,13 +154,15 @@ pub const fn map_bytes(slots: u64, cpus: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Head>() == 56 && align_of::<Head>() == 8 && size_of::<Tail>() == 40);
-    assert!(size_of::<FlowSlot>() == 128 && align_of::<FlowSlot>() == 64);
-    assert!(offset_of!(FlowSlot, head) == 8 && offset_of!(FlowSlot, learned) == 64);
-    assert!(size_of::<FlowRest>() == 192 && align_of::<FlowRest>() == 64);
-    assert!(offset_of!(FlowRest, head) == 64 && offset_of!(FlowRest, tail) == 128);
-    assert!(size_of::<LearnedSource>() == 32 && offset_of!(LearnedSource, address) == 8);
-    assert!(size_of::<Counted>() == 32 && size_of::<CountedRarely>() == 24);
+    assert!(size_of::<Head>() == 32 && align_of::<Head>() == 4);
+    assert!(size_of::<Tail>() == 72 && align_of::<Tail>() == 8);
+    assert!(size_of::<Heard>() == 20 && size_of::<Rarely>() == 64);
+    assert!(size_of::<FlowSlot>() == 64 && align_of::<FlowSlot>() == 64);
+    assert!(size_of::<FlowRest>() == 256 && align_of::<FlowRest>() == 64);
+    // The program exchanges what a source is claimed by as one.
+    assert!((offset_of!(FlowSlot, heard) + offset_of!(Heard, word)).is_multiple_of(8));
+    // What a packet between IPv6 ends needs beside its line is one more.
+    assert!(offset_of!(FlowRest, learned) == 64 && offset_of!(FlowRest, even_tail) == 80);
     assert!(size_of::<Attachment>() == 12);
     assert!(size_of::<Hop>() == 28 && size_of::<HopSlot>() == 32);
     assert!(size_of::<Layout>() == 16 + MAX_ADDRESSES * 17);

@@ -3,13 +3,14 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use relay_ebpf::abi::{End, Family, FlowView, LearnedSource, Phase};
+use relay_ebpf::abi::{EPOCHS, End, Family, FlowView, Phase, age};
 use relay_ebpf::header::{Rtp, Udp};
 use relay_ebpf::media::Class;
 use relay_ebpf::verdict::Verdict;
 
+use crate::flow::{self, Cell, LiveFlow};
 use crate::forward;
-use crate::maps::{self, Cell, LiveFlow};
+use crate::maps;
 use crate::network::{Datagram, Network};
 use crate::packet::Frame;
 use crate::reshape::Room;
@@ -24,14 +25,14 @@ pub(crate) fn verdict<N: Network>(
     room: &mut Room,
 ) -> Result<Verdict, Verdict> {
     let slot = datagram.slot;
-    let Some(live) = maps::flow(slot) else { return Err(Verdict::NoFlow) };
+    let Some(live) = flow::whole(slot) else { return Err(Verdict::NoFlow) };
     let flow = live.fields();
     let (class, payload) = match admit(&datagram, live) {
         Ok(admitted) => admitted,
         Err(verdict) => return refused(live, verdict),
     };
     let apart = matches!(class, Class::Rtcp) && flow.sends_rtcp_apart();
-    let leaving = if apart { maps::flow(maps::beside(slot)) } else { Some(live) };
+    let leaving = if apart { flow::whole(maps::beside(slot)) } else { Some(live) };
     let Some(leaving) = leaving else { return refused(live, Verdict::FlowChanging) };
     let known = find_exit(leaving.fields(), room);
     if !live.is_whole() || (apart && !leaving.is_whole()) {
@@ -152,7 +153,7 @@ fn check_source<N: Network>(
 ) -> Result<(), Verdict> {
     let epoch = flow.epoch();
     let word = cell.word();
-    if word == LearnedSource::word(epoch, Phase::Locked) {
+    if word == Phase::Locked.word(epoch) {
         if cell.holds(N::FAMILY, &source) {
             return Ok(());
         }
@@ -162,12 +163,12 @@ fn check_source<N: Network>(
         fixes_source()?;
         return learn(slot, cell, word, epoch, source);
     }
-    let age = epoch.wrapping_sub(LearnedSource::epoch_of(word));
+    let age = age(epoch, word);
     if age == 0 {
         return Err(Verdict::SourceLearning);
     }
     // A cell that is ahead of the body belongs to a later flow.
-    if age > u32::MAX / 2 {
+    if age > EPOCHS / 2 {
         return Err(Verdict::FlowChanging);
     }
     if !flow.allows_source(&source.address) {
@@ -179,7 +180,7 @@ fn check_source<N: Network>(
 
 /// Locks `source`, unless another CPU was faster than the word that was seen.
 #[inline(always)]
-fn learn(slot: u32, cell: Cell, word: u64, epoch: u32, source: End) -> Result<(), Verdict> {
+fn learn(slot: u32, cell: Cell, word: u32, epoch: u32, source: End) -> Result<(), Verdict> {
     if !cell.learn(word, epoch, source) {
         return Err(Verdict::SourceLearning);
     }
@@ -191,7 +192,7 @@ fn learn(slot: u32, cell: Cell, word: u64, epoch: u32, source: End) -> Result<()
 /// direction goes.
 #[inline(always)]
 fn is_named<N: Network>(flow: FlowView<'_>, source: &End) -> bool {
-    let Some(opposite) = flow.opposite().and_then(maps::flow) else { return false };
+    let Some(opposite) = flow.opposite().and_then(flow::whole) else { return false };
     opposite.fields().goes_to(N::FAMILY, source) && opposite.is_whole()
 }
 
@@ -207,9 +208,9 @@ extern "C" fn report_source(slot: u32, port: u32) -> u32 {
 /// is known.
 #[inline(always)]
 fn followed(flow: FlowView<'_>) -> Option<End> {
-    let live = maps::flow(flow.follows()?)?;
+    let live = flow::whole(flow.follows()?)?;
     let cell = live.cell();
-    let locked = LearnedSource::word(live.fields().epoch(), Phase::Locked);
+    let locked = Phase::Locked.word(live.fields().epoch());
     if cell.word() == locked { Some(cell.source()) } else { None }
 }
 

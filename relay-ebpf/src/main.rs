@@ -2,14 +2,14 @@
 //! verdict becomes an action.
 //!
 //! `straight` relays what nearly every packet is, in few instructions, and leaves all
-//! others as they came to the general path. There, `packet` turns raw pointers into checked references, `network` has what IPv4
-//! and IPv6 have in common, `parse` finds the datagram and whether it is media (under
+//! others as they came to the general path. There, `packet` turns raw pointers into checked
+//! references, `network` has what IPv4 and IPv6 have in common, `parse` finds the datagram and whether it is media (under
 //! the tags that `vlan` takes off), `admit` holds it against its flow, `scrub` takes
 //! identity out of it, `forward` rewrites it and finds the way out (`fib` when the
 //! control plane did not know it), `reshape` gives it another size where it needs one,
 //! and `guard` polices what would pass to our signalling sockets. `tap` copies what a
 //! capture wants. What few packets need is verified by itself, and called as `apart`
-//! says. `maps` has the statics.
+//! says. `maps` has the statics, and `flow` what stands in two of them.
 
 #![no_std]
 #![no_main]
@@ -31,6 +31,7 @@
 mod admit;
 mod apart;
 mod fib;
+mod flow;
 mod forward;
 mod guard;
 mod maps;

@@ -1,25 +1,21 @@
-//! The map statics, and the only raw map pointers.
+//! The map statics; raw map pointers are here and in `flow` alone.
 //!
 //! Sizes of the per-flow arrays, next hops among them, are those of one slot; the control plane sets
 //! them before loading. `relay_ebpf::abi` says who writes what.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
-use core::ops::Deref;
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::ring_buf::{RingBuf, RingBufEntry};
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray};
 use relay_ebpf::abi::{
-    Address, Attachment, BUCKET_SETS, End, Family, FlowRest, FlowSlot, FlowView, Guard, GuardRule, Head, Hop,
-    HopSlot, Layout, LearnedSource, MAX_DEVICES, MAX_RULES, Phase, Port, TAP_RING, Tail, TapCopy,
-    count_arrived,
+    Address, Attachment, BUCKET_SETS, Family, FlowRest, FlowSlot, Guard, GuardRule, Hop, HopSlot, Layout,
+    MAX_DEVICES, MAX_RULES, Port, TAP_RING, TapCopy,
 };
 use relay_ebpf::bucket::{self, BucketSet, WAYS};
-use relay_ebpf::quality;
 use relay_ebpf::verdict::Verdict;
 
 use crate::packet::keep_order;
@@ -135,202 +131,16 @@ pub(crate) fn beside(slot: u32) -> u32 {
     LAYOUT.beside(slot)
 }
 
-/// The flow of a slot.
+/// Where the flow of a slot stands.
 #[inline(always)]
-pub(crate) fn flow(slot: u32) -> Option<LiveFlow> {
-    let rest = RESTS.get_ptr_mut(slot)?;
-    Some(LiveFlow { live: live(slot, || Some(rest.cast_const()))?, rest })
+pub(crate) fn flow_slot(slot: u32) -> Option<*mut FlowSlot> {
+    FLOWS.get_ptr_mut(slot)
 }
 
-/// The flow of a slot, as far as nearly every packet needs it.
+/// And the rest of it.
 #[inline(always)]
-pub(crate) fn head(slot: u32) -> Option<LiveHead> {
-    live(slot, || RESTS.get_ptr(slot))
-}
-
-/// The tail of the body that `head` is of.
-#[inline(always)]
-pub(crate) fn tail(slot: u32, head: &LiveHead) -> Option<&'static Tail> {
-    let rest = RESTS.get_ptr(slot)?;
-    Some(head.tail(rest))
-}
-
-#[inline(always)]
-fn live(slot: u32, rest: impl FnOnce() -> Option<*const FlowRest>) -> Option<LiveHead> {
-    let place = FLOWS.get_ptr_mut(slot)?;
-    // SAFETY: a map value stays where it is as long as the map lives; `state`
-    // is written by another thread, hence volatile.
-    let state = unsafe { read_volatile(addr_of!((*place).state)) };
-    if state == 0 {
-        return None;
-    }
-    // SAFETY: the head of a live body; the control plane writes the other one. Were it
-    // to write this one (two updates within one packet), integers without
-    // invariants would be read, and `is_whole` would reject them.
-    let head = unsafe { if state & 1 == 0 { &(*place).head } else { &(*rest()?).head } };
-    Some(LiveHead { state, place, head })
-}
-
-/// The head of the live body of a slot, and what stands beside it.
-#[derive(Clone, Copy)]
-pub(crate) struct LiveHead {
-    state: u32,
-    place: *mut FlowSlot,
-    head: &'static Head,
-}
-
-impl LiveHead {
-    /// The head. It is only to be acted upon once [`LiveHead::is_whole`] said so after it
-    /// was read; so is a tail.
-    #[inline(always)]
-    pub(crate) fn head(&self) -> &'static Head {
-        self.head
-    }
-
-    /// Whether what was read so far belongs to one and the same flow.
-    #[inline(always)]
-    pub(crate) fn is_whole(&self) -> bool {
-        keep_order();
-        // SAFETY: as in `live`.
-        let sequence = unsafe { read_volatile((&raw const *self.head).cast::<u32>()) };
-        keep_order();
-        sequence == self.state
-    }
-
-    #[inline(always)]
-    fn tail(&self, rest: *const FlowRest) -> &'static Tail {
-        // SAFETY: as in `live`.
-        unsafe { if self.state & 1 == 0 { &(*rest).even_tail } else { &(*rest).tail } }
-    }
-
-    /// Where its learned source lives.
-    #[inline(always)]
-    pub(crate) fn cell(&self) -> Cell {
-        // SAFETY: a field of the value, which the program alone writes.
-        Cell(unsafe { addr_of_mut!((*self.place).learned) })
-    }
-
-    /// Counts that a packet was forwarded; `relay_ebpf::quality` says what may race with it.
-    #[inline(always)]
-    pub(crate) fn count_forwarded(&self, payload: u16) {
-        // SAFETY: fields of a map value, every word of which may have any value.
-        unsafe { (*self.place).counted.forwarded(payload) };
-    }
-
-    /// Counts a packet of RTP that was admitted, when it is but the next one
-    /// ([`quality::Order::follows`]). Whether it was counted.
-    #[inline(always)]
-    pub(crate) fn count_following(&self, place: quality::Place) -> bool {
-        // SAFETY: as above.
-        unsafe { (*self.place).counted.order.follows(place) }
-    }
-}
-
-/// A live flow, whole.
-#[derive(Clone, Copy)]
-pub(crate) struct LiveFlow {
-    live: LiveHead,
-    rest: *mut FlowRest,
-}
-
-impl LiveFlow {
-    /// Its body, as [`LiveHead::head`].
-    #[inline(always)]
-    pub(crate) fn fields(&self) -> FlowView<'static> {
-        FlowView::of(self.live.head, self.live.tail(self.rest))
-    }
-
-    /// Counts an admitted packet.
-    #[inline(always)]
-    pub(crate) fn count_arrived(&self, place: Option<quality::Place>) {
-        // SAFETY: takes nothing and cannot fail.
-        let clock = || unsafe { bpf_ktime_get_ns() };
-        // SAFETY: fields of map values, every word of which may have any value.
-        let (order, rarely) = unsafe { (&mut (*self.live.place).counted.order, &mut (*self.rest).rarely) };
-        count_arrived(order, rarely, place, self.live.head.tick(), clock);
-    }
-
-    /// Counts a packet that the flow refused: these come from anybody and on any CPU.
-    #[inline(always)]
-    pub(crate) fn count_refused(&self) {
-        // SAFETY: an aligned word of a map value.
-        unsafe { atomic_xadd::<_, _, RELAXED>(addr_of_mut!((*self.rest).refused), 1_u64) };
-    }
-}
-
-impl Deref for LiveFlow {
-    type Target = LiveHead;
-
-    #[inline(always)]
-    fn deref(&self) -> &LiveHead {
-        &self.live
-    }
-}
-
-/// The cell where a flow's learned source lives.
-#[derive(Clone, Copy)]
-pub(crate) struct Cell(*mut LearnedSource);
-
-impl Cell {
-    /// Epoch and phase.
-    #[inline(always)]
-    pub(crate) fn word(self) -> u64 {
-        // SAFETY: a map value; other CPUs write it, hence volatile.
-        unsafe { read_volatile(addr_of!((*self.0).word)) }
-    }
-
-    /// The source, to be believed only in a locked cell.
-    #[inline(always)]
-    pub(crate) fn source(self) -> End {
-        let [first, second, third, fourth] = [self.quad(0), self.quad(1), self.quad(2), self.quad(3)];
-        End { address: Address::from_words([first, second, third, fourth]), port: self.port() }
-    }
-
-    /// Whether a locked cell of this family holds `source`.
-    #[inline(always)]
-    pub(crate) fn holds(self, family: Family, source: &End) -> bool {
-        let words = source.address.words();
-        let rest = match family {
-            Family::V4 => true,
-            Family::V6 => self.quad(1) == words[1] && self.quad(2) == words[2] && self.quad(3) == words[3],
-        };
-        self.port() == source.port && self.quad(0) == words[0] && rest
-    }
-
-    /// Its port, likewise.
-    #[inline(always)]
-    pub(crate) fn port(self) -> Port {
-        // SAFETY: as above.
-        unsafe { read_volatile(addr_of!((*self.0).port)) }
-    }
-
-    /// One word of its address, likewise.
-    #[inline(always)]
-    pub(crate) fn quad(self, index: usize) -> u32 {
-        // SAFETY: as above; an address is four words.
-        unsafe { read_volatile(addr_of!((*self.0).address).cast::<u32>().add(index)) }
-    }
-
-    /// Fixes `source` for `epoch`, unless another CPU was faster than `seen`.
-    #[inline(always)]
-    pub(crate) fn learn(self, seen: u64, epoch: u32, source: End) -> bool {
-        let claimed = LearnedSource::word(epoch, Phase::Claimed);
-        // SAFETY: an aligned word of a map value, which is contended by atomics alone.
-        let word = unsafe { addr_of_mut!((*self.0).word) };
-        // SAFETY: as above.
-        let (_, won) = unsafe { atomic_cxchg::<_, SEQ_CST, SEQ_CST>(word, seen, claimed) };
-        if !won {
-            return false;
-        }
-        // SAFETY: claimed, so nobody else writes. The exchange that locks is a
-        // full barrier wherever the program runs, which a store would not be.
-        unsafe {
-            write_volatile(addr_of_mut!((*self.0).address), source.address);
-            write_volatile(addr_of_mut!((*self.0).port), source.port);
-            atomic_xchg::<_, SEQ_CST>(word, LearnedSource::word(epoch, Phase::Locked));
-        }
-        true
-    }
+pub(crate) fn flow_rest(slot: u32) -> Option<*mut FlowRest> {
+    RESTS.get_ptr_mut(slot)
 }
 
 /// The way of a hop slot, when it is known.

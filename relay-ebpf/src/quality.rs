@@ -8,8 +8,10 @@
 //! Jitter is that of appendix A.8, in time instead of ticks, so that it means the
 //! same whatever the clock, and measured on pairs: a packet whose sequence number
 //! is a multiple of [`PAIR_EVERY`], and the one right after it. Only for these is the
-//! clock read, since reading it can cost as much as all else that is done for a
-//! packet; the filter has settled after some three seconds of speech. A
+//! clock read and more of the record touched than [`follows`] asks for, since either
+//! can cost as much as all else that is done for a packet. The first [`MEAN`] pairs of
+//! a series count alike, so that a short call has its jitter too; from then on each
+//! weighs as the appendix has it. A
 //! packet that shares its timestamp with the one before it (the frames of a video
 //! picture, the updates of an RFC 4733 event), or was sent long after it (speech
 //! after an event or a silence), says nothing of a pace.
@@ -21,7 +23,11 @@
 //! Totals wrap after four billion packets, which is years of a call.
 
 /// The distance of the pairs on which jitter is measured; a power of two.
-pub const PAIR_EVERY: u16 = 8;
+pub const PAIR_EVERY: u16 = 32;
+
+/// Pairs until the filter of appendix A.8, whose weight is one in so many, takes over
+/// from their mean.
+const MEAN: u16 = 16;
 
 /// The longest time between two packets of one pace, in nanoseconds: the longest
 /// packets are Opus's of 120 ms.
@@ -43,28 +49,39 @@ pub struct Place {
     pub timestamp: u32,
 }
 
-/// What each packet changes of a flow's record: where the series is, and totals that only
-/// grow.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Order {
-    /// Packets that the sequence numbers say were sent.
-    pub expected: u32,
-    /// Of these, those that did not come, less those that came twice: as a
-    /// signed number.
-    pub lost: u32,
-    ssrc: u32,
-    highest: u16,
-    /// The number that makes a jump a new series (`bad_seq` of appendix A.1).
-    restart: u16,
+/// Where a series is.
+#[derive(Debug)]
+pub struct Latest<'a> {
+    /// Its source.
+    pub ssrc: &'a mut u32,
+    /// The highest sequence number.
+    pub highest: &'a mut u16,
 }
 
-/// What few packets change of it.
+/// Whether a packet is but the next one of a series, and of no pair: nearly all are. It
+/// then is the latest, one packet more was expected, and nothing else changes.
+#[inline(always)]
+#[must_use]
+pub const fn follows(ssrc: u32, highest: u16, place: Place) -> bool {
+    // After none, which looks like number zero, comes one of a pair at best.
+    place.ssrc == ssrc && place.sequence.wrapping_sub(highest) == 1 && place.sequence & (PAIR_EVERY - 1) > 1
+}
+
+/// What else is known of a series, and totals that only grow: few packets change it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pace {
+pub struct Record {
+    /// Packets that the sequence numbers say were sent, but those that [`follows`] tells.
+    pub expected: u32,
+    /// Of all that were sent, those that did not come, less those that came twice: as a
+    /// signed number.
+    pub lost: u32,
     /// Packets that came after one with a higher number.
     pub reordered: u32,
+    /// The number that makes a jump a new series (`bad_seq` of appendix A.1).
+    restart: u16,
+    /// Pairs of this series, up to [`MEAN`].
+    pairs: u16,
     /// In sixteenths of [`UNIT`].
     jitter: u32,
     /// When the first packet of the last pair came, and its timestamp.
@@ -72,45 +89,50 @@ pub struct Pace {
     timestamp: u32,
 }
 
-/// The whole record, where it stands in one place.
+/// A flow's whole record, where it stands in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Series {
-    /// Order and totals.
-    pub order: Order,
-    /// Jitter, and what came late.
-    pub pace: Pace,
+    /// The source.
+    pub ssrc: u32,
+    /// The highest sequence number.
+    pub highest: u16,
+    /// All else; here of every packet.
+    pub record: Record,
 }
 
 impl Series {
-    /// As [`Order::count`].
+    /// As [`Record::count`].
     pub fn count(&mut self, place: Place, tick: u32, clock: impl FnOnce() -> u64) -> Option<u64> {
-        self.order.count(&mut self.pace, place, tick, clock)
+        let latest = Latest { ssrc: &mut self.ssrc, highest: &mut self.highest };
+        self.record.count(latest, place, tick, clock)
     }
 
     /// Packets that came, those that came twice counted twice.
     #[must_use]
     pub const fn received(&self) -> u32 {
-        self.order.expected.wrapping_sub(self.order.lost)
+        self.record.expected.wrapping_sub(self.record.lost)
     }
 }
 
-impl Order {
+impl Record {
     /// Counts a packet. `clock` gives nanoseconds since whenever, and is asked for
     /// the first of a series and for pairs; `tick` is how many of them one of the
     /// timestamp is, zero where that is not known. Returns the time if it was asked for.
     #[inline(always)]
     pub fn count(
         &mut self,
-        pace: &mut Pace,
+        latest: Latest<'_>,
         place: Place,
         tick: u32,
         clock: impl FnOnce() -> u64,
     ) -> Option<u64> {
         let Place { ssrc, sequence, .. } = place;
-        let ahead = sequence.wrapping_sub(self.highest);
-        let begins = if ssrc != self.ssrc || self.expected == 0 {
-            self.ssrc = ssrc;
-            pace.jitter = 0;
+        let Latest { ssrc: source, highest } = latest;
+        let ahead = sequence.wrapping_sub(*highest);
+        let begins = if ssrc != *source || self.expected == 0 {
+            *source = ssrc;
+            self.jitter = 0;
+            self.pairs = 0;
             true
         } else if ahead.wrapping_sub(1) < MAX_DROPOUT - 1 {
             self.expected = self.expected.wrapping_add(ahead.into());
@@ -121,7 +143,7 @@ impl Order {
             return None;
         } else if ahead > u16::MAX - MAX_MISORDER {
             self.lost = self.lost.wrapping_sub(1);
-            pace.reordered = pace.reordered.wrapping_add(1);
+            self.reordered = self.reordered.wrapping_add(1);
             return None;
         } else if sequence == self.restart {
             true
@@ -129,43 +151,22 @@ impl Order {
             self.restart = sequence.wrapping_add(1);
             return None;
         };
-        self.highest = sequence;
+        *highest = sequence;
         if begins {
             self.expected = self.expected.wrapping_add(1);
         } else if sequence & (PAIR_EVERY - 1) > 1 {
             return None;
         }
         let now = clock();
-        pace.take(place, if begins { 0 } else { ahead }, tick, now);
+        self.pace(place, if begins { 0 } else { ahead }, tick, now);
         Some(now)
     }
 
-    /// Counts a packet if it is the next one of the series and of no pair, or the last
-    /// one once more: nearly all are. Whether it was.
-    #[inline(always)]
-    pub const fn follows(&mut self, place: Place) -> bool {
-        let Place { ssrc, sequence, .. } = place;
-        if ssrc != self.ssrc || self.expected == 0 {
-            return false;
-        }
-        match sequence.wrapping_sub(self.highest) {
-            0 => self.lost = self.lost.wrapping_sub(1),
-            1 if sequence & (PAIR_EVERY - 1) > 1 => {
-                self.highest = sequence;
-                self.expected = self.expected.wrapping_add(1);
-            }
-            _ => return false,
-        }
-        true
-    }
-}
-
-impl Pace {
     /// Takes the time of a packet of a pair, `ahead` of the one before it. Appendix
     /// A.8: how much further apart two packets came than they were sent.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "differences are all that counts, and they wrap")]
-    fn take(&mut self, place: Place, ahead: u16, tick: u32, now: u64) {
+    fn pace(&mut self, place: Place, ahead: u16, tick: u32, now: u64) {
         let now = now as u32;
         if place.sequence & (PAIR_EVERY - 1) == 0 {
             self.arrival = now;
@@ -176,7 +177,13 @@ impl Pace {
         let sent = u64::from(ticks) * u64::from(tick);
         if ahead == 1 && sent != 0 && sent <= LONGEST_PACE {
             let late = now.wrapping_sub(self.arrival).wrapping_sub(sent as u32);
-            self.jitter = filtered(self.jitter, difference(late) / UNIT);
+            let difference = difference(late) / UNIT;
+            if self.pairs < MEAN {
+                self.pairs += 1;
+                self.jitter = averaged(self.jitter, difference, self.pairs);
+            } else {
+                self.jitter = filtered(self.jitter, difference);
+            }
         }
     }
 
@@ -201,6 +208,14 @@ const fn difference(late: u32) -> u32 {
 #[inline(always)]
 const fn filtered(jitter: u32, difference: u32) -> u32 {
     jitter.wrapping_add(difference).wrapping_sub(jitter.wrapping_add(8) >> 4)
+}
+
+/// The mean of `count` differences, in sixteenths, with this one as the last of them.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "a mean is no more than the largest of what it is of")]
+const fn averaged(jitter: u32, difference: u32, count: u16) -> u32 {
+    let before = jitter as u64 * (count as u64 - 1);
+    ((before + 16 * difference as u64) / count as u64) as u32
 }
 
 /// Nanoseconds per tick of a clock of this rate; zero when it is unknown, or

@@ -11,13 +11,14 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
-use relay_ebpf::abi::{Address, Family, FlowView, Head, LearnedSource, Phase, Port};
+use relay_ebpf::abi::{Address, Family, Head, Port};
 use relay_ebpf::checksum::Update;
 use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, PROTOCOL_UDP, Rtp, Udp};
 use relay_ebpf::quality::Place;
 use relay_ebpf::verdict::Verdict;
 
-use crate::maps::{self, Cell, LiveHead};
+use crate::flow::{self, LiveHead};
+use crate::maps;
 use crate::packet::{self, Frame, Words};
 
 /// Where the IP header begins, and UDP and RTP behind it.
@@ -50,8 +51,10 @@ trait Header {
     /// The length of the datagram in a packet that fits `room` bytes, when nothing is
     /// unusual about its header; `checksum` is that of UDP.
     fn datagram(words: Words, room: usize, checksum: u16) -> Option<u16>;
-    /// Whether the address that a flow has learned sent it.
-    fn is_from(words: Words, learned: Cell) -> bool;
+    /// The first word of who sent it.
+    fn sender(words: Words) -> u32;
+    /// Whether the other words are those that the flow has learned.
+    fn is_from(words: Words, slot: u32, live: LiveHead) -> Option<bool>;
     /// Whom it is for.
     fn destination(words: Words) -> Address;
     /// Sends it one hop further, between the ends of the flow; what changed in UDP's
@@ -73,16 +76,12 @@ fn relay<H: Header, const UDP: usize>(context: *mut xdp_md, frame: Frame) -> Opt
         return None;
     }
     let slot = maps::slot(&H::destination(words), H::FAMILY, Port::from_wire(udp.half::<2>())).ok()?;
-    let live = maps::head(slot)?;
+    let live = flow::head(slot)?;
     let flow = live.head();
     if !flow.sends_straight(H::FAMILY, (rtp >> 8) as u8) {
         return None;
     }
-    let learned = live.cell();
-    if learned.word() != LearnedSource::word(flow.epoch(), Phase::Locked)
-        || learned.port().to_wire() != udp.half::<0>()
-        || !H::is_from(words, learned)
-    {
+    if !live.hears(udp.half::<0>(), H::sender(words)) || !H::is_from(words, slot, live)? {
         return None;
     }
     let interface = address(words, flow.hop(), UDP - IP + usize::from(length))?;
@@ -145,9 +144,8 @@ fn leave(
         refuse(slot);
         return Verdict::NoDevice;
     };
-    live.count_forwarded(payload);
-    if !live.count_following(place) {
-        count_place(slot, place.ssrc, place.sequence.into(), place.timestamp);
+    if !live.count_following(place, payload) {
+        count_place(slot, payload.into(), place.ssrc, place.sequence.into(), place.timestamp);
     }
     verdict
 }
@@ -155,7 +153,7 @@ fn leave(
 /// Counts a packet that was refused after all.
 #[inline(always)]
 fn refuse(slot: u32) {
-    if let Some(live) = maps::flow(slot) {
+    if let Some(live) = flow::whole(slot) {
         live.count_refused();
     }
 }
@@ -163,9 +161,10 @@ fn refuse(slot: u32) {
 /// Counts a packet of RTP that says more than that it is the next one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn count_place(slot: u32, ssrc: u32, sequence: u32, timestamp: u32) -> u32 {
-    if let Some(live) = maps::flow(slot) {
+extern "C" fn count_place(slot: u32, payload: u32, ssrc: u32, sequence: u32, timestamp: u32) -> u32 {
+    if let Some(live) = flow::whole(slot) {
         live.count_arrived(Some(Place { ssrc, sequence: sequence as u16, timestamp }));
+        live.count_forwarded(payload as u16);
     }
     0
 }
@@ -188,8 +187,13 @@ impl Header for V4 {
     }
 
     #[inline(always)]
-    fn is_from(words: Words, learned: Cell) -> bool {
-        words.word::<{ IP + 12 }>() == learned.quad(0)
+    fn sender(words: Words) -> u32 {
+        words.word::<{ IP + 12 }>()
+    }
+
+    #[inline(always)]
+    fn is_from(_words: Words, _slot: u32, _live: LiveHead) -> Option<bool> {
+        Some(true)
     }
 
     #[inline(always)]
@@ -237,11 +241,18 @@ impl Header for V6 {
     }
 
     #[inline(always)]
-    fn is_from(words: Words, learned: Cell) -> bool {
-        words.word::<{ IP + 8 }>() == learned.quad(0)
-            && words.word::<{ IP + 12 }>() == learned.quad(1)
-            && words.word::<{ IP + 16 }>() == learned.quad(2)
-            && words.word::<{ IP + 20 }>() == learned.quad(3)
+    fn sender(words: Words) -> u32 {
+        words.word::<{ IP + 8 }>()
+    }
+
+    #[inline(always)]
+    fn is_from(words: Words, slot: u32, live: LiveHead) -> Option<bool> {
+        let learned = live.rest(slot)?.cell();
+        Some(
+            words.word::<{ IP + 12 }>() == learned.quad(1)
+                && words.word::<{ IP + 16 }>() == learned.quad(2)
+                && words.word::<{ IP + 20 }>() == learned.quad(3),
+        )
     }
 
     #[inline(always)]
@@ -256,7 +267,7 @@ impl Header for V6 {
 
     #[inline(always)]
     fn send(words: Words, slot: u32, live: LiveHead) -> Option<Update> {
-        let flow = FlowView::of(live.head(), maps::tail(slot, &live)?);
+        let flow = live.rest(slot)?.fields();
         // Each word is read where it is written.
         let from = |index: usize| flow.send_from().address.words()[index];
         let to = |index: usize| flow.send_to().address.words()[index];

@@ -6,10 +6,7 @@ use std::process::Command;
 use aya::Ebpf;
 use aya::maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun, TestRunOptions};
-use relay_ebpf::abi::{
-    self, Address, Attachment, End, FlowSlot, GuardRule, Hop, HopSlot, Layout, LearnedSource, Phase, Port,
-    Tag,
-};
+use relay_ebpf::abi::{self, Address, Attachment, FlowSlot, GuardRule, Hop, HopSlot, Layout, Phase, Tag};
 use relay_ebpf::verdict::{Action, Verdict};
 use vizard::datapath::xdp::table::{FlowTable, Reading};
 use vizard::datapath::xdp::{flow_body, load};
@@ -220,10 +217,7 @@ impl World {
         let slot = self.slot(local);
         let mut flow = self.flows.get(&slot, 0).expect("a slot");
         let epoch = flow.head.epoch();
-        flow.learned = LearnedSource::new(
-            LearnedSource::word(epoch, Phase::Claimed),
-            End { address: Address::default(), port: Port::new(0) },
-        );
+        flow.heard.word = Phase::Claimed.word(epoch);
         self.flows.set(slot, flow, 0).expect("a slot");
     }
 

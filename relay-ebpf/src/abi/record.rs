@@ -1,7 +1,7 @@
 //! What the program writes about a flow: its source and its counts.
 
-use super::{Address, End, Port};
-use crate::quality::{Order, Pace, Place, Series};
+use super::Port;
+use crate::quality::{Latest, Place, Record, Series};
 
 /// How far a flow is with learning its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,91 +12,104 @@ pub enum Phase {
     Locked,
 }
 
-/// The source that a flow accepts.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LearnedSource {
-    /// Epoch and phase; see [`LearnedSource::word`].
-    pub word: u64,
-    /// The source address.
-    pub address: Address,
-    /// The source port.
-    pub port: Port,
-    reserved: [u16; 3],
-}
+/// Epochs are below this, so that one and a phase fit a word; a power of two.
+pub const EPOCHS: u32 = 1 << 30;
 
-impl LearnedSource {
-    /// A cell with this word and source.
-    #[must_use]
-    pub const fn new(word: u64, source: End) -> Self {
-        Self { word, address: source.address, port: source.port, reserved: [0; 3] }
-    }
-
-    /// The word of this epoch and phase.
+impl Phase {
+    /// The word of a source that is so far in this epoch.
     #[inline(always)]
     #[must_use]
-    pub const fn word(epoch: u32, phase: Phase) -> u64 {
-        let phase = match phase {
-            Phase::Claimed => 1,
-            Phase::Locked => 2,
+    pub const fn word(self, epoch: u32) -> u32 {
+        let phase = match self {
+            Self::Claimed => 1,
+            Self::Locked => 2,
         };
-        (epoch as u64) << 32 | phase
-    }
-
-    /// The epoch that a word belongs to.
-    #[inline(always)]
-    #[must_use]
-    pub const fn epoch_of(word: u64) -> u32 {
-        (word >> 32) as u32
+        epoch << 2 | phase
     }
 }
 
-/// What nearly every packet of a flow is counted in.
+/// How many epochs ago the word of a source was written. One that is ahead was written
+/// more than half of all epochs ago.
+#[inline(always)]
+#[must_use]
+pub const fn age(epoch: u32, word: u32) -> u32 {
+    epoch.wrapping_sub(word >> 2) & (EPOCHS - 1)
+}
+
+/// What the program writes with nearly every packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct Heard {
+    /// Whose series of RTP it counts.
+    pub ssrc: u32,
+    /// Epoch and phase of the source: see [`Phase::word`].
+    pub word: u32,
+    /// The first word of the source's address, which is all of IPv4's.
+    pub address: u32,
+    /// Its port.
+    pub port: Port,
+    /// The highest sequence number of the series.
+    pub highest: u16,
+    /// Packets that did but follow ([`crate::quality::follows`]) and were forwarded: they are
+    /// counted here alone.
+    pub following: u32,
+}
+
+impl Heard {
+    /// A source's word and the first one of its address as they stand in memory, one after
+    /// the other, where they are exchanged together.
+    #[inline(always)]
+    #[must_use]
+    pub const fn claim(word: u32, address: u32) -> u64 {
+        if cfg!(target_endian = "little") {
+            (address as u64) << 32 | word as u64
+        } else {
+            (word as u64) << 32 | address as u64
+        }
+    }
+}
+
+/// What the program writes with few packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rarely {
+    /// As [`FlowCount::last`].
+    pub last: u64,
     /// Packets forwarded.
     pub packets: u64,
     /// Bytes of UDP payload forwarded.
     pub bytes: u64,
+    /// Packets that the flow's checks refused.
+    pub refused: u64,
     /// How its RTP arrives.
-    pub order: Order,
+    pub record: Record,
+    reserved: u32,
 }
 
-impl Counted {
-    /// Counts a packet that was forwarded, with this many bytes of payload.
+impl Rarely {
+    /// Counts an admitted packet; `tick` and `clock` are as in [`Record::count`].
+    #[inline(always)]
+    pub fn arrived(
+        &mut self,
+        latest: Latest<'_>,
+        place: Option<Place>,
+        tick: u32,
+        clock: impl FnOnce() -> u64,
+    ) {
+        let timed = match place {
+            Some(place) => self.record.count(latest, place, tick, clock),
+            None => Some(clock()),
+        };
+        if let Some(now) = timed {
+            self.last = now;
+        }
+    }
+
+    /// Counts that it was forwarded, with this many bytes of payload.
     #[inline(always)]
     pub fn forwarded(&mut self, payload: u16) {
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(payload.into());
-    }
-}
-
-/// What few packets of a flow are counted in.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CountedRarely {
-    /// As [`FlowCount::last`].
-    pub last: u64,
-    /// How evenly its RTP arrives.
-    pub pace: Pace,
-}
-
-/// Counts an admitted packet; `tick` and `clock` are as in [`Order::count`].
-#[inline(always)]
-pub fn count_arrived(
-    order: &mut Order,
-    rarely: &mut CountedRarely,
-    place: Option<Place>,
-    tick: u32,
-    clock: impl FnOnce() -> u64,
-) {
-    let timed = match place {
-        Some(place) => order.count(&mut rarely.pace, place, tick, clock),
-        None => Some(clock()),
-    };
-    if let Some(now) = timed {
-        rarely.last = now;
     }
 }
 
@@ -118,26 +131,34 @@ pub struct FlowCount {
 }
 
 impl FlowCount {
-    /// Of its parts.
+    /// Of what the program wrote; `bytes` are those of the packets that `heard` counts.
     #[must_use]
-    pub const fn of(counted: Counted, rarely: CountedRarely, refused: u64) -> Self {
-        let Counted { packets, bytes, order } = counted;
-        let CountedRarely { last, pace } = rarely;
-        Self { packets, bytes, refused, last, series: Series { order, pace } }
+    pub fn of(heard: &Heard, bytes: u64, rarely: &Rarely) -> Self {
+        let mut record = rarely.record;
+        record.expected = record.expected.wrapping_add(heard.following);
+        Self {
+            packets: rarely.packets.wrapping_add(heard.following.into()),
+            bytes: rarely.bytes.wrapping_add(bytes),
+            refused: rarely.refused,
+            last: rarely.last,
+            series: Series { ssrc: heard.ssrc, highest: heard.highest, record },
+        }
     }
 
-    /// In parts: what [`Self::of`] takes.
+    /// All but the source and the highest number of its series, where no packet did but
+    /// follow.
     #[must_use]
-    pub const fn split(self) -> (Counted, CountedRarely, u64) {
-        let Self { packets, bytes, refused, last, series: Series { order, pace } } = self;
-        (Counted { packets, bytes, order }, CountedRarely { last, pace }, refused)
+    pub const fn rarely(&self) -> Rarely {
+        let Self { packets, bytes, refused, last, series: Series { record, .. } } = *self;
+        Rarely { last, packets, bytes, refused, record, reserved: 0 }
     }
 
-    /// Counts an admitted packet, as [`count_arrived`].
+    /// Counts an admitted packet, as [`Rarely::arrived`].
     pub fn arrived(&mut self, place: Option<Place>, tick: u32, clock: impl FnOnce() -> u64) {
-        let mut rarely = CountedRarely { last: self.last, pace: self.series.pace };
-        count_arrived(&mut self.series.order, &mut rarely, place, tick, clock);
-        (self.last, self.series.pace) = (rarely.last, rarely.pace);
+        let mut rarely = self.rarely();
+        let Series { ssrc, highest, record } = &mut self.series;
+        rarely.arrived(Latest { ssrc, highest }, place, tick, clock);
+        (self.last, *record) = (rarely.last, rarely.record);
     }
 
     /// Counts that it was forwarded, with this many bytes of payload.

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use relay_ebpf::abi::FlowCount;
 use relay_ebpf::media::{Class, Classes};
-use relay_ebpf::quality::Series;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -177,13 +176,13 @@ fn classes(content: &Content) -> Classes {
 
 /// What a flow's count says of its RTP at this time of the monotonic clock.
 fn quality(count: &FlowCount, now: u64) -> Quality {
-    let Series { order, pace } = &count.series;
+    let record = &count.series.record;
     Quality {
-        expected: order.expected.into(),
+        expected: record.expected.into(),
         // Below zero where more came twice than was lost.
-        lost: order.lost.cast_signed().max(0).unsigned_abs().into(),
-        reordered: pace.reordered.into(),
-        jitter_us: pace.jitter_us(),
+        lost: record.lost.cast_signed().max(0).unsigned_abs().into(),
+        reordered: record.reordered.into(),
+        jitter_us: record.jitter_us(),
         idle: (count.last != 0).then(|| Duration::from_nanos(now.saturating_sub(count.last))),
     }
 }

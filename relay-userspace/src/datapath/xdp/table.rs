@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use aya::Pod;
 use aya::maps::MapData;
-use relay_ebpf::abi::{End, Flow, FlowCount, FlowRest, FlowSlot, Head, LearnedSource, Phase, Tail};
+use relay_ebpf::abi::{Address, EPOCHS, End, Flow, FlowCount, FlowRest, FlowSlot, Head, Phase, Rarely, Tail};
 
 use super::older::LeftFlow;
 
@@ -149,7 +149,7 @@ impl FlowTable {
             Some(_) => following_epoch(newest, generation),
             None => {
                 // Nobody counts in a slot without a flow.
-                place.set_count(FlowCount::default());
+                place.set_count(&FlowCount::default());
                 following_epoch(newest, generation)
             }
         };
@@ -183,9 +183,9 @@ impl FlowTable {
         let Some(place) = self.place(left.slot) else { return };
         let (sequence, newest) = place.newest();
         let epoch = following_epoch(newest, left.generation);
-        place.set_count(left.count);
+        place.set_count(&left.count);
         if let Some(source) = left.source {
-            place.set_learned(LearnedSource::new(LearnedSource::word(epoch, Phase::Locked), source));
+            place.set_learned(Phase::Locked.word(epoch), source);
         }
         place.publish(&left.flow, following(sequence | 1), epoch);
     }
@@ -193,17 +193,17 @@ impl FlowTable {
     /// Adds to a flow's count what grew `since` while the program was switched. To the
     /// new program these packets are a gap, so they make up for what it takes for lost.
     pub fn catch_up(&mut self, since: &LeftFlow, now: &LeftFlow) {
-        let Some(Place { slot, rest }) = self.place(now.slot) else { return };
+        let Some(Place { rest, .. }) = self.place(now.slot) else { return };
         let (since, now) = (&since.count, &now.count);
-        // SAFETY: fields of elements within the mappings.
+        // SAFETY: fields of an element within the mapping.
         let (totals, lost) = unsafe {
-            let counted = addr_of_mut!((*slot).counted);
+            let rarely = addr_of_mut!((*rest).rarely);
             let totals = [
-                addr_of_mut!((*counted).packets),
-                addr_of_mut!((*counted).bytes),
-                addr_of_mut!((*rest).refused),
+                addr_of_mut!((*rarely).packets),
+                addr_of_mut!((*rarely).bytes),
+                addr_of_mut!((*rarely).refused),
             ];
-            (totals, addr_of_mut!((*counted).order.lost))
+            (totals, addr_of_mut!((*rarely).record.lost))
         };
         let grown = [
             now.packets.wrapping_sub(since.packets),
@@ -264,11 +264,10 @@ impl FlowTable {
     }
 
     fn reading(&self, slot: u32, place: Place, epoch: u32) -> Reading {
-        let learned = place.learned();
-        let locked = learned.word == LearnedSource::word(epoch, Phase::Locked);
+        let (word, source) = place.learned();
         Reading {
             count: place.count(),
-            source: locked.then_some(End { address: learned.address, port: learned.port }),
+            source: (word == Phase::Locked.word(epoch)).then_some(source),
             hop: self.live.get(&slot).copied(),
         }
     }
@@ -336,36 +335,51 @@ impl Place {
         self.state().store(sequence, Ordering::Release);
     }
 
-    fn learned(self) -> LearnedSource {
-        // SAFETY: within the mapping; each word is whole, which is all that counts.
-        unsafe { read_volatile(addr_of!((*self.slot).learned)) }
+    /// The word of what was learned, and the source.
+    fn learned(self) -> (u32, End) {
+        // SAFETY: within the mappings; each word is whole, which is all that counts.
+        let (heard, [second, third, fourth]) = unsafe {
+            (read_volatile(addr_of!((*self.slot).heard)), read_volatile(addr_of!((*self.rest).learned)))
+        };
+        let address = Address::from_words([heard.address, second, third, fourth]);
+        (heard.word, End { address, port: heard.port })
     }
 
     /// Writes what was learned, where no program runs yet.
-    fn set_learned(self, learned: LearnedSource) {
-        // SAFETY: within the mapping.
-        unsafe { write_volatile(addr_of_mut!((*self.slot).learned), learned) };
+    fn set_learned(self, word: u32, source: End) {
+        let [first, rest @ ..] = source.address.words();
+        // SAFETY: within the mappings.
+        unsafe {
+            let heard = addr_of_mut!((*self.slot).heard);
+            write_volatile(addr_of_mut!((*heard).word), word);
+            write_volatile(addr_of_mut!((*heard).address), first);
+            write_volatile(addr_of_mut!((*heard).port), source.port);
+            write_volatile(addr_of_mut!((*self.rest).learned), rest);
+        }
     }
 
     fn count(self) -> FlowCount {
         // SAFETY: within the mappings; each word is whole, which is all that counts.
-        unsafe {
-            FlowCount::of(
-                read_volatile(addr_of!((*self.slot).counted)),
+        let (heard, bytes, rarely): (_, _, Rarely) = unsafe {
+            (
+                read_volatile(addr_of!((*self.slot).heard)),
+                read_volatile(addr_of!((*self.slot).bytes)),
                 read_volatile(addr_of!((*self.rest).rarely)),
-                read_volatile(addr_of!((*self.rest).refused)),
             )
-        }
+        };
+        FlowCount::of(&heard, bytes, &rarely)
     }
 
     /// Writes what was counted, where nobody counts.
-    fn set_count(self, count: FlowCount) {
-        let (counted, rarely, refused) = count.split();
+    fn set_count(self, count: &FlowCount) {
         // SAFETY: within the mappings.
         unsafe {
-            write_volatile(addr_of_mut!((*self.slot).counted), counted);
-            write_volatile(addr_of_mut!((*self.rest).rarely), rarely);
-            write_volatile(addr_of_mut!((*self.rest).refused), refused);
+            let heard = addr_of_mut!((*self.slot).heard);
+            write_volatile(addr_of_mut!((*heard).ssrc), count.series.ssrc);
+            write_volatile(addr_of_mut!((*heard).highest), count.series.highest);
+            write_volatile(addr_of_mut!((*heard).following), 0);
+            write_volatile(addr_of_mut!((*self.slot).bytes), 0);
+            write_volatile(addr_of_mut!((*self.rest).rarely), count.rarely());
         }
     }
 }
@@ -377,7 +391,7 @@ const fn generation_of(epoch: u32) -> u8 {
 
 /// An epoch that differs from the last ones.
 fn following_epoch(epoch: u32, generation: u8) -> u32 {
-    ((epoch >> 8).wrapping_add(1) << 8) | u32::from(generation)
+    ((((epoch >> 8) + 1) << 8) % EPOCHS) | u32::from(generation)
 }
 
 /// The next sequence number; zero means that there is no flow.
