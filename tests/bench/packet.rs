@@ -1,15 +1,15 @@
 //! Nanoseconds per RTP packet in the kernel, by its own test run, against a bare
 //! program that only returns.
 //!
-//! 100,000 flows are loaded. A flow that is measured maps to itself (what leaves
-//! equals what came in, but for its time-to-live), so that repeating the run
-//! repeats the full path: look-ups, checks, source, rewrite, checksums,
-//! counters. Every test run takes another flow; bare and relay alternate in
+//! 100,000 flows are loaded. Those that are measured lead from one to the next: what
+//! leaves by one is what comes in by another, so that repeating the run repeats the full
+//! path (look-ups, checks, source, rewrite, checksums, counters) and to each flow every
+//! packet is the next one of its stream. Bare and relay alternate in
 //! rounds, so that whatever disturbs the machine disturbs both. The kernel
 //! reports whole nanoseconds per packet; their mean over many runs is finer.
-//! Warm caches are measured: a packet that finds its flow cold costs more. How much
-//! a million flows show, of all addresses that there may be: each makes of its packets
-//! those of another, in random order, so a run visits as many flows as it has packets.
+//! Warm caches are measured, by a ring of a few hundred flows: a packet that finds its flow
+//! cold costs more. How much a ring of a million flows shows, of all addresses that there
+//! may be, in random order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
@@ -19,8 +19,8 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use etherparse::PacketBuilder;
 use harness::report::{Figure, Report};
+use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
-use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use relay_ebpf::abi::{self, Address, End, FlowCount, Hop, HopSlot, Layout, Port};
 use vizard::datapath::xdp::older::LeftFlow;
@@ -35,8 +35,8 @@ const ROUNDS: usize = 9;
 /// Test runs of each program per round. A run that repeats waits for a grace
 /// period of the kernel before it starts, so there are few.
 const RUNS: u32 = 50;
-/// Packets per test run, short and long: fewer than a time-to-live lasts. Each
-/// run starts with cold caches, since the kernel slept before it; what the long
+/// Packets per test run, short and long: fewer than a time-to-live lasts, and together
+/// a lap of the ring whose flows stay warm. Each run starts with cold caches, since the kernel slept before it; what the long
 /// one takes beyond the short one is the cost of a packet once they are warm.
 const SHORT: u32 = 50;
 const LONG: u32 = 250;
@@ -55,7 +55,11 @@ fn main() -> Result<()> {
     }
     let mut bench = Bench::new(&["192.0.2.10", "2001:db8::10"])?;
     let put = bench.fill()?;
-    let mut chain = Chain::new()?;
+    let [mut v4_ring, mut v6_ring] =
+        [Ring::new(&mut bench, beyond_others(0))?, Ring::new(&mut bench, beyond_others(1))?];
+    let mut all =
+        Bench::new(&(1..=abi::MAX_ADDRESSES).map(|last| format!("192.0.2.{last}")).collect::<Vec<_>>())?;
+    let mut all_ring = Ring::new(&mut all, shuffled())?;
     let mut bare = Vec::new();
     let [mut v4, mut v6, mut random] = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
@@ -63,9 +67,9 @@ fn main() -> Result<()> {
             eprintln!("round {} of {ROUNDS}", round + 1);
         }
         bare.push(bench.bare()?);
-        v4.push(bench.relay(0)?);
-        v6.push(bench.relay(1)?);
-        random.push(chain.relay()?);
+        v4.push(v4_ring.relay(&mut bench)?);
+        v6.push(v6_ring.relay(&mut bench)?);
+        random.push(all_ring.relay(&mut all)?);
     }
     let over = |relay: &[f64]| relay.iter().zip(&bare).map(|(relay, bare)| relay - bare).collect::<Vec<_>>();
     let figures = vec![
@@ -86,12 +90,11 @@ struct Bench {
     table: FlowTable,
     config: DatapathConfig,
     object: aya::Ebpf,
-    next: u16,
 }
 
 impl Bench {
-    fn new(addresses: &[&str]) -> Result<Self> {
-        let addresses: Result<_, _> = addresses.iter().map(|address| address.parse()).collect();
+    fn new(addresses: &[impl AsRef<str>]) -> Result<Self> {
+        let addresses: Result<_, _> = addresses.iter().map(|address| address.as_ref().parse()).collect();
         let config = DatapathConfig {
             mode: Mode::XdpNative,
             interfaces: Vec::new(),
@@ -109,7 +112,7 @@ impl Bench {
         let mut hops: Array<MapData, HopSlot> = Map::Array(array(&mut object, abi::HOPS)?).try_into()?;
         hops.set(0, HopSlot::known(1, Hop::new(INGRESS, 1500, MAC, MAC)), 0)?;
         load::bare_program(&mut object)?;
-        Ok(Self { layout, table, config, object, next: 1 })
+        Ok(Self { layout, table, config, object })
     }
 
     /// Puts all flows, half of them on each address; nanoseconds per flow.
@@ -147,84 +150,87 @@ impl Bench {
     /// Nanoseconds per packet of the bare program.
     fn bare(&mut self) -> Result<f64> {
         let local = self.config.addresses[0];
-        let frame = frame(peer_of(local).ip(), local, 1)?;
+        let frame = frame(peer_of(local).ip(), local, 1, 0)?;
         let program = load::bare_program(&mut self.object)?;
         let mut total = 0.0;
         for _ in 0..RUNS {
-            total += warm(program, &frame)?.1;
-        }
-        Ok(total / f64::from(RUNS))
-    }
-
-    /// Nanoseconds per packet of the relay, to the address at `index`.
-    fn relay(&mut self, index: u32) -> Result<f64> {
-        let mut total = 0.0;
-        for _ in 0..RUNS {
-            // A stride that visits all flows and no two neighbours in a row.
-            self.next = self.next.wrapping_add(7_919) % u16::try_from(FLOWS / 2)? + 1;
-            let local = self.config.addresses[index as usize];
-            let frame = frame(peer_of(local).ip(), local, self.next)?;
-            let (action, nanoseconds) = warm(load::program(&mut self.object)?, &frame)?;
-            ensure!(action == XDP_TX, "the relay did not forward: action {action}");
-            total += nanoseconds;
+            total += beyond(run(program, &frame, SHORT)?.1, run(program, &frame, LONG)?.1);
         }
         Ok(total / f64::from(RUNS))
     }
 }
 
-/// A million flows, each of which leads to another.
-struct Chain {
-    bench: Bench,
-    /// Where packets arrive, in the order of the flows.
+/// Flows each of which leads to the next one, and the last one to the first.
+struct Ring {
+    /// Where packets arrive: address and port.
     order: Vec<(u32, u16)>,
-    chance: ChaCha8Rng,
+    /// How many packets went round so far.
+    done: usize,
 }
 
-impl Chain {
-    fn new() -> Result<Self> {
-        let addresses: Vec<String> = (1..=abi::MAX_ADDRESSES).map(|last| format!("192.0.2.{last}")).collect();
-        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        let mut bench = Bench::new(&addresses)?;
-        let mut chance = ChaCha8Rng::seed_from_u64(1);
-        let count = u32::try_from(addresses.len())?;
-        let mut order: Vec<(u32, u16)> =
-            (0..count).flat_map(|index| (1..=u16::MAX).map(move |port| (index, port))).collect();
-        order.shuffle(&mut chance);
-        let source = End { address: Address::v4([198, 51, 100, 1]), port: Port::new(4000) };
+impl Ring {
+    /// Puts its flows, as they are once packets have come.
+    fn new(bench: &mut Bench, mut order: Vec<(u32, u16)>) -> Result<Self> {
+        // Whole runs make a lap, so that within one all packets have one number.
+        let run = (SHORT + LONG) as usize;
+        order.truncate(order.len() / run * run);
+        let mut count = FlowCount::default();
+        (count.series.record.expected, count.series.highest) = (1, u16::MAX);
         for (here, &(index, port)) in order.iter().enumerate() {
             let (next, its_port) = order[(here + 1) % order.len()];
             let mut spec = bench.itself(index, port);
             spec.send_to = SocketAddr::new(bench.config.addresses[next as usize], its_port);
             let slot = bench.layout.slot(index, port).context("a media port")?;
-            // As it is once its first packet has come.
             let flow = flow_body(&spec, 0, slot);
-            let count = FlowCount::default();
-            bench.table.carry(&LeftFlow { slot, flow, generation: 0, source: Some(source), count });
+            let source = Some(end(spec.send_from));
+            bench.table.carry(&LeftFlow { slot, flow, generation: 0, source, count });
         }
-        Ok(Self { bench, order, chance })
+        Ok(Self { order, done: 0 })
     }
 
-    /// Nanoseconds per packet, each to another flow.
-    fn relay(&mut self) -> Result<f64> {
+    /// Nanoseconds per packet.
+    fn relay(&mut self, bench: &mut Bench) -> Result<f64> {
         let mut total = 0.0;
         for _ in 0..RUNS {
-            let (index, port) = self.order[self.chance.random_range(0..self.order.len())];
-            let local = self.bench.config.addresses[index as usize];
-            let frame = frame(peer_of(local).ip(), local, port)?;
-            let (action, nanoseconds) = warm(load::program(&mut self.bench.object)?, &frame)?;
-            ensure!(action == XDP_TX, "the relay did not forward: action {action}");
-            total += nanoseconds;
+            let [short, long] = [SHORT, LONG].map(|repeat| self.run(bench, repeat));
+            total += beyond(short?, long?);
         }
         Ok(total / f64::from(RUNS))
     }
+
+    /// Nanoseconds per packet of one run.
+    fn run(&mut self, bench: &mut Bench, repeat: u32) -> Result<f64> {
+        let (index, port) = self.order[self.done % self.order.len()];
+        let sequence = u16::try_from(self.done / self.order.len()).context("laps of a stream")?;
+        self.done += repeat as usize;
+        let local = bench.config.addresses[index as usize];
+        let frame = frame(peer_of(local).ip(), local, port, sequence)?;
+        let (action, nanoseconds) = run(load::program(&mut bench.object)?, &frame, repeat)?;
+        ensure!(action == XDP_TX, "the relay did not forward: action {action}");
+        Ok(nanoseconds)
+    }
 }
 
-/// Nanoseconds per packet once the caches are warm, and what the program returned.
-fn warm(program: &Xdp, frame: &[u8]) -> Result<(u32, f64)> {
-    let (_, short) = run(program, frame, SHORT)?;
-    let (action, long) = run(program, frame, LONG)?;
-    let beyond = long * f64::from(LONG) - short * f64::from(SHORT);
-    Ok((action, beyond / f64::from(LONG - SHORT)))
+/// Ports of one address that no other flow has, as many as go round in one lap.
+fn beyond_others(index: u32) -> Vec<(u32, u16)> {
+    let ports = (1..u16::MAX).rev().take((SHORT + LONG) as usize);
+    in_random_order(ports.map(|port| (index, port)).collect())
+}
+
+/// All ports of as many addresses as there can be.
+fn shuffled() -> Vec<(u32, u16)> {
+    let addresses = (0..).take(abi::MAX_ADDRESSES);
+    in_random_order(addresses.flat_map(|index| (1..=u16::MAX).map(move |port| (index, port))).collect())
+}
+
+fn in_random_order(mut ports: Vec<(u32, u16)>) -> Vec<(u32, u16)> {
+    ports.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
+    ports
+}
+
+/// Nanoseconds per packet once the caches are warm, of a short and a long run.
+fn beyond(short: f64, long: f64) -> f64 {
+    (long * f64::from(LONG) - short * f64::from(SHORT)) / f64::from(LONG - SHORT)
 }
 
 /// One test run: what the program returned for the last packet, and nanoseconds
@@ -243,8 +249,16 @@ fn peer_of(local: IpAddr) -> SocketAddr {
     }
 }
 
+fn end(address: SocketAddr) -> End {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => Address::v4(ip.octets()),
+        IpAddr::V6(ip) => Address::v6(ip.octets()),
+    };
+    End { address: ip, port: Port::new(address.port()) }
+}
+
 /// An RTP packet of 20 ms of G.711.
-fn frame(peer: IpAddr, local: IpAddr, port: u16) -> Result<Vec<u8>> {
+fn frame(peer: IpAddr, local: IpAddr, port: u16, sequence: u16) -> Result<Vec<u8>> {
     let ethernet = PacketBuilder::ethernet2(MAC, MAC);
     let ip = match (peer, local) {
         (IpAddr::V4(peer), IpAddr::V4(local)) => ethernet.ipv4(peer.octets(), local.octets(), u8::MAX),
@@ -255,6 +269,7 @@ fn frame(peer: IpAddr, local: IpAddr, port: u16) -> Result<Vec<u8>> {
     };
     let mut payload = [0_u8; 172];
     payload[0] = 0x80;
+    payload[2..4].copy_from_slice(&sequence.to_be_bytes());
     let mut frame = Vec::new();
     ip.udp(4000, port).write(&mut frame, &payload)?;
     Ok(frame)
