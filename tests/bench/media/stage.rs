@@ -22,6 +22,10 @@ pub(crate) const EXIT: &str = "vz-agent";
 /// The first media port; flows have every second one.
 pub(crate) const FIRST_PORT: u16 = 1024;
 
+/// Packets per second while each flow has its first one.
+const LAP: f64 = 100_000.0;
+const WARM_UP: Duration = Duration::from_millis(40);
+
 /// Someone who relays.
 pub(crate) trait Relay {
     /// For progress.
@@ -102,16 +106,22 @@ impl Stage {
         })
     }
 
-    /// Sends gently until packets arrive: neighbours are resolved and sources
-    /// learned by then.
+    /// Sends gently until packets arrive, and then one through every flow: neighbours are
+    /// resolved and sources learned by then.
     pub(crate) fn warm_up(&mut self, who: &str) -> Result<()> {
+        self.warm_up_at(who, 10_000.0, WARM_UP)?;
+        let lap = f64::from(self.traffic.aimed()) / LAP;
+        self.warm_up_at(who, LAP, WARM_UP + Duration::from_secs_f64(lap))
+    }
+
+    fn warm_up_at(&mut self, who: &str, rate: f64, time: Duration) -> Result<()> {
         for _ in 0..50 {
-            let run = self.run(Clock::Off, 10_000.0, Burst::Short, Duration::from_millis(40))?;
+            let run = self.run(Clock::Off, rate, Burst::Short, time)?;
             if run.sent > 0 && run.lost() == 0 {
                 return Ok(());
             }
         }
-        bail!("{who} relays nothing, or not all of 10,000 packets per second")
+        bail!("{who} relays nothing, or not all of {rate} packets per second")
     }
 }
 

@@ -165,7 +165,14 @@ impl Traffic {
             self.shots.set(index, shot, 0)?;
         }
         self.aimed = u32::try_from(shots.len())?;
+        let Progress { sequence, .. } = self.progress.get(&0, 0)?;
+        self.progress.set(0, Progress { sequence: sequence + 1, ..Progress::default() }, 0)?;
         Ok(())
+    }
+
+    /// How many shots there are.
+    pub(crate) fn aimed(&self) -> u32 {
+        self.aimed
     }
 
     /// Sends at `rate` frames per second in bursts, for about as long as `time`;
@@ -183,9 +190,9 @@ impl Traffic {
             frames,
         };
         self.plan.set(0, plan, 0)?;
-        let before = self.progress.get(&0, 0)?;
-        let sequence = before.sequence;
-        self.progress.set(0, Progress { sequence, ..Progress::default() }, 0)?;
+        // Every flow's stream goes on where it was.
+        let Progress { sequence, shot, .. } = self.progress.get(&0, 0)?;
+        self.progress.set(0, Progress { sequence, shot, ..Progress::default() }, 0)?;
         let arrived = self.arrived()?;
         let name = match clock {
             Clock::Off => traffic::GENERATE,
