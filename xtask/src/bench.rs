@@ -17,6 +17,21 @@ pub(crate) struct Options {
     /// Fewer rounds (media alone).
     #[arg(long)]
     quick: bool,
+    /// Measure one part and nothing else (media alone).
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// Rates without loss, of everybody.
+    Forwarding,
+    /// How much later packets arrive.
+    Latency,
+    /// Flows programmed per second, and packets lost while calls change.
+    Updates,
+    /// Packets lost over restarts and upgrades.
+    Restarts,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -47,8 +62,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.json {
         bench.arg("--json");
     }
-    if options.quick && matches!(options.bench, Bench::Media) {
-        bench.arg("--quick");
+    if matches!(options.bench, Bench::Media) {
+        if options.quick {
+            bench.arg("--quick");
+        }
+        if let Some(part) = options.only.and_then(|part| part.to_possible_value()) {
+            bench.args(["--only", part.get_name()]);
+        }
     }
     sh::run(&mut bench)
 }

@@ -19,6 +19,7 @@
     reason = "rates and counts far below 2^52"
 )]
 
+mod forwarding;
 mod latency;
 mod nat;
 mod relay;
@@ -32,12 +33,10 @@ mod updates;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use harness::report::{Figure, Report};
+use harness::report::Report;
 
-use nat::Nat;
-use relay::{Bare, Vizard};
-use rtpengine::Rtpengine;
-use stage::{Relay, Stage};
+use forwarding::Forwarding;
+use stage::Stage;
 
 /// Rounds, each with everybody in turn.
 const ROUNDS: usize = 5;
@@ -64,24 +63,53 @@ fn main() -> ExitCode {
     }
 }
 
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Forwarding,
+    Latency,
+    Updates,
+    Restarts,
+}
+
+impl Part {
+    fn named(name: &str) -> Result<Self> {
+        match name {
+            "forwarding" => Ok(Self::Forwarding),
+            "latency" => Ok(Self::Latency),
+            "updates" => Ok(Self::Updates),
+            "restarts" => Ok(Self::Restarts),
+            other => bail!("there is no part {other}, but forwarding, latency, updates and restarts"),
+        }
+    }
+}
+
 struct Options {
     json: bool,
     rounds: usize,
+    /// All of it, where there is none.
+    only: Option<Part>,
 }
 
 impl Options {
     fn parse() -> Result<Self> {
-        let mut options = Self { json: false, rounds: ROUNDS };
-        for argument in std::env::args().skip(1) {
+        let mut options = Self { json: false, rounds: ROUNDS, only: None };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--json" => options.json = true,
                 "--quick" => options.rounds = QUICK_ROUNDS,
+                "--only" => options.only = Some(Part::named(&arguments.next().unwrap_or_default())?),
                 // Cargo says so to every benchmark.
                 "--bench" => {}
-                other => bail!("unknown argument {other}; there are --json and --quick"),
+                other => bail!("unknown argument {other}; there are --json, --quick and --only PART"),
             }
         }
         Ok(options)
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
     }
 }
 
@@ -91,55 +119,27 @@ fn run(options: &Options) -> Result<()> {
     }
     let folder = tempfile::tempdir().context("cannot make a folder")?;
     let mut stage = Stage::set_up(folder.path())?;
-    let rtpengine = Rtpengine::start(&stage, MANY)?;
-    let relays: [&dyn Relay; 8] = [
-        &Bare { flows: 1 },
-        &Vizard { flows: 1 },
-        &Bare { flows: MANY },
-        &Vizard { flows: MANY },
-        &Bare { flows: MOST },
-        &Vizard { flows: MOST },
-        &Nat,
-        &rtpengine,
-    ];
-    let mut found: [Vec<f64>; 8] = Default::default();
+    let mut forwarding = options.wants(Part::Forwarding).then(|| Forwarding::start(&stage)).transpose()?;
     let mut latencies = Vec::new();
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
-        for (relay, found) in relays.into_iter().zip(&mut found) {
-            let turn = relay.enter(&mut stage)?;
-            let best = search::highest(&mut stage, relay)?;
-            drop(turn);
-            found.push(best);
+        if let Some(forwarding) = &mut forwarding {
+            forwarding.measure(&mut stage)?;
         }
-        latencies.push(latency::Added::measure(&mut stage)?);
+        if options.wants(Part::Latency) {
+            latencies.push(latency::Added::measure(&mut stage)?);
+        }
     }
-    let updates = updates::measure(&mut stage, MOST)?;
-    let restarts = restarts::measure(&mut stage)?;
-    let mut figures = rates(&found);
-    figures.extend(latency::figures(&latencies));
-    figures.extend(updates.figures());
-    figures.extend(restarts.figures());
+    let mut figures = forwarding.map_or_else(Vec::new, Forwarding::figures);
+    if options.wants(Part::Latency) {
+        figures.extend(latency::figures(&latencies));
+    }
+    if options.wants(Part::Updates) {
+        figures.extend(updates::measure(&mut stage, MOST)?.figures());
+    }
+    if options.wants(Part::Restarts) {
+        figures.extend(restarts::measure(&mut stage)?.figures());
+    }
     Report::new("media", figures).print(options.json);
     Ok(())
-}
-
-/// The rates of everybody, and what they are of each other in every round.
-fn rates(found: &[Vec<f64>; 8]) -> Vec<Figure> {
-    let [limit, one, limit_many, many, limit_most, most, nat, rtpengine] = found;
-    let per_round = |of: &[f64], to: &[f64]| of.iter().zip(to).map(|(of, to)| of / to).collect::<Vec<_>>();
-    vec![
-        Figure::median("media.limit_pps", "packets/s", limit),
-        Figure::median("media.limit_pps_32k", "packets/s", limit_most),
-        Figure::median("media.pps_1", "packets/s", one),
-        Figure::median("media.pps_1k", "packets/s", many),
-        Figure::median("media.pps_32k", "packets/s", most),
-        Figure::median("media.pps_nft", "packets/s", nat),
-        Figure::median("media.pps_rtpengine", "packets/s", rtpengine),
-        Figure::median("media.ratio_limit_1", "of the limit", &per_round(one, limit)).with_goal(0.85),
-        Figure::median("media.ratio_limit_1k", "of the limit", &per_round(many, limit_many)),
-        Figure::median("media.ratio_limit_32k", "of the limit", &per_round(most, limit_most)).with_goal(0.80),
-        Figure::median("media.ratio_nft", "times", &per_round(many, nat)).with_goal(2.5),
-        Figure::median("media.ratio_rtpengine", "times", &per_round(many, rtpengine)).with_goal(20.0),
-    ]
 }
