@@ -1,7 +1,8 @@
 //! The kernel's own routes and neighbours, for packets whose next hop the
 //! control plane has not resolved yet.
 
-use core::mem::zeroed;
+use core::mem::MaybeUninit;
+use core::ptr::write_volatile;
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
@@ -45,8 +46,8 @@ fn find(
 ) -> Result<(), Verdict> {
     let (shape, way) = (apart::given(shape)?, apart::given(way)?);
     let (from, to) = (shape.from.words(), shape.to.words());
-    // SAFETY: a structure of integers, for which zero is a value.
-    let mut query: bpf_fib_lookup = unsafe { zeroed() };
+    let mut query = MaybeUninit::uninit();
+    let query = cleared(&mut query);
     query.l4_protocol = PROTOCOL_UDP;
     query.ifindex = arrived_on;
     query.__bindgen_anon_1.tot_len = length;
@@ -64,12 +65,25 @@ fn find(
     }
     // SAFETY: the context of this invocation, and a query that the helper may
     // read and write for its whole size.
-    let code = unsafe { lookup(context.cast(), &raw mut query, size_of::<bpf_fib_lookup>() as i32, 0) };
+    let code = unsafe { lookup(context.cast(), &raw mut *query, size_of::<bpf_fib_lookup>() as i32, 0) };
     outcome(code)?;
     let Attachment { interface, tags } =
         maps::vlan(query.ifindex).unwrap_or(Attachment { interface: query.ifindex, tags: [Tag::NONE; 2] });
     *way = Hop::new(interface, u16::MAX, query.smac, query.dmac).tagged(tags);
     Ok(())
+}
+
+/// Makes a query of zeros. They are written one by one, since the compiler calls a function
+/// to write them at once, whose frame is one too many for the stack by Linux 6.1's count.
+#[inline(always)]
+fn cleared(query: &mut MaybeUninit<bpf_fib_lookup>) -> &mut bpf_fib_lookup {
+    let words = query.as_mut_ptr().cast::<u32>();
+    for word in 0..size_of::<bpf_fib_lookup>() / size_of::<u32>() {
+        // SAFETY: a word of the query, which is aligned to words.
+        unsafe { write_volatile(words.add(word), 0) };
+    }
+    // SAFETY: a structure of integers that is as long as the words, all of which were written.
+    unsafe { query.assume_init_mut() }
 }
 
 /// Every code that the helper returns. Without `BPF_FIB_LOOKUP_SRC` it never
