@@ -78,32 +78,29 @@ fn take_off(context: *mut xdp_md, taken: *mut Taken) -> Result<(), Verdict> {
     if ethernet.is_group() {
         return Err(Verdict::NotUnicast);
     }
-    let (kept, announcement) = (*ethernet, ethernet.ethertype);
-    let outer: VlanTag = *frame.view(size_of::<Ethernet>())?;
-    let mut tags = [outer, Taken::NOTHING.tags[1]];
-    let mut first = Tag::of_frame(announcement, outer.control);
-    let mut second = Tag::NONE;
-    let ethertype = if announces_tag(outer.ethertype) {
-        let inner: VlanTag = *frame.view(INNER)?;
-        tags[1] = inner;
-        second = Tag::of_frame(outer.ethertype, inner.control);
+    taken.announcement = ethernet.ethertype;
+    let kept = *ethernet;
+    let outer: &VlanTag = frame.view(size_of::<Ethernet>())?;
+    taken.tags[0] = *outer;
+    let mut attachment = Attachment {
+        interface: packet::ingress(context),
+        tags: [Tag::of_frame(taken.announcement, outer.control), Tag::NONE],
+    };
+    let (ethertype, start) = if announces_tag(outer.ethertype) {
+        let inner: &VlanTag = frame.view(INNER)?;
+        taken.tags[1] = *inner;
+        attachment.then(Tag::of_frame(outer.ethertype, inner.control));
         is_media::<AFTER>(frame, inner.ethertype)?;
-        inner.ethertype
+        (inner.ethertype, AFTER)
     } else {
         is_media::<INNER>(frame, outer.ethertype)?;
-        outer.ethertype
+        (outer.ethertype, INNER)
     };
-    if first.is_none() {
-        (first, second) = (second, Tag::NONE);
-    }
-    let attachment = Attachment { interface: packet::ingress(context), tags: [first, second] };
-    let interface = maps::arrival(attachment).ok_or(Verdict::OtherVlan)?;
-    let start = if announces_tag(outer.ethertype) { AFTER } else { INNER };
+    taken.interface = maps::arrival(attachment).ok_or(Verdict::OtherVlan)?;
     reshape::resize(context, start, size_of::<Ethernet>())?;
+    taken.length = (start - size_of::<Ethernet>()) as u32;
     let ethernet: &mut Ethernet = Frame::of_metadata(context).view(0)?;
     *ethernet = Ethernet { ethertype, ..kept };
-    *taken =
-        Taken { interface, length: (start - size_of::<Ethernet>()) as u32, announcement, reserved: 0, tags };
     Ok(())
 }
 

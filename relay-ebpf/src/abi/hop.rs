@@ -95,6 +95,19 @@ pub struct Attachment {
     pub tags: [Tag; 2],
 }
 
+impl Attachment {
+    /// The tag behind the first one; the first one itself where that was none.
+    #[inline(always)]
+    pub const fn then(&mut self, tag: Tag) {
+        let [first, second] = &mut self.tags;
+        if first.is_none() {
+            *first = tag;
+        } else {
+            *second = tag;
+        }
+    }
+}
+
 /// A VLAN tag as it stands in a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
