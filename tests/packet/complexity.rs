@@ -19,18 +19,21 @@ fn the_verifier_is_soon_done() {
     if !enter_own_namespace() {
         return;
     }
+    let mut over = Vec::new();
     for addresses in [1, MAX_ADDRESSES] {
         for (guard, vlans, log) in
             [(Guard::NONE, false, false), (Guard::NONE, true, false), (crate::guard::sockets(), true, true)]
         {
             let verified = verified(addresses, &guard, vlans, log);
-            assert!(
-                verified <= MOST,
-                "{addresses} addresses, guard {}, tags {vlans}, log {log}: {verified} instructions",
-                guard.is_on()
-            );
+            if verified > MOST {
+                let guard = guard.is_on();
+                over.push(format!(
+                    "{addresses} addresses, guard {guard}, tags {vlans}, log {log}: {verified}"
+                ));
+            }
         }
     }
+    assert!(over.is_empty(), "over {MOST} instructions: {over:#?}");
 }
 
 fn verified(addresses: usize, guard: &Guard, vlans: bool, log: bool) -> u32 {
