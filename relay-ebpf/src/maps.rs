@@ -3,6 +3,7 @@
 //! Sizes of the per-flow arrays, next hops among them, are those of one slot; the control plane sets
 //! them before loading. `relay_ebpf::abi` says who writes what.
 
+use core::arch::asm;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
@@ -120,9 +121,22 @@ pub(crate) fn room() -> Option<&'static mut Room> {
 /// The slot of a media address and port.
 #[inline(always)]
 pub(crate) fn slot(address: &Address, family: Family, port: Port) -> Result<u32, Verdict> {
-    let base = LAYOUT.base_of(address, family).ok_or(Verdict::NotOurAddress)?;
+    let base = unknown(LAYOUT.base_of(address, family).ok_or(Verdict::NotOurAddress)?);
     let place = LAYOUT.place_of_port(port).ok_or(Verdict::NotOurPort)?;
     Ok(base + place)
+}
+
+/// A number that the verifier knows nothing of any more. It would go through all that
+/// depends on it for each value it may have, which Linux 6.1 has little patience for;
+/// of a number whose bytes were swapped it forgets all.
+#[inline(always)]
+fn unknown(number: u32) -> u32 {
+    let mut number = u64::from(number);
+    // SAFETY: swapped twice, the number is what it was.
+    unsafe {
+        asm!("{0} = be32 {0}", "{0} = be32 {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
+    number as u32
 }
 
 /// The slot of the port after that of `slot`.
