@@ -98,6 +98,14 @@ impl LiveHead {
         }
     }
 
+    /// Whether its source is fixed.
+    #[inline(always)]
+    pub(crate) fn has_source(&self) -> bool {
+        // SAFETY: as in `hears`.
+        let word = unsafe { read_volatile(addr_of!((*self.heard()).word)) };
+        word == Phase::Locked.word(self.head.epoch())
+    }
+
     /// Counts a packet of RTP that was forwarded with this many bytes of payload, when it
     /// does but follow ([`quality::follows`]). Whether it was counted; `quality` says what
     /// may race with it.

@@ -17,6 +17,7 @@ use relay_ebpf::header::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, P
 use relay_ebpf::quality::Place;
 use relay_ebpf::verdict::Verdict;
 
+use crate::apart;
 use crate::flow::{self, LiveHead};
 use crate::maps;
 use crate::packet::{self, Frame, Words};
@@ -60,6 +61,8 @@ trait Header {
     /// Sends it one hop further, between the ends of the flow; what changed in UDP's
     /// pseudo-header.
     fn send(words: Words, slot: u32, live: LiveHead) -> Option<Update>;
+    /// Takes back the hop that [`Self::send`] has counted.
+    fn take_back(words: Words);
 }
 
 #[inline(always)]
@@ -87,15 +90,49 @@ fn relay<H: Header, const UDP: usize>(context: *mut xdp_md, frame: Frame) -> Opt
     let interface = address(words, flow.hop(), UDP - IP + usize::from(length))?;
     write_udp(udp, flow, checksum, H::send(words, slot, live)?);
     if !live.is_whole() {
-        refuse(slot);
-        return Some(Verdict::FlowChanging);
+        return apart::heard(relay_overtaken(context, slot)).err();
     }
-    let place = Place {
-        ssrc: udp.word::<16>(),
-        sequence: u16::from_be(udp.half::<10>()),
-        timestamp: u32::from_be(udp.word::<12>()),
+    Some(leave(context, slot, live, interface, udp))
+}
+
+/// The verdict on a packet whose flow was changed twice while it was rewritten, so that
+/// some of what was written may be of either: see [`rewrite_again`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn relay_overtaken(context: *mut xdp_md, slot: u32) -> u32 {
+    let frame = Frame::of_metadata(context);
+    let verdict = match frame.view::<Ethernet>(0).map(|ethernet| ethernet.ethertype) {
+        Ok(ETHERTYPE_IPV4) => rewrite_again::<V4, UDP_V4>(context, frame, slot),
+        Ok(ETHERTYPE_IPV6) => rewrite_again::<V6, UDP_V6>(context, frame, slot),
+        Ok(_) | Err(_) => None,
     };
-    Some(leave(context, slot, live, interface, place, length - size_of::<Udp>() as u16))
+    if verdict.is_none() {
+        refuse(slot);
+    }
+    apart::ended(Err(verdict.unwrap_or(Verdict::FlowChanging)))
+}
+
+/// Rewrites and sends off a packet by its flow as that is now. Checksums follow from what
+/// stands in the packet, so it does not matter what that is. It was heard already, from a
+/// source that is still the flow's unless signalling moved it.
+#[inline(always)]
+fn rewrite_again<H: Header, const UDP: usize>(
+    context: *mut xdp_md,
+    frame: Frame,
+    slot: u32,
+) -> Option<Verdict> {
+    let words = frame.words(UDP + NEEDED)?;
+    let udp = words.beyond::<UDP>();
+    let live = flow::head(slot)?;
+    let flow = live.head();
+    if !live.has_source() || !flow.sends_straight(H::FAMILY, (udp.word::<8>() >> 8) as u8) {
+        return None;
+    }
+    H::take_back(words);
+    let length = usize::from(u16::from_be(udp.half::<4>()));
+    let interface = address(words, flow.hop(), UDP - IP + length)?;
+    write_udp(udp, flow, udp.half::<6>(), H::send(words, slot, live)?);
+    live.is_whole().then(|| leave(context, slot, live, interface, udp))
 }
 
 /// Writes the MAC addresses of a known way that takes a packet of `length` bytes without
@@ -128,14 +165,13 @@ fn write_udp(udp: Words, flow: &Head, checksum: u16, moved: Update) {
 
 /// Sends the packet off and counts it.
 #[inline(always)]
-fn leave(
-    context: *mut xdp_md,
-    slot: u32,
-    live: LiveHead,
-    interface: u32,
-    place: Place,
-    payload: u16,
-) -> Verdict {
+fn leave(context: *mut xdp_md, slot: u32, live: LiveHead, interface: u32, udp: Words) -> Verdict {
+    let place = Place {
+        ssrc: udp.word::<16>(),
+        sequence: u16::from_be(udp.half::<10>()),
+        timestamp: u32::from_be(udp.word::<12>()),
+    };
+    let payload = u16::from_be(udp.half::<4>()).wrapping_sub(size_of::<Udp>() as u16);
     let verdict = if interface == packet::ingress(context) {
         Verdict::Transmitted
     } else if maps::redirect(interface) {
@@ -222,6 +258,16 @@ impl Header for V4 {
         words.put_half::<{ IP + 10 }>(header.finish());
         Some(moved)
     }
+
+    #[inline(always)]
+    fn take_back(words: Words) {
+        let hops = words.half::<{ IP + 8 }>();
+        let [left, protocol] = hops.to_ne_bytes();
+        let before = u16::from_ne_bytes([left.wrapping_add(1), protocol]);
+        words.put_half::<{ IP + 8 }>(before);
+        let header = Update::of(words.half::<{ IP + 10 }>()).word(hops, before);
+        words.put_half::<{ IP + 10 }>(header.finish());
+    }
 }
 
 struct V6;
@@ -285,6 +331,12 @@ impl Header for V6 {
         let moved = replace::<{ IP + 32 }>(words, moved, to(2));
         let moved = replace::<{ IP + 36 }>(words, moved, to(3));
         Some(moved)
+    }
+
+    #[inline(always)]
+    fn take_back(words: Words) {
+        let [protocol, hops] = words.half::<{ IP + 6 }>().to_ne_bytes();
+        words.put_half::<{ IP + 6 }>(u16::from_ne_bytes([protocol, hops.wrapping_add(1)]));
     }
 }
 

@@ -89,6 +89,11 @@ fn lost_on_reinvite(stage: &mut Stage, side: Side) -> Result<u64> {
     ensure!((run.wrong > 0) == (side == Side::Agent), "{} packets arrived at an end that moved", run.wrong);
     let lost = run.lost().saturating_sub(run.wrong);
     eprintln!("re-INVITE, {side:?} moves: {changes} changes, {} packets, {lost} lost", run.sent);
+    if lost > 0 {
+        let got = open.datapath.verdicts().into_iter().filter(|count| count.packets > 0);
+        let got: Vec<String> = got.map(|count| format!("{} {}", count.verdict, count.packets)).collect();
+        eprintln!("packets by verdict: {}", got.join(", "));
+    }
     Ok(lost)
 }
 
