@@ -44,6 +44,36 @@ fn a_packet_leaves_as_if_it_had_been_built_for_the_far_end() {
     }
 }
 
+/// Many packets meet a flow whose updates overtake them: while they are read, or between
+/// that and their being sent.
+#[test]
+fn a_packet_that_is_overtaken_leaves_whole_or_not_at_all() {
+    const PACKETS: usize = 6_000;
+    let Some(mut world) = world() else { return };
+    for ends in [V4, V6] {
+        let [from, local, send_from, send_to] = ends;
+        world.put(&flow(local, &allowed(from), send_from, send_to), BACK);
+        let packet = datagram(from, local, rtp(0));
+        let (frame, expected) = (packet.build(), built_for(&packet, send_from, send_to));
+        assert_eq!(world.run(&frame).verdict, Verdict::Transmitted);
+        let [mut left, mut dropped] = [0; 2];
+        world.overtake_meanwhile(local.parse().unwrap(), |world| {
+            for _ in 0..PACKETS {
+                let outcome = world.run(&frame);
+                match outcome.verdict {
+                    Verdict::Transmitted => {
+                        assert_eq!(outcome.bytes, expected);
+                        left += 1;
+                    }
+                    Verdict::FlowChanging => dropped += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        assert!(left > 0 && dropped > 0, "{left} left and {dropped} were dropped: nothing met");
+    }
+}
+
 #[test]
 fn every_hop_count_but_the_last_is_taken_by_one() {
     let Some(mut world) = world() else { return };

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, DevMapHash, HashMap, IterableMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun, TestRunOptions};
 use relay_ebpf::abi::{self, Address, Attachment, FlowSlot, GuardRule, Hop, HopSlot, Layout, Phase, Tag};
 use relay_ebpf::verdict::{Action, Verdict};
-use vizard::datapath::xdp::table::{FlowTable, Reading};
+use vizard::datapath::xdp::table::{FlowTable, Mapped, Reading};
 use vizard::datapath::xdp::{flow_body, load};
 use vizard::datapath::{DatapathConfig, Mode};
 use vizard::engine::flow::{Content, FlowOwner, FlowSpec, PayloadTypes, SourceRule};
@@ -224,11 +225,35 @@ impl World {
     /// Makes it look as if the live body had been overtaken by two updates.
     pub(crate) fn overtake(&mut self, local: SocketAddr) {
         let slot = self.slot(local);
-        let mut flow = self.flows.get(&slot, 0).expect("a slot");
-        assert_eq!(flow.state & 1, 0, "a flow that was never changed");
-        flow.head = flow.head.published_as(flow.head.sequence() + 2, flow.head.epoch());
-        self.flows.set(slot, flow, 0).expect("a slot");
+        let flow = self.flows.get(&slot, 0).expect("a slot");
+        self.flows.set(slot, overtaken(flow), 0).expect("a slot");
     }
+
+    /// Makes it look so, and again as if it had not, in quick succession while `run` runs.
+    pub(crate) fn overtake_meanwhile(&mut self, local: SocketAddr, run: impl FnOnce(&mut Self)) {
+        let slot = self.slot(local);
+        let flows = Mapped::<FlowSlot>::new(self.flows.map()).expect("a map that can be mapped");
+        let whole = flows.read(slot).expect("a slot");
+        std::thread::scope(|scope| {
+            // Dropped even where `run` panics.
+            let running = Arc::new(());
+            let watched = Arc::downgrade(&running);
+            scope.spawn(move || {
+                while watched.strong_count() > 0 {
+                    flows.write(slot, overtaken(whole));
+                    flows.write(slot, whole);
+                }
+            });
+            run(self);
+            drop(running);
+        });
+    }
+}
+
+/// A flow whose live body was overtaken by two updates.
+fn overtaken(flow: FlowSlot) -> FlowSlot {
+    assert_eq!(flow.state & 1, 0, "a flow that was never changed");
+    FlowSlot { head: flow.head.published_as(flow.head.sequence() + 2, flow.head.epoch()), ..flow }
 }
 
 fn array(program: &mut Ebpf, name: &str) -> MapData {
