@@ -11,14 +11,14 @@ use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView};
 use crate::engine::callback::{Diversion, Reason, Service};
-use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Direction, Labels, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
 use crate::engine::directory;
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTraits, PoolNumber, PoolRow};
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{FlowStats, MediaPath, Quality};
 use crate::engine::guard::{GuardReply, RuleOrigin, RuleView, Treatment};
-use crate::engine::ids::{BindingId, LegName, PartyId, SessionId};
+use crate::engine::ids::{BindingId, LegName, PartyId, RecordId, SessionId};
 use crate::engine::number::Typed;
 use crate::engine::time::Timestamp;
 
@@ -129,20 +129,29 @@ fn path() -> PathChoice {
 
 fn cdr() -> Cdr {
     Cdr {
+        id: RecordId::of(SessionId::from_bits(9), LegName::B, 0),
+        version: 0,
+        interim: None,
         fork: 0,
         session: SessionId::from_bits(9),
         leg: LegName::B,
         binding: Some(BindingId::from_bits(7)),
         tenant: "default".to_owned(),
         project: "default".to_owned(),
+        labels: Labels::default(),
         direction: Direction::Outbound,
         proxy: Some("+12125550124".parse().unwrap()),
         remote_country: None,
+        remote_area: None,
         trunk: "pbx".to_owned(),
         start: at(0),
+        ring: Some(at(1)),
         answer: Some(at(3)),
         end: at(63),
+        duration_us: 63_000_000,
         billable_seconds: 60,
+        cost: None,
+        price: None,
         received: Traffic { packets: 2_990, bytes: 514_280 },
         sent: Traffic { packets: 3_000, bytes: 516_000 },
         media: LegMedia {
@@ -154,6 +163,8 @@ fn cdr() -> Cdr {
         release: Release { side: ReleaseSide::A, cause: Cause::Normal, sip_status: Some(200) },
         emergency: false,
         diversion: None,
+        recording: None,
+        attestation: None,
     }
 }
 

@@ -21,7 +21,7 @@ use super::directory;
 use super::encoding::Encoding;
 use super::flow::{Carrier, ExtensionIds, PayloadTypes, Quality, Transport};
 use super::ids::{BindingId, LegName, SessionId};
-use super::number::{Country, ProxyNumber};
+use super::number::{Area, Country, ProxyNumber};
 use super::sip;
 use super::sip::dialog::Dialog;
 use super::sip::sdp::{Component, IceCredentials};
@@ -87,8 +87,12 @@ pub struct LegRecord {
     pub remote: String,
     /// Its country.
     pub remote_country: Option<Country>,
+    /// Its state or province.
+    pub remote_area: Option<Area>,
     /// When the INVITE arrived or left.
     pub start: Timestamp,
+    /// When the far end began to ring, or to hear ringing.
+    pub ring: Option<Timestamp>,
     /// When it was answered.
     pub answer: Option<Timestamp>,
     /// When it ended, if it has.

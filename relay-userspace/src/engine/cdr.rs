@@ -5,22 +5,36 @@
 //! [`Cdr::fork`].
 //!
 //! A record carries what billing and quality need and nothing that identifies
-//! a party: the proxy number that the leg showed, the country of the far end,
-//! times, and what the kernel counted.
+//! a party: the proxy number that the leg showed, the country and area of the far end,
+//! times, and what the kernel counted. Whom it was about is said by pseudonyms and by
+//! the owner's own words: the binding's key and tags.
+//!
+//! Times are of the wall clock, lengths of the monotonic one: a clock that is set while
+//! a call goes on moves its end and bills nobody for it.
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::callback::Diversion;
+use super::directory::BindingKind;
 use super::encoding::Encoding;
 use super::flow::{MediaPath, Quality};
-use super::ids::{BindingId, LegName, SessionId};
-use super::number::{Country, ProxyNumber};
+use super::ids::{BindingId, LegName, PartyId, RecordId, SessionId};
+use super::money::Currency;
+use super::number::{Area, Country, ProxyNumber};
 use super::quality::Mos;
 use super::time::Timestamp;
 
 /// One leg of one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cdr {
+    /// The record's id: of its session, leg and fork, so that it never changes.
+    pub id: RecordId,
+    /// How often the record was rated again; the version before it is kept.
+    pub version: u32,
+    /// Which of the leg's interim records it is, counted from one; absent on the final
+    /// record, which replaces them.
+    pub interim: Option<u32>,
     /// Joins the legs of a call. With `leg` and `fork` it is the record's key.
     pub session: SessionId,
     /// Which leg.
@@ -34,22 +48,35 @@ pub struct Cdr {
     pub tenant: String,
     /// The tenant's project.
     pub project: String,
+    /// What its owner knows the conversation by.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// Who placed the leg.
     pub direction: Direction,
     /// The number that the far end of this leg dialled or saw.
     pub proxy: Option<ProxyNumber>,
     /// The country of the far end's number.
     pub remote_country: Option<Country>,
+    /// Its state or province, where the numbering plan tells.
+    pub remote_area: Option<Area>,
     /// The trunk that the leg used.
     pub trunk: String,
     /// When the INVITE arrived or left.
     pub start: Timestamp,
+    /// When the far end began to ring, or to hear ringing.
+    pub ring: Option<Timestamp>,
     /// When it was answered.
     pub answer: Option<Timestamp>,
-    /// When it ended.
+    /// When it ended; of an interim record, when that was written.
     pub end: Timestamp,
+    /// Microseconds from start to end.
+    pub duration_us: u64,
     /// Whole seconds from answer to end, rounded up; zero when unanswered.
     pub billable_seconds: u64,
+    /// What the trunk's carrier is owed for it, once it is rated.
+    pub cost: Option<Charge>,
+    /// What the tenant owes for it, once it is rated.
+    pub price: Option<Charge>,
     /// What the far end of this leg sent us, by the kernel's count.
     pub received: Traffic,
     /// What we sent to it.
@@ -62,6 +89,58 @@ pub struct Cdr {
     pub emergency: bool,
     /// The service that it went to in place of a party, and why.
     pub diversion: Option<Diversion>,
+    /// The recording of it, where there is one.
+    pub recording: Option<String>,
+    /// How far the caller's number was attested (RFC 8588), where it was.
+    pub attestation: Option<Attestation>,
+}
+
+/// What the owner of a binding knows it by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labels {
+    /// What sort of conversation it is for.
+    pub kind: Option<BindingKind>,
+    /// Its key: the session, case, order, customer or agent.
+    pub key: Option<String>,
+    /// The agent's pseudonym, as the tenant may know it.
+    pub agent: Option<PartyId>,
+    /// The owner's own words for it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// What a leg costs somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The rate that was applied, per minute.
+    pub rate: Decimal,
+    /// What it comes to.
+    pub amount: Decimal,
+    /// Of what.
+    pub currency: Currency,
+}
+
+/// How far a caller's number was attested (RFC 8588 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attestation {
+    /// Full: the caller may use the number.
+    A,
+    /// Partial: the caller is known.
+    B,
+    /// Gateway: where the call came from is known.
+    C,
+}
+
+impl Attestation {
+    /// Its letter.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+        }
+    }
 }
 
 /// Who placed a leg, seen from Vizard.

@@ -104,8 +104,26 @@ identifier! {
     PartyId, "party"
 }
 identifier! {
+    /// A call detail record.
+    RecordId, "cdr"
+}
+identifier! {
     /// An erasure, and its certificate.
     ErasureId, "erasure"
+}
+
+impl RecordId {
+    /// Of a leg. It says the same whenever the record is written, so a record that is
+    /// written twice is known again.
+    #[must_use]
+    pub fn of(session: SessionId, leg: LegName, fork: u8) -> Self {
+        let mut bytes = [0; 18];
+        bytes[..16].copy_from_slice(&session.to_bits().to_be_bytes());
+        bytes[16] = leg.to_string().as_bytes()[0];
+        bytes[17] = fork;
+        let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *blake3::hash(&bytes).as_bytes();
+        Self(u128::from_be_bytes(bits))
+    }
 }
 
 impl BindingId {

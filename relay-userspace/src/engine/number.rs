@@ -190,6 +190,59 @@ pub struct CountryError {
     found: String,
 }
 
+/// A state or province by its two letters, upper case, as far as a country's numbering
+/// plan tells it (the United States and Canada).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Area(Country);
+
+impl Area {
+    /// The two letters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for Area {
+    type Err = AreaError;
+
+    fn from_str(text: &str) -> Result<Self, AreaError> {
+        text.parse().map(Self).map_err(|_| AreaError)
+    }
+}
+
+impl TryFrom<String> for Area {
+    type Error = AreaError;
+
+    fn try_from(text: String) -> Result<Self, AreaError> {
+        text.parse()
+    }
+}
+
+impl From<Area> for String {
+    fn from(area: Area) -> Self {
+        area.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is not an area.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("an area is a state or province of two letters, such as NY")]
+pub struct AreaError;
+
 /// A party's real number. Never prints: see the module documentation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartyNumber(Digits);
@@ -222,6 +275,13 @@ impl PartyNumber {
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         self.0.country()
+    }
+
+    /// The state or province of its area code, where that has just one.
+    #[must_use]
+    pub fn area(&self) -> Option<Area> {
+        let (_, area) = areas::locate(self.reveal())?;
+        area?.parse().ok()
     }
 
     /// The digits without the calling code, in clear; all of them where no

@@ -173,12 +173,7 @@ impl Stored for Binding {
             id: self.id.to_bits(),
             tenant: self.tenant.clone(),
             project: self.project.clone(),
-            kind: match self.kind {
-                BindingKind::Session => 0,
-                BindingKind::Case => 1,
-                BindingKind::Customer => 2,
-                BindingKind::Agent => 3,
-            },
+            kind: kind_byte(self.kind),
             key: self.key.clone(),
             customer: party(&self.customer),
             agent: party(&self.agent),
@@ -215,6 +210,15 @@ impl Stored for Binding {
             tags: record.tags,
             also: record.also.map(|also| also.into_iter().map(VaultId::from_bits).collect()),
         })
+    }
+}
+
+const fn kind_byte(kind: BindingKind) -> u8 {
+    match kind {
+        BindingKind::Session => 0,
+        BindingKind::Case => 1,
+        BindingKind::Customer => 2,
+        BindingKind::Agent => 3,
     }
 }
 

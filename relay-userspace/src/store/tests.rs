@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::engine::call_record::{
     AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
 };
-use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Direction, Labels, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
 use crate::engine::directory;
 use crate::engine::directory::{
@@ -22,7 +22,7 @@ use crate::engine::directory::{
 };
 use crate::engine::encoding::Encoding;
 use crate::engine::flow::{Carrier, ExtensionIds, MediaPath, PayloadTypes, Quality, Transport};
-use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::ids::{BindingId, LegName, PartyId, RecordId, SessionId};
 use crate::engine::io::{Change, Transaction};
 use crate::engine::privacy::tests::{keyring, random, vault};
 use crate::engine::privacy::{SealedParty, VaultId};
@@ -117,26 +117,42 @@ pub(super) fn creation(id: u128) -> Transaction {
 
 fn cdr(session: u128, leg: LegName, end: i64) -> Cdr {
     Cdr {
+        id: RecordId::of(SessionId::from_bits(session), leg, 0),
+        version: 0,
+        interim: None,
         fork: 0,
         session: SessionId::from_bits(session),
         leg,
         binding: Some(BindingId::from_bits(session % 3)),
         tenant: "acme".into(),
         project: "main".into(),
+        labels: Labels {
+            kind: Some(BindingKind::Case),
+            key: Some("case-7".into()),
+            agent: Some(PartyId::from_bits(5)),
+            tags: vec!["gold".into()],
+        },
         direction: Direction::Outbound,
         proxy: Some(number(1).number),
         remote_country: Some("DE".parse().unwrap()),
+        remote_area: None,
         trunk: "carrier".into(),
         start: time(1),
+        ring: Some(time(1)),
         answer: Some(time(2)),
         end: time(end),
+        duration_us: 4,
         billable_seconds: 3,
+        cost: None,
+        price: None,
         received: Traffic { packets: 4, bytes: 5 },
         sent: Traffic { packets: 6, bytes: 7 },
         media: LegMedia { codec: Some(Encoding::OTHER), ..LegMedia::default() },
         release: Release { side: ReleaseSide::B, cause: Cause::Busy, sip_status: Some(486) },
         emergency: false,
         diversion: None,
+        recording: None,
+        attestation: None,
     }
 }
 
@@ -160,7 +176,9 @@ fn call(session: u128) -> CallRecord {
         proxy: Some(number(1).number),
         remote: "+1 212 •••".into(),
         remote_country: Some("US".parse().unwrap()),
+        remote_area: Some("NY".parse().unwrap()),
         start: time(1),
+        ring: Some(time(2)),
         answer: Some(time(2)),
         end: Some(time(3)),
         status: Some(200),

@@ -75,6 +75,7 @@ impl Call {
         }
         let LegState::Outgoing { early, .. } = &mut self.legs[name].state else { return };
         *early = true;
+        self.legs[name].rings(context.now);
         let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
             Content::Nothing | Content::Unsupported | Content::Unusable(_) => None,
@@ -102,6 +103,7 @@ impl Call {
             return self.end(context, Ending::LEAK);
         }
         context.respond(transaction, bytes);
+        self.legs[caller].rings(context.now);
     }
 
     /// A 2xx: the far end has accepted.
@@ -260,8 +262,7 @@ impl Call {
         context.timers.disarm(self.id, Timer::Ring);
         let longest = self.facts.longest(context);
         context.timers.arm(self.id, Timer::MaxCall, context.now.mono + longest);
-        self.legs[caller].answer = Some(context.now.wall);
-        self.legs[caller].status = Some(200);
+        self.legs[caller].answered(context.now, 200);
         context.count(Counter::Answered);
         context.event(Event::CallAnswered { session: self.id });
         self.begin_listening(context);

@@ -228,6 +228,7 @@ impl Call {
         if !leg.has_ended() {
             leg.past = leg.dialog().map(|dialog| dialog.id().clone());
             leg.state = LegState::Ended(context.now.wall);
+            leg.lengths.over(context.now);
         }
     }
 

@@ -1,11 +1,13 @@
 //! What the records of a call say.
 
+use std::time::Duration;
+
 use super::call::Call;
 use super::context::Context;
 use super::leg::{Leg, LegState};
 use crate::engine::cdr::{Cdr, LegMedia, Release, Traffic};
+use crate::engine::ids::RecordId;
 use crate::engine::media::Received;
-use crate::engine::time::Timestamp;
 
 /// The record of each leg of a call that is over.
 pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr; 2] {
@@ -19,7 +21,7 @@ pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr
 /// The record of an address that rang and did not get the call.
 pub(super) fn of_fork(context: &Context, call: &Call, (leg, fork): (&Leg, u8), release: &Release) -> Cdr {
     let record = of_leg(context, call, leg, release, Received::default(), Traffic::default());
-    Cdr { fork, media: LegMedia::default(), ..record }
+    Cdr { id: RecordId::of(call.id, leg.name, fork), fork, media: LegMedia::default(), ..record }
 }
 
 fn of_leg(
@@ -34,6 +36,7 @@ fn of_leg(
         LegState::Ended(end) => end,
         LegState::Incoming(_) | LegState::Outgoing { .. } | LegState::Confirmed(_) => context.now.wall,
     };
+    let labels = call.facts.binding.and_then(|binding| context.directory.labels(binding));
     let (path, slow_because) = call.media_path();
     let media = LegMedia {
         path,
@@ -43,47 +46,53 @@ fn of_leg(
         ..LegMedia::default()
     };
     Cdr {
+        id: RecordId::of(call.id, leg.name, 0),
+        version: 0,
+        interim: None,
         session: call.id,
         leg: leg.name,
         fork: 0,
         binding: call.facts.binding,
         tenant: call.facts.tenant.clone(),
         project: call.facts.project.clone(),
+        labels: labels.unwrap_or_default(),
         direction: leg.direction,
         proxy: leg.proxy,
         remote_country: leg.remote_country,
+        remote_area: leg.remote_area,
         trunk: leg.trunk_name.clone(),
         start: leg.start,
+        ring: leg.ring,
         answer: leg.answer,
         end,
-        billable_seconds: leg.answer.map_or(0, |answer| billable_seconds(answer, end)),
+        duration_us: u64::try_from(leg.lengths.lasted(context.now).as_micros()).unwrap_or(u64::MAX),
+        billable_seconds: billable_seconds(leg.lengths.talked(context.now)),
+        cost: None,
+        price: None,
         received: received.traffic,
         sent,
         media: media.measured(&received.quality),
         release: Release { sip_status: leg.status, ..release.clone() },
         emergency: call.facts.emergency,
         diversion: call.facts.diversion,
+        recording: None,
+        attestation: None,
     }
 }
 
 /// Whole seconds, rounded up.
-fn billable_seconds(answer: Timestamp, end: Timestamp) -> u64 {
-    let duration = end.saturating_since(answer);
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+fn billable_seconds(talked: Duration) -> u64 {
+    talked.as_secs() + u64::from(talked.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn seconds_are_rounded_up() {
-        let answer = Timestamp::from_unix_microseconds(5);
         for (milliseconds, seconds) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)] {
-            assert_eq!(billable_seconds(answer, answer + Duration::from_millis(milliseconds)), seconds);
+            assert_eq!(billable_seconds(Duration::from_millis(milliseconds)), seconds);
         }
-        assert_eq!(billable_seconds(answer, answer - Duration::from_secs(1)), 0, "the clock was set back");
     }
 }

@@ -62,8 +62,7 @@ impl Call {
         match &mut leg.state {
             LegState::Outgoing { initiator, .. } => {
                 let Ok(dialog) = Dialog::uac(initiator, response) else { return false };
-                leg.status = response.status();
-                leg.answer = Some(context.now.wall);
+                leg.answered(context.now, response.status().unwrap_or(200));
                 leg.state = LegState::Confirmed(dialog);
                 true
             }

@@ -20,7 +20,7 @@
 use super::call::Facts;
 use super::context::Context;
 use super::exchange::Arrival;
-use super::plan::{Invitation, More, Party, Plan, contact, country, here};
+use super::plan::{Invitation, More, Party, Plan, area, contact, country, here};
 use super::setup::is_secure;
 use crate::engine::directory::{Binding, PartyAddress};
 use crate::engine::egress::Secrets;
@@ -68,6 +68,7 @@ pub(super) fn plan(
             proxy: Some(*proxy),
             remote,
             country: caller_address.as_ref().and_then(country),
+            area: caller_address.as_ref().and_then(area),
             contact: contact(from, proxy, here_for_caller, secure),
             secrets: Some(Secrets::of(None, &callee_ends, &[&caller_ends[..], &ours].concat())),
         },
@@ -76,6 +77,7 @@ pub(super) fn plan(
             proxy: Some(*proxy),
             remote: diversion.to.as_str().to_owned(),
             country: None,
+            area: None,
             contact: contact(to, proxy, here_for_callee, secure),
             secrets: Some(Secrets::of(
                 caller_address.as_ref(),

@@ -45,6 +45,7 @@ pub(super) fn plan(
         proxy: None,
         remote: remote.as_ref().map_or_else(|| "unknown".to_owned(), PartyNumber::masked),
         country: remote.as_ref().and_then(PartyNumber::country),
+        area: remote.as_ref().and_then(PartyNumber::area),
         contact,
         secrets: None,
     };

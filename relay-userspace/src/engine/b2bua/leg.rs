@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::context::Context;
 use super::exchange::Arrival;
+use super::lengths::Lengths;
 use super::plan::Party;
 use super::reach::Attempt;
 use crate::engine::admin::LegView;
@@ -14,13 +15,13 @@ use crate::engine::cdr::Direction;
 use crate::engine::config::TrunkId;
 use crate::engine::egress::{Leak, Secrets};
 use crate::engine::ids::LegName;
-use crate::engine::number::{Country, ProxyNumber};
+use crate::engine::number::{Area, Country, ProxyNumber};
 use crate::engine::sip::dialog::{Dialog, DialogId, Initiator};
 use crate::engine::sip::sdp::{Anchor, Description, Origin};
 use crate::engine::sip::transaction::ClientKey;
 use crate::engine::sip::transport::{SentBy, Way};
 use crate::engine::sip::uri::Uri;
-use crate::engine::time::Timestamp;
+use crate::engine::time::{Now, Timestamp};
 
 /// One leg of a call.
 #[derive(Debug)]
@@ -34,8 +35,12 @@ pub(super) struct Leg {
     /// The far end, masked.
     pub(super) remote: String,
     pub(super) remote_country: Option<Country>,
+    pub(super) remote_area: Option<Area>,
     pub(super) start: Timestamp,
+    /// When the far end began to ring, or to hear ringing.
+    pub(super) ring: Option<Timestamp>,
     pub(super) answer: Option<Timestamp>,
+    pub(super) lengths: Lengths,
     /// The final status of the leg's first INVITE.
     pub(super) status: Option<u16>,
     pub(super) state: LegState,
@@ -141,8 +146,11 @@ impl Leg {
             proxy: party.proxy,
             remote: party.remote,
             remote_country: party.country,
+            remote_area: party.area,
             start: context.now.wall,
+            ring: None,
             answer: None,
+            lengths: Lengths::from_now(context.now),
             status: None,
             state,
             attempt: None,
@@ -165,6 +173,18 @@ impl Leg {
         if way.transport == self.sent_by.transport {
             self.peer = way.remote;
         }
+    }
+
+    /// It rings; the first time counts.
+    pub(super) fn rings(&mut self, now: Now) {
+        self.ring.get_or_insert(now.wall);
+    }
+
+    /// It is answered; the first time counts.
+    pub(super) fn answered(&mut self, now: Now, status: u16) {
+        self.answer.get_or_insert(now.wall);
+        self.status = Some(status);
+        self.lengths.answered(now);
     }
 
     /// The dialog, if it is confirmed and not over.

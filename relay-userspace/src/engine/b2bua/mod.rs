@@ -31,6 +31,7 @@ mod hearing;
 mod in_dialog;
 mod journal;
 mod leg;
+mod lengths;
 mod plan;
 mod reach;
 mod records;

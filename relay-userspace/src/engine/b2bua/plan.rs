@@ -14,7 +14,7 @@ use crate::engine::cdr::Cause;
 use crate::engine::config::{NumberFormat, Trunk, TrunkId};
 use crate::engine::directory::{PartyAddress, Ring};
 use crate::engine::egress::Secrets;
-use crate::engine::number::{Country, ProxyNumber};
+use crate::engine::number::{Area, Country, ProxyNumber};
 use crate::engine::policy::Bridge;
 use crate::engine::sip::build::RequestBuilder;
 use crate::engine::sip::dialog::Initiator;
@@ -106,6 +106,7 @@ impl Target {
                 proxy: Some(bridge.callee_sees),
                 remote: callee.masked(),
                 country: country(callee),
+                area: area(callee),
                 contact: contact(to, &bridge.callee_sees, ours, secure),
                 secrets: Some(Secrets::of(Some(&bridge.caller_address), caller_ends, &known)),
             },
@@ -130,6 +131,7 @@ pub(super) struct Party {
     /// Masked.
     pub(super) remote: String,
     pub(super) country: Option<Country>,
+    pub(super) area: Option<Area>,
     /// Our Contact towards it.
     pub(super) contact: Uri,
     /// What must never leave towards it; nothing on emergency legs.
@@ -196,6 +198,7 @@ impl Plan {
                 proxy: Some(bridge.caller_dialled),
                 remote: caller_address.masked(),
                 country: country(caller_address),
+                area: area(caller_address),
                 contact: contact(from, &bridge.caller_dialled, here_for_caller, secure),
                 secrets: Some(secrets),
             },
@@ -290,6 +293,13 @@ fn written(digits: &str, format: NumberFormat) -> String {
 pub(super) fn country(party: &PartyAddress) -> Option<Country> {
     match party {
         PartyAddress::Number(number) => number.country(),
+        PartyAddress::Extension { .. } => None,
+    }
+}
+
+pub(super) fn area(party: &PartyAddress) -> Option<Area> {
+    match party {
+        PartyAddress::Number(number) => number.area(),
         PartyAddress::Extension { .. } => None,
     }
 }

@@ -10,7 +10,7 @@ use super::exchange::Arrival;
 use crate::engine::cdr::{Cause, Cdr, Direction, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::counters::Counter;
 use crate::engine::event::Event;
-use crate::engine::ids::{BindingId, LegName, SessionId};
+use crate::engine::ids::{BindingId, LegName, RecordId, SessionId};
 use crate::engine::number::ProxyNumber;
 use crate::engine::policy::Rejection;
 use crate::engine::sip::name::Name;
@@ -84,28 +84,40 @@ pub(super) fn refuse(context: &mut Context, id: SessionId, tag: &str, arrival: &
     let trunk = context.trunk_name(arrival.trunk).to_owned();
     context.event(Event::CallRefused { session: id, trunk: trunk.clone(), cause, status });
     let owner = binding.and_then(|binding| context.directory.binding(binding));
+    let labels = binding.and_then(|binding| context.directory.labels(binding));
     let (tenant, project) = owner.map_or_else(Default::default, |owner| (owner.tenant, owner.project));
     let record = Cdr {
+        id: RecordId::of(id, caller, 0),
+        version: 0,
+        interim: None,
         session: id,
         leg: caller,
         fork: 0,
         binding,
         tenant,
         project,
+        labels: labels.unwrap_or_default(),
         direction: Direction::Inbound,
         proxy,
         remote_country: None,
+        remote_area: None,
         trunk,
         start: context.now.wall,
+        ring: None,
         answer: None,
         end: context.now.wall,
+        duration_us: 0,
         billable_seconds: 0,
+        cost: None,
+        price: None,
         received: Traffic::default(),
         sent: Traffic::default(),
         media: LegMedia::default(),
         release: Release { side: ReleaseSide::Platform, cause, sip_status: Some(status) },
         emergency,
         diversion: None,
+        recording: None,
+        attestation: None,
     };
     let output = context.records.write([record], None, None);
     context.outputs.push_back(output);

@@ -12,6 +12,7 @@ use super::call::{Call, Ending, Facts};
 use super::context::Context;
 use super::dialogs;
 use super::leg::{Leg, LegState, Speech};
+use super::lengths::Lengths;
 use super::plan;
 use super::ringing::Ringing;
 use super::timers::Timer;
@@ -148,6 +149,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
 
 fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
     let trunk = context.config.trunk_named(&record.trunk).unwrap_or(NO_TRUNK);
+    let lengths = Lengths::restored(context.now, record.start, record.answer, record.end);
     let ended = LegState::Ended(record.end.unwrap_or(context.now.wall));
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let mut leg = Leg {
@@ -158,7 +160,10 @@ fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
         proxy: record.proxy,
         remote: record.remote,
         remote_country: record.remote_country,
+        remote_area: record.remote_area,
         start: record.start,
+        ring: record.ring,
+        lengths,
         answer: record.answer,
         status: record.status,
         state: ended,

@@ -80,6 +80,7 @@ pub use usage::{Direction, Forbidden, Mode, Prompt, Recording, Ring, Usage, Usag
 
 use super::admin::{AdminReply, AdminRequest, BindingView, Refusal, RefusalKind};
 use super::audit::acts::Note;
+use super::cdr::Labels;
 use super::config::{Config, Life};
 use super::event::Event;
 use super::ids::{BindingId, LegName};
@@ -342,6 +343,18 @@ impl Directory {
     pub fn binding(&self, id: BindingId) -> Option<Binding> {
         let record = self.bindings.get(self.bindings.find(id)?)?;
         (record.stage != Stage::Reserved).then(|| self.binding_of(record))
+    }
+
+    /// What the owner of a binding that is live or entombed knows it by.
+    pub(super) fn labels(&self, id: BindingId) -> Option<Labels> {
+        let record = self.bindings.get(self.bindings.find(id)?)?;
+        let (tenant, _) = self.bindings.owner(record.owner);
+        (record.stage != Stage::Reserved).then(|| Labels {
+            kind: Some(record.kind),
+            key: Some(record.key.as_ref().to_owned()).filter(|key| !key.is_empty()),
+            agent: Some(self.parties.pseudonym(record.agent.party, tenant)),
+            tags: record.tags().to_vec(),
+        })
     }
 
     /// The address that an operator typed.

@@ -4,7 +4,7 @@
 //! bytes, not text, and nothing stands here twice. The second version adds how
 //! streams travel, who sends and who does not, whether each side shares a port, who
 //! was not heard, what is no longer learned, why the fast path does not carry it, and
-//! over what each side is talked to.
+//! over what each side is talked to; the third one when each side began to ring.
 
 mod leg;
 mod stream;
@@ -23,7 +23,7 @@ use crate::engine::encoding::Encoding;
 use crate::engine::flow::{Carrier, Quality};
 use crate::engine::ids::{BindingId, SessionId};
 
-use leg::{LegV1, ReachV2, add_reach, from_leg, to_leg, to_reach};
+use leg::{LegV1, ReachV2, RingV3, add_reach, add_ring, from_leg, to_leg, to_reach, to_ring};
 use stream::{StreamV1, StreamV2, add_to, from_stream, to_added, to_stream};
 
 #[derive(Serialize, Deserialize)]
@@ -75,36 +75,51 @@ struct UnacknowledgedV1 {
     bytes: Vec<u8>,
 }
 
-impl Stored for CallRecord {
-    const VERSION: u8 = 2;
-    type Shape = CallV2;
+/// What came before, and when each leg began to ring.
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct CallV3(CallV2, RingV3);
 
-    fn to_shape(&self) -> CallV2 {
+impl Stored for CallRecord {
+    const VERSION: u8 = 3;
+    type Shape = CallV3;
+
+    fn to_shape(&self) -> CallV3 {
         let streams = self.streams.iter().flatten();
         let diversion = self.diversion.map(DiversionV2::from);
         let slow_because = self.carrier.as_ref().and_then(|carrier| carrier.slow_because.as_deref());
         let slow_because = slow_because.map(str::to_owned);
         let added = streams.map(to_added).collect();
-        CallV2(to_v1(self), added, self.one_way, diversion, slow_because, to_reach(self))
+        let second = CallV2(to_v1(self), added, self.one_way, diversion, slow_because, to_reach(self));
+        CallV3(second, to_ring(self))
     }
 
-    fn from_shape(record: CallV2) -> Result<Self, String> {
-        let CallV2(call, added, one_way, diversion, slow_because, reach) = record;
-        let diversion = diversion.map(Diversion::from);
-        let mut call = Self { diversion, one_way, ..from_v1(call)? };
-        if let Some(carrier) = &mut call.carrier {
-            carrier.slow_because = slow_because.map(Arc::from);
-        }
-        add_reach(&mut call, reach);
-        for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
-            add_to(stream, added)?;
-        }
+    fn from_shape(CallV3(record, ring): CallV3) -> Result<Self, String> {
+        let mut call = from_v2(record)?;
+        add_ring(&mut call, ring)?;
         Ok(call)
     }
 
     fn from_older(version: u8, record: &[u8]) -> Option<Result<Self, String>> {
-        (version == 1).then(|| from_v1(read(record)?))
+        match version {
+            1 => Some(read(record).and_then(from_v1)),
+            2 => Some(read(record).and_then(from_v2)),
+            _ => None,
+        }
     }
+}
+
+fn from_v2(record: CallV2) -> Result<CallRecord, String> {
+    let CallV2(call, added, one_way, diversion, slow_because, reach) = record;
+    let diversion = diversion.map(Diversion::from);
+    let mut call = CallRecord { diversion, one_way, ..from_v1(call)? };
+    if let Some(carrier) = &mut call.carrier {
+        carrier.slow_because = slow_because.map(Arc::from);
+    }
+    add_reach(&mut call, reach);
+    for (stream, added) in call.streams.iter_mut().flatten().zip(added) {
+        add_to(stream, added)?;
+    }
+    Ok(call)
 }
 
 fn to_v1(call: &CallRecord) -> CallV1 {
@@ -204,7 +219,9 @@ mod tests {
             proxy: None,
             remote: String::new(),
             remote_country: None,
+            remote_area: Some("NY".parse().unwrap()),
             start: time(0),
+            ring: Some(time(9)),
             answer: None,
             end: None,
             status: None,
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn of_a_call_of_the_first_version_nobody_is_expected_to_speak() {
-        let CallV2(first, ..) = held().to_shape();
+        let CallV3(CallV2(first, ..), _) = held().to_shape();
         let bytes = postcard::to_extend(&first, vec![1]).unwrap();
         let call: CallRecord = super::super::decode(&bytes).unwrap();
         let Some(stream) = &call.streams[1] else { panic!("a stream") };

@@ -49,6 +49,26 @@ struct DialogV1 {
     version: u64,
 }
 
+/// When each leg began to ring, and its far end's state or province.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RingV3([(Option<i64>, Option<String>); 2]);
+
+pub(super) fn to_ring(call: &CallRecord) -> RingV3 {
+    RingV3(call.legs.each_ref().map(|leg| {
+        (leg.ring.map(Timestamp::unix_microseconds), leg.remote_area.map(|area| area.to_string()))
+    }))
+}
+
+/// Says what the versions before the third did not say of legs.
+pub(super) fn add_ring(call: &mut CallRecord, RingV3(legs): RingV3) -> Result<(), String> {
+    for (leg, (ring, area)) in call.legs.iter_mut().zip(legs) {
+        leg.ring = ring.map(time);
+        let area = area.map(|area| area.parse()).transpose();
+        leg.remote_area = area.map_err(|_| "its area is not one".to_owned())?;
+    }
+    Ok(())
+}
+
 /// Over what each leg is talked to; and where an unacknowledged response goes when the
 /// connection is gone that it belongs to.
 #[derive(Serialize, Deserialize)]
@@ -122,7 +142,9 @@ pub(super) fn from_leg(leg: LegV1) -> Result<LegRecord, String> {
         proxy: leg.proxy.as_deref().map(proxy).transpose()?,
         remote: leg.remote,
         remote_country: leg.remote_country.map(country).transpose()?,
+        remote_area: None,
         start: time(leg.start),
+        ring: None,
         answer: leg.answer.map(time),
         end: leg.end.map(time),
         status: leg.status,
