@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,7 +13,8 @@ use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report, milliseconds, moment, or_dash, time, time_short};
 use super::page::{Page, PageArgs};
-use crate::engine::cdr::{Cause, Cdr, Direction, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Charge, Direction, ReleaseSide, Traffic};
+use crate::engine::directory::BindingKind;
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
 use crate::engine::time::Timestamp;
@@ -221,6 +223,9 @@ pub(super) fn shown(session: SessionId, mut cdrs: Vec<Cdr>) -> Result<Report, Fa
         ("session", session.to_string()),
         ("binding", or_dash(first.binding, |binding| binding.to_string())),
         ("owner", format!("{}/{}", first.tenant, first.project)),
+        ("key", key(first)),
+        ("agent", or_dash(first.labels.agent, |agent| agent.to_string())),
+        ("tags", first.labels.tags.join(", ")),
         ("kind", kind(first)),
         ("ended by", side(first).to_owned()),
         ("cause", format!("{} (Q.850 {})", first.release.cause.as_str(), first.release.cause.q850())),
@@ -245,15 +250,22 @@ pub(super) fn shown(session: SessionId, mut cdrs: Vec<Cdr>) -> Result<Report, Fa
 type Field = (&'static str, fn(&Cdr) -> String);
 
 /// What a record says of its leg alone.
-const LEG_FIELDS: [Field; 17] = [
+const LEG_FIELDS: [Field; 26] = [
+    ("record", record),
+    ("of", |cdr| cdr.interim.map_or_else(|| "the whole leg".to_owned(), |n| format!("the leg so far ({n})"))),
     ("direction", |cdr| direction(cdr).to_owned()),
     ("trunk", |cdr| cdr.trunk.clone()),
     ("proxy", |cdr| or_dash(cdr.proxy, |proxy| proxy.to_string())),
     ("country", |cdr| or_dash(cdr.remote_country, |country| country.to_string())),
+    ("area", |cdr| or_dash(cdr.remote_area, |area| area.to_string())),
     ("start", |cdr| time_short(cdr.start)),
+    ("ring", |cdr| or_dash(cdr.ring, time_short)),
     ("answer", |cdr| or_dash(cdr.answer, time_short)),
     ("end", |cdr| time_short(cdr.end)),
+    ("lasted", |cdr| format!("{:.3} s", Duration::from_micros(cdr.duration_us).as_secs_f64())),
     ("billed", |cdr| format!("{} s", cdr.billable_seconds)),
+    ("cost", |cdr| or_dash(cdr.cost, charge)),
+    ("price", |cdr| or_dash(cdr.price, charge)),
     ("SIP status", |cdr| or_dash(cdr.release.sip_status, |status| status.to_string())),
     ("received", |cdr| traffic(cdr.received)),
     ("sent", |cdr| traffic(cdr.sent)),
@@ -263,7 +275,28 @@ const LEG_FIELDS: [Field; 17] = [
     ("reordered", |cdr| cdr.media.reordered.to_string()),
     ("jitter", |cdr| or_dash(cdr.media.mos, |_| milliseconds(cdr.media.jitter_us))),
     ("MOS", score),
+    ("recording", |cdr| or_dash(cdr.recording.clone(), |recording| recording)),
+    ("attested", |cdr| or_dash(cdr.attestation, |attestation| attestation.as_str().to_owned())),
 ];
+
+/// The record's id, and how often it was rated again.
+fn record(cdr: &Cdr) -> String {
+    match cdr.version {
+        0 => cdr.id.to_string(),
+        version => format!("{} (version {version})", cdr.id),
+    }
+}
+
+/// `0.0125 USD at 0.0125 a minute`.
+fn charge(charge: Charge) -> String {
+    format!("{} {} at {} a minute", charge.amount, charge.currency, charge.rate)
+}
+
+/// What its owner knows the call by.
+fn key(cdr: &Cdr) -> String {
+    let kind = cdr.labels.kind.map_or("-", BindingKind::as_str);
+    or_dash(cdr.labels.key.as_deref(), |key| format!("{key} ({kind})"))
+}
 
 fn leg(cdr: &Cdr) -> String {
     leg_and_fork(cdr.leg, cdr.fork)

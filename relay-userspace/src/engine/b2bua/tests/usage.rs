@@ -8,6 +8,7 @@ use super::world::{AGENT, CUSTOMER, CUSTOMER_PROXY, World, carrier};
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
 use crate::engine::cdr::Cause;
 use crate::engine::directory::{BindingKind, Mode, NewNumber, PoolRequest, UsageWish};
+use crate::engine::ids::RecordId;
 use crate::engine::number::Typed;
 
 /// A second binding of the two, on numbers of its own.
@@ -85,4 +86,41 @@ fn what_a_binding_does_not_allow_is_refused_with_a_reason() {
         assert_eq!((cdr.release.cause, cdr.binding), (cause, Some(binding.id)));
         world.assert_quiet();
     }
+}
+
+#[test]
+fn records_say_whom_a_call_was_about_when_it_rang_and_how_long_it_took() {
+    let mut world = World::new();
+    let binding = bind(&mut world, UsageWish::default(), &[]);
+    let mut from = calling(&mut world, &binding);
+    let invite = world.expect(B, "INVITE ");
+    let to = FarEnd::called(&mut world, B, &invite);
+    world.pass(Duration::from_secs(2));
+    to.respond(&mut world, &invite, "180", "");
+    world.expect(A, "SIP/2.0 180");
+    world.pass(Duration::from_secs(5));
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    world.expect(B, "ACK ");
+    let ok = world.expect(A, "SIP/2.0 200");
+    from.learn(&ok);
+    from.ack(&mut world, "");
+    world.pass(Duration::from_millis(30_500));
+    let bye = from.text(&mut world, "BYE", "", "");
+    world.send(carrier(A), &bye);
+    world.expect(A, "SIP/2.0 200");
+    let bye = world.expect(B, "BYE ");
+    to.respond(&mut world, &bye, "200", "");
+    for leg in [A, B] {
+        let cdr = world.cdr(leg);
+        assert_eq!(cdr.id, RecordId::of(cdr.session, leg, 0));
+        assert_eq!(cdr.interim, None);
+        assert_eq!((cdr.labels.kind, cdr.labels.key.as_deref()), (Some(BindingKind::Session), Some("order-2")));
+        assert_eq!(cdr.labels.agent, Some(binding.agent.party), "leg {leg}");
+        assert_eq!(cdr.remote_area.map(|area| area.to_string()).is_some(), cdr.remote_country.is_some());
+        let rang = cdr.ring.unwrap().saturating_since(cdr.start);
+        assert!((2..3).contains(&rang.as_secs()), "leg {leg} rang after {rang:?}");
+        assert_eq!((cdr.duration_us / 1_000_000, cdr.billable_seconds), (37, 31), "leg {leg}");
+    }
+    assert_ne!(world.cdr(A).id, world.cdr(B).id);
+    world.assert_quiet();
 }
