@@ -225,6 +225,7 @@ fn build(
     let bindings = terms::bindings(root.section("bindings", report), &tenants, report);
     let services = terms::services(root.section("callbacks", report), report);
     let pool = sections::pool(root.section("pool", report), report);
+    let records = sections::records(root.section("records", report), report);
     let retention = sections::retention(root.section("retention", report), report);
     let geography = places::geography(root.section("geography", report), report);
     let guard = sections::guard(root.section("guard", report), report);
@@ -246,6 +247,7 @@ fn build(
         bindings,
         services,
         pool,
+        records,
         retention,
         geography,
         guard,

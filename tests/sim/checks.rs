@@ -89,6 +89,9 @@ impl World {
                     .map_err(|problem| format!("call {index}, {direction:?}: {problem}: {cdr:?} {seen:?}"))?;
             }
         }
+        if let Some(cdr) = self.store.cdrs.values().find(|cdr| cdr.interim.is_some()) {
+            return Err(format!("an interim record is all that there is of a leg: {cdr:?}"));
+        }
         let strange = self.store.cdrs.values().find(|cdr| !self.sessions.contains_key(&cdr.session));
         match strange {
             Some(cdr) => Err(format!("a record of no call: {cdr:?}")),

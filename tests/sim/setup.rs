@@ -117,6 +117,8 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
         },
         services: Services { ivr: scenario.ivr.then(ivr), announcement: None },
         pool: vizard::engine::config::Pool::default(),
+        // Often, so that crashes come between.
+        records: vizard::engine::config::Records { interim_every: Duration::from_secs(7) },
         retention: vizard::engine::config::Retention {
             cdrs: Duration::ZERO,
             ..vizard::engine::config::Retention::default()

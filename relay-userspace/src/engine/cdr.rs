@@ -295,6 +295,8 @@ pub enum Cause {
     Operator,
     /// Vizard stopped.
     Shutdown,
+    /// It has not ended: an interim record says this.
+    InProgress,
 }
 
 impl Cause {
@@ -315,6 +317,7 @@ impl Cause {
             Self::Overload => 42,
             Self::MediaFailure | Self::Shutdown => 41,
             Self::ProtocolError => 111,
+            Self::InProgress => 31,
         }
     }
 
@@ -344,6 +347,7 @@ impl Cause {
             Self::MaxDuration => "max_duration",
             Self::Operator => "operator",
             Self::Shutdown => "shutdown",
+            Self::InProgress => "in_progress",
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub services: Services,
     /// When numbers run low.
     pub pool: Pool,
+    /// How call detail records are written.
+    pub records: Records,
     /// How long what nothing needs any more is kept.
     pub retention: Retention,
     /// Where numbers are looked for.
@@ -62,6 +64,20 @@ pub struct Retention {
     /// Which numbers a party has seen, after their cool-off: about as long as
     /// people recognise one.
     pub numbers_seen: Duration,
+}
+
+/// How call detail records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// How often a call that goes on is recorded so far, which is what a crash can cost;
+    /// zero is never.
+    pub interim_every: Duration,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { interim_every: Duration::from_mins(15) }
+    }
 }
 
 impl Default for Retention {

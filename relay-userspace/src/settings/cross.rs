@@ -15,8 +15,8 @@ use super::terms::ServicesDraft;
 use crate::datapath::guard::{GuardConfig, MAX_SIGNALLING};
 use crate::datapath::{DatapathConfig, MAX_ADDRESSES, Mode};
 use crate::engine::config::{
-    Bindings, Config, Emergency, Guard, Limits, Listen, Media, Pool, Retention, Route, Sip, Trunk, TrunkId,
-    Unmask,
+    Bindings, Config, Emergency, Guard, Limits, Listen, Media, Pool, Records, Retention, Route, Sip, Trunk,
+    TrunkId, Unmask,
 };
 use crate::engine::geography;
 use crate::engine::guard::MAX_TRUNK_RULES;
@@ -36,6 +36,7 @@ pub(super) struct Drafts {
     pub(super) bindings: Bindings,
     pub(super) services: ServicesDraft,
     pub(super) pool: Pool,
+    pub(super) records: Records,
     pub(super) retention: Retention,
     pub(super) geography: geography::Rules,
     pub(super) guard: Guard,
@@ -55,6 +56,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         bindings,
         services,
         pool,
+        records,
         retention,
         geography,
         guard,
@@ -126,6 +128,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
         pool,
         geography,
         guard,
+        records,
         retention,
         unmask,
         limits: limits.limits,

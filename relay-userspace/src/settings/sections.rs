@@ -17,7 +17,7 @@ use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFo
 use crate::datapath::Mode;
 use crate::engine::config::{
     Encryption, Guard, Ice, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Permissions,
-    Pool, Retention, Timers,
+    Pool, Records, Retention, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -468,6 +468,14 @@ pub(super) fn pool(mut section: Section<'_>, report: &mut Report<'_>) -> Pool {
     };
     section.finish(report);
     pool
+}
+
+/// `[records]`.
+pub(super) fn records(mut section: Section<'_>, report: &mut Report<'_>) -> Records {
+    let default = Records::default().interim_every.as_secs();
+    let interim_every = duration(&mut section, "interim_every", default, 0..=DAY.as_secs(), report);
+    section.finish(report);
+    Records { interim_every }
 }
 
 /// `[retention]`.

@@ -263,6 +263,7 @@ impl Call {
         let longest = self.facts.longest(context);
         context.timers.arm(self.id, Timer::MaxCall, context.now.mono + longest);
         self.legs[caller].answered(context.now, 200);
+        self.begin_interim(context);
         context.count(Counter::Answered);
         context.event(Event::CallAnswered { session: self.id });
         self.begin_listening(context);

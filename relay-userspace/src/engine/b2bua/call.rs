@@ -131,6 +131,7 @@ impl Call {
         context.timers.disarm(self.id, Timer::Ring);
         context.timers.disarm(self.id, Timer::Target);
         context.timers.disarm(self.id, Timer::Media);
+        context.timers.disarm(self.id, Timer::Interim);
         context.timers.disarm(self.id, Timer::MaxCall);
         self.stop_ringing(context, &release);
         for leg in [LegName::A, LegName::B] {

@@ -5,13 +5,25 @@ use std::time::Duration;
 use super::call::Call;
 use super::context::Context;
 use super::leg::{Leg, LegState};
-use crate::engine::cdr::{Cdr, LegMedia, Release, Traffic};
+use crate::engine::by_leg::ByLeg;
+use crate::engine::cdr::{Cause, Cdr, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::ids::RecordId;
 use crate::engine::media::Received;
 
 /// The record of each leg of a call that is over.
 pub(super) fn of_call(context: &Context, call: &Call, release: &Release) -> [Cdr; 2] {
-    let received = call.media.received();
+    of_both(context, call, release, *call.media.received())
+}
+
+/// What the record of each leg would say if the call ended now: the `number`th of its
+/// interim records.
+pub(super) fn so_far(context: &Context, call: &Call, number: u32) -> [Cdr; 2] {
+    let release = Release { side: ReleaseSide::Platform, cause: Cause::InProgress, sip_status: None };
+    let records = of_both(context, call, &release, call.media.received_so_far());
+    records.map(|record| Cdr { interim: Some(number), ..record })
+}
+
+fn of_both(context: &Context, call: &Call, release: &Release, received: ByLeg<Received>) -> [Cdr; 2] {
     [
         of_leg(context, call, &call.legs.a, release, received.a, received.b.traffic),
         of_leg(context, call, &call.legs.b, release, received.b, received.a.traffic),

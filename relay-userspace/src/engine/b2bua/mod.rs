@@ -29,6 +29,7 @@ mod emergency;
 mod exchange;
 mod hearing;
 mod in_dialog;
+mod interim;
 mod journal;
 mod leg;
 mod lengths;
@@ -116,6 +117,7 @@ impl Calls {
                 Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
                 Timer::Media => call.listen(context),
+                Timer::Interim => call.record_so_far(context),
                 Timer::Acknowledge => call.still_unacknowledged(context),
             });
         }

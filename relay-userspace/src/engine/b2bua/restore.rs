@@ -315,6 +315,7 @@ impl Call {
             let talked = context.now.wall.saturating_since(answer);
             let left = self.facts.longest(context).saturating_sub(talked);
             context.timers.arm(self.id, Timer::MaxCall, context.now.mono + left);
+            self.begin_interim(context);
         }
         if let Some(resending) = &self.resending {
             let response = resending.retransmitter.response().clone();

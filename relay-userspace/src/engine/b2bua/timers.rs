@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Acknowledge,
     /// The datapath is asked whether both sides are heard.
     Media,
+    /// The call is recorded so far.
+    Interim,
     /// The longest permitted length of a call.
     MaxCall,
 }
@@ -27,6 +29,7 @@ impl Timer {
             Self::Target => "a target says nothing",
             Self::Acknowledge => "a 2xx is unacknowledged",
             Self::Media => "both sides are listened to",
+            Self::Interim => "a call is recorded so far",
             Self::MaxCall => "the longest permitted call",
         }
     }

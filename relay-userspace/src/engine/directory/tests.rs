@@ -77,6 +77,7 @@ pub(crate) fn config() -> Config {
         },
         services: Services::default(),
         pool: config::Pool::default(),
+        records: config::Records::default(),
         retention: config::Retention { cdrs: Duration::ZERO, ..config::Retention::default() },
         geography: geography::Rules::default(),
         guard: config::Guard::default(),

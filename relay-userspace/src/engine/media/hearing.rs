@@ -12,10 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::stream::StreamPorts;
-use super::{Finding, MediaSession};
+use super::{Finding, MediaSession, Received};
 use crate::engine::by_leg::ByLeg;
 use crate::engine::config::Patience;
-use crate::engine::flow::FlowStats;
+use crate::engine::flow::{FlowStats, Quality};
 use crate::engine::ids::LegName;
 use crate::engine::io::Output;
 use crate::engine::sip::sdp::Direction;
@@ -47,6 +47,8 @@ impl MediaSession {
     ) -> Vec<Output> {
         let Some(carried) = self.flows.get(&local) else { return Vec::new() };
         let leg = carried.spec.owner.leg;
+        let quality = if carried.judged { stats.quality } else { Quality::default() };
+        self.looked_at.insert(local, (leg, Received { traffic: stats.forwarded, quality }));
         let packets = stats.forwarded.packets;
         let rtp = if carried.spec.content.rtcp { stats.quality.expected } else { packets };
         // Fax is spoken by turns: while one side sends a page, the other one listens.

@@ -62,6 +62,8 @@ pub(crate) struct MediaSession {
     closing: Vec<PortPair>,
     /// What each leg's far end sent, of the flows that are gone.
     received: ByLeg<Received>,
+    /// What each flow had counted when it was last looked at.
+    looked_at: BTreeMap<SocketAddr, (LegName, Received)>,
     /// The codec that was agreed on last.
     codec: Option<Encoding>,
     watch: Watch,
@@ -112,6 +114,7 @@ impl MediaSession {
             removing: Vec::new(),
             closing: Vec::new(),
             received: ByLeg::default(),
+            looked_at: BTreeMap::new(),
             codec: None,
             watch: Watch::default(),
         }
@@ -201,6 +204,7 @@ impl MediaSession {
         };
         let carried = self.removing.remove(first);
         self.watch.forget(local);
+        self.looked_at.remove(&local);
         let received = &mut self.received[carried.spec.owner.leg];
         received.traffic = received.traffic.plus(stats.forwarded);
         if carried.judged {
@@ -221,6 +225,16 @@ impl MediaSession {
     /// What each leg's far end sent, by the flows that are gone.
     pub(crate) const fn received(&self) -> &ByLeg<Received> {
         &self.received
+    }
+
+    /// What each leg's far end has sent, as far as it was looked at.
+    pub(crate) fn received_so_far(&self) -> ByLeg<Received> {
+        self.looked_at.values().fold(self.received, |mut sum, (leg, received)| {
+            let of_leg = &mut sum[*leg];
+            of_leg.traffic = of_leg.traffic.plus(received.traffic);
+            of_leg.quality = of_leg.quality.and(received.quality);
+            sum
+        })
     }
 
     /// The codec that was agreed on last; none before an answer.

@@ -3,9 +3,9 @@
 //! addresses rang; the third one what its owner knows the call by, when it rang and how
 //! long it took, what it costs, and what makes a record an interim one.
 
+use rust_decimal::Decimal;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as WordError, StrDeserializer};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{Stored, binding_kind, kind_byte, proxy, read, time};
@@ -235,7 +235,8 @@ impl TryFrom<ChargeV3> for Charge {
 
     fn try_from(ChargeV3(rate, amount, currency): ChargeV3) -> Result<Self, String> {
         let value = |(mantissa, scale)| {
-            Decimal::try_from_i128_with_scale(mantissa, scale).map_err(|_| "its charge is no amount".to_owned())
+            Decimal::try_from_i128_with_scale(mantissa, scale)
+                .map_err(|_| "its charge is no amount".to_owned())
         };
         let currency = currency.parse().map_err(|_| "its currency is not one".to_owned())?;
         Ok(Self { rate: value(rate)?, amount: value(amount)?, currency })
@@ -543,6 +544,7 @@ mod tests {
             MaxDuration,
             Operator,
             Shutdown,
+            InProgress,
         ];
         for cause in causes {
             assert_eq!(super::cause(cause.as_str()), Ok(cause));

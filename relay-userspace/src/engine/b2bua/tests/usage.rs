@@ -6,7 +6,7 @@ use super::far_end::{FarEnd, sdp};
 use super::setup::{A, B};
 use super::world::{AGENT, CUSTOMER, CUSTOMER_PROXY, World, carrier};
 use crate::engine::admin::{AdminReply, AdminRequest, BindingView, NewBinding, NumberWish};
-use crate::engine::cdr::Cause;
+use crate::engine::cdr::{Cause, Cdr};
 use crate::engine::directory::{BindingKind, Mode, NewNumber, PoolRequest, UsageWish};
 use crate::engine::ids::RecordId;
 use crate::engine::number::Typed;
@@ -114,7 +114,10 @@ fn records_say_whom_a_call_was_about_when_it_rang_and_how_long_it_took() {
         let cdr = world.cdr(leg);
         assert_eq!(cdr.id, RecordId::of(cdr.session, leg, 0));
         assert_eq!(cdr.interim, None);
-        assert_eq!((cdr.labels.kind, cdr.labels.key.as_deref()), (Some(BindingKind::Session), Some("order-2")));
+        assert_eq!(
+            (cdr.labels.kind, cdr.labels.key.as_deref()),
+            (Some(BindingKind::Session), Some("order-2"))
+        );
         assert_eq!(cdr.labels.agent, Some(binding.agent.party), "leg {leg}");
         assert_eq!(cdr.remote_area.map(|area| area.to_string()).is_some(), cdr.remote_country.is_some());
         let rang = cdr.ring.unwrap().saturating_since(cdr.start);
@@ -122,5 +125,41 @@ fn records_say_whom_a_call_was_about_when_it_rang_and_how_long_it_took() {
         assert_eq!((cdr.duration_us / 1_000_000, cdr.billable_seconds), (37, 31), "leg {leg}");
     }
     assert_ne!(world.cdr(A).id, world.cdr(B).id);
+    world.assert_quiet();
+}
+
+#[test]
+fn a_long_call_is_recorded_so_far_and_then_for_good() {
+    let mut world = World::new();
+    let binding = bind(&mut world, UsageWish::default(), &[]);
+    let mut from = calling(&mut world, &binding);
+    let invite = world.expect(B, "INVITE ");
+    let to = FarEnd::called(&mut world, B, &invite);
+    to.respond(&mut world, &invite, "200", &sdp(B, 7000));
+    world.expect(B, "ACK ");
+    let ok = world.expect(A, "SIP/2.0 200");
+    from.learn(&ok);
+    from.ack(&mut world, "");
+    world.pass(Duration::from_mins(31));
+    let interim: Vec<_> = world.cdrs.drain(..).collect();
+    let told = |cdr: &Cdr| (cdr.leg, cdr.interim, cdr.billable_seconds, cdr.release.cause);
+    assert_eq!(
+        interim.iter().map(told).collect::<Vec<_>>(),
+        [(A, 1), (B, 1), (A, 2), (B, 2)].map(|(leg, number)| (
+            leg,
+            Some(number),
+            u64::from(number) * 900,
+            Cause::InProgress
+        ))
+    );
+    assert!(interim.iter().all(|cdr| cdr.id == RecordId::of(cdr.session, cdr.leg, 0)));
+    let bye = from.text(&mut world, "BYE", "", "");
+    world.send(carrier(A), &bye);
+    world.expect(A, "SIP/2.0 200");
+    let bye = world.expect(B, "BYE ");
+    to.respond(&mut world, &bye, "200", "");
+    for leg in [A, B] {
+        assert_eq!((world.cdr(leg).interim, world.cdr(leg).billable_seconds), (None, 1860));
+    }
     world.assert_quiet();
 }

@@ -129,6 +129,7 @@ pub(super) fn config() -> Config {
         },
         services: Services::default(),
         pool: Pool::default(),
+        records: Records::default(),
         retention: Retention { cdrs: Duration::ZERO, ..Retention::default() },
         geography: geography::Rules::default(),
         guard: Guard::default(),
