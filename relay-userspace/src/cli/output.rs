@@ -226,8 +226,10 @@ fn pretty(document: &Value) -> String {
 
 /// The keys under which our records and views hold a [`Timestamp`], which
 /// serialises as microseconds since 1970.
-const TIMES: [&str; 11] =
-    ["answer", "at", "created", "end", "expires", "now", "released", "since", "start", "started", "until"];
+const TIMES: [&str; 12] = [
+    "answer", "at", "created", "end", "expires", "now", "released", "ring", "since", "start", "started",
+    "until",
+];
 
 fn spell_times(document: &mut Value) {
     match document {
