@@ -193,6 +193,8 @@ pub(super) struct World {
     /// The journal of calls in progress.
     pub(super) calls: BTreeMap<SessionId, CallRecord>,
     pub(super) cdrs: Vec<Cdr>,
+    /// What was recorded of calls that went on.
+    pub(super) interim: Vec<Cdr>,
     pub(super) events: Vec<Event>,
     /// What was sent from media ports.
     pub(super) stun: Vec<Datagram>,
@@ -231,6 +233,7 @@ impl World {
             claimed: BTreeSet::new(),
             calls: BTreeMap::new(),
             cdrs: Vec::new(),
+            interim: Vec::new(),
             events: Vec::new(),
             stun: Vec::new(),
             drained: false,
@@ -404,6 +407,9 @@ impl World {
     }
 
     fn keep(&mut self, cdr: Cdr) {
+        if cdr.interim.is_some() {
+            return self.interim.push(cdr);
+        }
         let place = |cdr: &Cdr| (cdr.session, cdr.leg, cdr.fork);
         let same = |known: &Cdr| place(known) == place(&cdr);
         assert!(!self.cdrs.iter().any(same), "a second record for leg {} of {}", cdr.leg, cdr.session);
