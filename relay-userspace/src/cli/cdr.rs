@@ -1,5 +1,7 @@
 //! `vizard cdr`: what calls have been.
 
+pub(super) mod export;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,15 +10,16 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use thiserror::Error;
 
-use super::GlobalArgs;
 use super::exit::Exit;
 use super::live::Daemon;
 use super::output::{Block, Failure, Report, milliseconds, moment, or_dash, time, time_short};
 use super::page::{Page, PageArgs};
+use super::{GlobalArgs, report};
 use crate::engine::cdr::{Cause, Cdr, Charge, Direction, ReleaseSide, Traffic};
 use crate::engine::directory::BindingKind;
 use crate::engine::ids::{BindingId, LegName, SessionId};
 use crate::engine::number::ProxyNumber;
+use crate::engine::report::Sums;
 use crate::engine::time::Timestamp;
 use crate::store::{CdrPlace, CdrQuery};
 
@@ -42,6 +45,8 @@ const LEGS: usize = 64;
 pub(super) enum CdrCommand {
     List(Box<ListArgs>),
     Show(ShowArgs),
+    Export(Box<export::ExportArgs>),
+    Stats(Box<StatsArgs>),
 }
 
 /// Show everything that the records of one call say
@@ -62,6 +67,31 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// With the SIP status, trunk, media path, codec, loss and jitter
+    #[arg(long)]
+    wide: bool,
+    #[command(flatten)]
+    page: PageArgs<Place, 50>,
+}
+
+/// Add up call detail records: sessions, seconds, money and quality
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vizard cdr stats --since 2026-03-04T00:00:00Z
+  vizard cdr stats --binding bind_01h455vb4pex5vsknk084sn02q --json
+
+Interim records are left out. See `vizard report` for sums by tenant, trunk and more.")]
+pub(super) struct StatsArgs {
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+struct Filter {
     /// Only this call's
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
@@ -89,14 +119,9 @@ pub(super) struct ListArgs {
     /// Only those that ended before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// With the SIP status, trunk, media path, codec, loss and jitter
-    #[arg(long)]
-    wide: bool,
-    #[command(flatten)]
-    page: PageArgs<Place, 50>,
 }
 
-impl ListArgs {
+impl Filter {
     fn query(&self) -> CdrQuery {
         CdrQuery {
             session: self.session,
@@ -156,7 +181,7 @@ pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, F
         CdrCommand::List(args) => {
             let page = args.page.fetched(|after, limit| {
                 let after = after.map(|Place(place)| place);
-                let page = daemon.cdrs(CdrQuery { after, limit, ..args.query() })?;
+                let page = daemon.cdrs(CdrQuery { after, limit, ..args.filter.query() })?;
                 Ok((page.cdrs, page.next.map(Place)))
             });
             listed(&page?, args.wide)
@@ -165,7 +190,37 @@ pub(super) fn run(command: &CdrCommand, global: &GlobalArgs) -> Result<Report, F
             let query = CdrQuery { session: Some(*session), limit: LEGS, ..CdrQuery::default() };
             shown(*session, daemon.cdrs(query)?.cdrs)
         }
+        CdrCommand::Export(args) => export::run(args, &mut daemon),
+        CdrCommand::Stats(args) => {
+            let mut sums = Sums::default();
+            report::each(&mut daemon, &args.filter.query(), |cdr| {
+                if cdr.interim.is_none() {
+                    sums.add(cdr);
+                }
+                Ok(())
+            })?;
+            summed(&sums)
+        }
     }
+}
+
+fn summed(sums: &Sums) -> Result<Report, Failure> {
+    let seconds = Duration::from_micros(sums.duration_us).as_secs();
+    let fields = vec![
+        ("sessions", sums.sessions.to_string()),
+        ("legs", format!("{}, {} of them answered", sums.legs, sums.answered)),
+        ("lasted", format!("{seconds} s")),
+        ("billed", format!("{} s", sums.billable_seconds)),
+        ("cost", report::money(&sums.cost)),
+        ("price", report::money(&sums.price)),
+        ("ASR", report::shown(sums.answer_seizure_ratio())),
+        ("NER", report::shown(sums.network_effectiveness_ratio())),
+        ("ACD", report::shown(sums.average_call_seconds())),
+        ("PDD", report::shown(sums.post_dial_seconds())),
+        ("loss", report::shown(sums.loss_percent())),
+        ("MOS", or_dash(sums.mos(), |mos| format!("{mos:.2}"))),
+    ];
+    Report::new(vec![Block::Fields(fields)], report::figures(sums))
 }
 
 pub(super) fn listed(page: &Page<Cdr>, wide: bool) -> Result<Report, Failure> {
@@ -350,9 +405,14 @@ fn loss(cdr: &Cdr) -> String {
     or_dash(cdr.media.loss_percent(), |percent| format!("{percent:.1}%"))
 }
 
+/// The score of what the leg's far end said.
+fn score_alone(cdr: &Cdr) -> Option<String> {
+    cdr.media.mos.map(|mos| mos.to_string())
+}
+
 /// The score of what the leg's far end said, or that nobody heard it.
 fn score(cdr: &Cdr) -> String {
-    if cdr.media.one_way { "one-way".to_owned() } else { or_dash(cdr.media.mos, |mos| mos.to_string()) }
+    if cdr.media.one_way { "one-way".to_owned() } else { or_dash(score_alone(cdr), |mos| mos) }
 }
 
 #[cfg(test)]

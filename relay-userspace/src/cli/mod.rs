@@ -23,6 +23,7 @@ mod page;
 mod pcapng;
 mod pool;
 mod privacy;
+mod report;
 mod resolve;
 mod run;
 mod secret;
@@ -114,6 +115,8 @@ enum Command {
     /// Call detail records
     #[command(subcommand)]
     Cdr(cdr::CdrCommand),
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Who did what, when and why
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -169,6 +172,7 @@ fn execute(cli: Cli) -> Result<Report, Failure> {
         Command::Capture(args) => capture::run(&args, global),
         Command::Drain(args) => drain::run(&args, global),
         Command::Cdr(command) => cdr::run(&command, global),
+        Command::Report(command) => report::run(&command, global),
         Command::Audit(command) => audit::run(&command, global),
         Command::Unmask(args) => unmask::run(args, global),
         Command::Backup(args) => backup::backup(&args, global),

@@ -231,6 +231,11 @@ const TIMES: [&str; 12] = [
     "until",
 ];
 
+/// A document on one line, with its times spelt out.
+pub(super) fn spelt(document: impl Serialize) -> Result<Value, Failure> {
+    Report::new(Vec::new(), document).map(|report| report.json)
+}
+
 fn spell_times(document: &mut Value) {
     match document {
         Value::Object(fields) => {

@@ -11,7 +11,7 @@ use crate::api::local::Status;
 use crate::datapath::{PathChoice, VerdictCount};
 use crate::engine::admin::{BindingView, CallView, FlowView, LegView, PartyView};
 use crate::engine::callback::{Diversion, Reason, Service};
-use crate::engine::cdr::{Cause, Cdr, Direction, Labels, LegMedia, Release, ReleaseSide, Traffic};
+use crate::engine::cdr::{Cause, Cdr, Charge, Direction, Labels, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
 use crate::engine::directory;
 use crate::engine::directory::{BindingKind, BindingState, NumberKind, NumberTraits, PoolNumber, PoolRow};
@@ -635,4 +635,39 @@ fn a_call_of_the_past_is_explained_by_its_records() {
     assert!(text.contains("The call was refused: binding_ended (not answered, SIP 410)."), "{text}");
     assert_eq!(told(&[]).unwrap_err().exit, Exit::NotFound);
     assert_eq!(vizard(&["resolve", "+12125551200"]).2, Exit::Usage);
+}
+
+#[test]
+fn records_are_exported_whole_or_not_at_all() {
+    let amount = "0.0125".parse().unwrap();
+    let mut record =
+        Cdr { cost: Some(Charge { rate: amount, amount, currency: "USD".parse().unwrap() }), ..cdr() };
+    record.labels.key = Some("a, \"quoted\" one".to_owned());
+    record.labels.tags = vec!["x".to_owned(), "y".to_owned()];
+    cdr::export::tests::check(&record);
+    assert_eq!(vizard(&["cdr", "export", "--format", "xml"]).2, Exit::Usage);
+}
+
+#[test]
+fn a_report_has_a_row_per_group_and_their_sum() {
+    let silent = Cdr { answer: None, billable_seconds: 0, ..cdr() };
+    let other = Cdr { trunk: "carrier".to_owned(), remote_area: Some("NY".parse().unwrap()), ..cdr() };
+    let records = [cdr(), silent, other];
+    assert_eq!(
+        printed(report::tests::quality(&records), Style::default()),
+        "\
+TRUNK    AREA  LEGS  ATTEMPTS  ASR    NER    ACD   PDD  LOSS  MOS   WORST
+carrier  NY    1     1         100.0  100.0  60.0  1.0  0.3   4.38  4.38
+pbx      -     2     2         50.0   100.0  60.0  1.0  0.3   4.38  4.38
+(all)    -     3     3         66.7   100.0  60.0  1.0  0.3   4.38  4.38
+"
+    );
+    let document = json(report::tests::quality(&records));
+    assert_eq!(document["groups"][0]["group"]["area"], "NY");
+    assert_eq!((&document["total"]["legs"], &document["total"]["acd_s"]), (&3.into(), &60.0.into()));
+    let wrong = ["report", "carrier", "--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"];
+    assert_eq!(vizard(&wrong).2, Exit::Usage);
+    let (_, said, exit) = vizard(&["report", "tenant", "--by", "tenant,colour"]);
+    assert_eq!(exit, Exit::Usage);
+    assert!(said.contains("reports are grouped by day, tenant"), "{said}");
 }
