@@ -376,6 +376,10 @@ impl Store {
 
     fn put_cdr(&mut self, cdr: &Cdr) -> Result<(), String> {
         match self.cdrs.insert((cdr.session, cdr.leg), cdr.clone()) {
+            // What was recorded of a call that went on is replaced, and says less.
+            Some(before) if before.interim.is_some() && before.billable_seconds <= cdr.billable_seconds => {
+                Ok(())
+            }
             Some(before) if before != *cdr => Err(format!(
                 "two records of leg {} of {} differ: {before:?} and {cdr:?}",
                 cdr.leg, cdr.session

@@ -265,7 +265,9 @@ pub(super) mod tests {
     pub(in crate::cli) fn quality(records: &[Cdr]) -> Said {
         let by = [Dimension::Trunk, Dimension::Area];
         let mut report = Report::by(&by);
-        records.iter().for_each(|record| report.add(record).unwrap());
+        for record in records {
+            report.add(record).unwrap();
+        }
         let args = ReportArgs { from: None, to: None, by: None, tenant: None, project: None, trunk: None };
         said(&QUALITY, &by, &args, &report).unwrap()
     }

@@ -225,7 +225,7 @@ pub enum Change {
     DeleteCall(SessionId),
     /// Add a call detail record. Writing the same session and leg again
     /// replaces it, so that a retry never counts a call twice.
-    PutCdr(Cdr),
+    PutCdr(Box<Cdr>),
     /// Forget call detail records that ended before a time, the oldest first.
     DropCdrs {
         /// The time.
@@ -247,4 +247,12 @@ pub enum Change {
     PutErasure(Box<Erasure>),
     /// Its certificate is written.
     DeleteErasure(ErasureId),
+}
+
+impl Change {
+    /// Adds a call detail record, or replaces it.
+    #[must_use]
+    pub fn record(cdr: Cdr) -> Self {
+        Self::PutCdr(Box::new(cdr))
+    }
 }

@@ -179,7 +179,7 @@ impl<R: Rng> Copying<'_, R> {
         self.each(cdrs, "calls", keys::CALLS, |_, call: CallRecord| {
             Ok(vec![Change::PutCall(Box::new(call))])
         })?;
-        self.each(cdrs, "cdrs", keys::CDRS, |_, cdr: Cdr| Ok(vec![Change::PutCdr(cdr)]))?;
+        self.each(cdrs, "cdrs", keys::CDRS, |_, cdr: Cdr| Ok(vec![Change::record(cdr)]))?;
         self.flush()
     }
 

@@ -28,7 +28,7 @@ impl Call {
         let every = context.config.records.interim_every.as_micros().max(1);
         let talked = self.legs[self.facts.caller].lengths.talked(context.now).as_micros();
         let number = u32::try_from(talked / every).unwrap_or(u32::MAX).max(1);
-        let changes = cdr::so_far(context, self, number).map(Change::PutCdr).into();
+        let changes = cdr::so_far(context, self, number).map(Change::record).into();
         let id = context.records.next_id();
         context.outputs.push_back(Output::Commit(id, Transaction { changes }));
         self.begin_interim(context);

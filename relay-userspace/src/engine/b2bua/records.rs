@@ -54,7 +54,7 @@ impl Records {
     ) -> Output {
         let id = self.next_id();
         let over = journaled.map(Change::DeleteCall);
-        let transaction = Transaction { changes: cdrs.into_iter().map(Change::PutCdr).chain(over).collect() };
+        let transaction = Transaction { changes: cdrs.into_iter().map(Change::record).chain(over).collect() };
         let output = Output::Commit(id, transaction.clone());
         self.open.insert(id, Open { transaction, then, pause: FIRST_PAUSE });
         output

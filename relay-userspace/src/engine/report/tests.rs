@@ -77,7 +77,9 @@ proptest! {
         by in vec(0..Dimension::WORDS.len(), 0..4),
     ) {
         let mut whole = Sums::default();
-        records.iter().for_each(|record| whole.add(record));
+        for record in &records {
+            whole.add(record);
+        }
         let by: Vec<Dimension> = by.into_iter().map(|index| Dimension::WORDS[index].1).collect();
         let mut report = Report::by(&by);
         for record in &records {
@@ -105,7 +107,9 @@ fn quality_is_what_the_field_means_by_it() {
         record(false, Cause::Normal, Some(5_000_000)),
         Cdr { interim: Some(1), ..record(true, Cause::InProgress, Some(1)) },
     ];
-    records.iter().for_each(|record| report.add(record).unwrap());
+    for record in &records {
+        report.add(record).unwrap();
+    }
     let total = report.total();
     assert_eq!((total.legs, total.attempts, total.sessions), (5, 4, 1));
     assert_eq!(total.answer_seizure_ratio(), Some(25.0));

@@ -53,7 +53,7 @@ fn what_was_written_is_read_back_the_same() {
             Change::PutBinding(binding.clone()),
             Change::PutAgent(line.clone()),
             Change::PutRest(rest),
-            Change::PutCdr(cdr(1, LegName::A, 10)),
+            Change::record(cdr(1, LegName::A, 10)),
             Change::PutGuard(denied.clone()),
         ];
         assert_eq!(commit(store, Transaction { changes }), Applied);
@@ -87,8 +87,8 @@ fn a_call_is_in_progress_or_recorded() {
         commit(store, one(Change::PutCall(Box::new(call(2)))));
         assert_eq!(store.load().unwrap().calls, [CallRecord { emergency: true, ..call(1) }, call(2)]);
         let changes = vec![
-            Change::PutCdr(cdr(1, LegName::A, 10)),
-            Change::PutCdr(cdr(1, LegName::B, 10)),
+            Change::record(cdr(1, LegName::A, 10)),
+            Change::record(cdr(1, LegName::B, 10)),
             Change::DeleteCall(SessionId::from_bits(1)),
         ];
         commit(store, Transaction { changes });
@@ -107,7 +107,7 @@ fn a_pair_has_one_holder_and_a_conflict_leaves_nothing_behind() {
         let foreign = Transaction {
             changes: vec![
                 Change::PutNumbers([number(9)].into()),
-                Change::PutCdr(cdr(9, LegName::A, 1)),
+                Change::record(cdr(9, LegName::A, 1)),
                 Change::ClaimPair(claim(&first.customer, 2)),
                 Change::PutBinding(binding(2)),
             ],
@@ -151,7 +151,7 @@ fn records_are_read_newest_first_by_call_and_by_binding() {
             .flat_map(|session| {
                 // Ends in another order than sessions.
                 let end = i64::try_from(session * 37 % 60).unwrap();
-                [LegName::A, LegName::B].map(|leg| one(Change::PutCdr(cdr(session, leg, end))))
+                [LegName::A, LegName::B].map(|leg| one(Change::record(cdr(session, leg, end))))
             })
             .collect();
         store.commit(&group).unwrap();
@@ -202,7 +202,7 @@ fn a_filter_leaves_out_what_it_says_however_long_the_pages_are() {
             })
             .collect();
         store
-            .commit(&records.iter().cloned().map(|cdr| one(Change::PutCdr(cdr))).collect::<Vec<_>>())
+            .commit(&records.iter().cloned().map(|cdr| one(Change::record(cdr))).collect::<Vec<_>>())
             .unwrap();
         let whole = query(store, &CdrQuery { limit: 100, ..CdrQuery::default() });
         assert_eq!(whole.len(), 50, "each fork has a record of its own");
@@ -250,8 +250,8 @@ fn a_record_that_is_written_again_counts_once() {
     on_each(|store| {
         let first = cdr(4, LegName::A, 10);
         let again = Cdr { end: time(20), binding: Some(BindingId::from_bits(8)), ..first.clone() };
-        commit(store, one(Change::PutCdr(first.clone())));
-        let group = [one(Change::PutCdr(again.clone())), one(Change::PutCdr(again.clone()))];
+        commit(store, one(Change::record(first.clone())));
+        let group = [one(Change::record(again.clone())), one(Change::record(again.clone()))];
         store.commit(&group).unwrap();
         let all = query(store, &CdrQuery { limit: 9, ..CdrQuery::default() });
         assert_eq!(all, std::slice::from_ref(&again));
@@ -298,7 +298,7 @@ fn records_whose_time_is_over_go_with_their_indices_the_oldest_first() {
     on_each(|store| {
         for session in 0..6 {
             let end = i64::try_from(session).unwrap() * 10;
-            commit(store, one(Change::PutCdr(cdr(session, LegName::A, end))));
+            commit(store, one(Change::record(cdr(session, LegName::A, end))));
         }
         let drop = |store: &mut dyn Store, most| {
             commit(store, one(Change::DropCdrs { before: time(35), most }));

@@ -26,7 +26,7 @@ fn a_restored_copy_is_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = open(&directory.path().join("a")).unwrap();
     let changes = vec![Change::PutNumbers([number(1)].into()), Change::PutCall(Box::new(call(1)))];
-    let record = one(Change::PutCdr(cdr(1, LegName::A, 5)));
+    let record = one(Change::record(cdr(1, LegName::A, 5)));
     store.commit(&[Transaction { changes }, creation(7), creation(8), record]).unwrap();
     let (copied, bytes) = copy(&*store.copy().unwrap());
     assert!(copied.whole && copied.rows > 10);

@@ -33,7 +33,7 @@ fn child() {
             creation(group * 10 + 1),
             one(Change::PutBinding(ended(group * 10 + 1))),
             one(Change::PutAudit(Box::new(Entry { seq: seq(group), ..noted.clone() }))),
-            one(Change::PutCdr(cdr(group, LegName::A, 1))),
+            one(Change::record(cdr(group, LegName::A, 1))),
         ];
         let outcomes = store.commit(&transactions).unwrap();
         assert_eq!(outcomes, [CommitOutcome::Applied; 5]);

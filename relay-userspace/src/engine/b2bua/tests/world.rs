@@ -371,7 +371,7 @@ impl World {
             match change {
                 Change::PutCall(call) => drop(self.calls.insert(call.session, *call)),
                 Change::DeleteCall(session) => drop(self.calls.remove(&session)),
-                Change::PutCdr(cdr) => self.keep(cdr),
+                Change::PutCdr(cdr) => self.keep(*cdr),
                 Change::PutBinding(_)
                 | Change::DeleteBinding(_)
                 | Change::PutNumbers(_)
