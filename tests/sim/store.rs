@@ -367,7 +367,8 @@ impl Store {
 
     /// A call is in progress or recorded, never both.
     fn put_call(&mut self, call: &CallRecord) -> Result<(), String> {
-        if self.cdrs.contains_key(&(call.session, LegName::A)) {
+        let recorded = self.cdrs.get(&(call.session, LegName::A));
+        if recorded.is_some_and(|cdr| cdr.interim.is_none()) {
             return Err(format!("{} is recorded and goes on", call.session));
         }
         self.calls.insert(call.session, call.clone());

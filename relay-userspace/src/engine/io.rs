@@ -192,6 +192,7 @@ pub struct Transaction {
 
 /// One change to what is stored.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most changes of a busy hour are of bindings")]
 pub enum Change {
     /// Add or replace pool numbers.
     PutNumbers(Arc<[PoolNumber]>),
