@@ -126,6 +126,28 @@ pub struct DialogRecord {
     pub origin: u64,
     /// The version of the last of them.
     pub version: u64,
+    /// The session's timer, if it has one.
+    pub session: Option<SessionRecord>,
+}
+
+/// The session timer of a dialog (RFC 4028).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Seconds.
+    pub interval: u32,
+    /// Whether we refresh.
+    pub ours: bool,
+    /// Whether the far end takes UPDATE.
+    pub takes_update: bool,
+    /// The description that a refresh says again, where only that will do.
+    pub said: Option<String>,
+}
+
+impl std::fmt::Debug for SessionRecord {
+    /// Without the description: it holds addresses.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionRecord({} s, ours: {}, UPDATE: {})", self.interval, self.ours, self.takes_update)
+    }
 }
 
 /// The ACK of our last INVITE's 2xx.

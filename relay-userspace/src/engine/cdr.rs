@@ -289,6 +289,8 @@ pub enum Cause {
     MediaTimeout,
     /// The peer broke the protocol, for example never acknowledged.
     ProtocolError,
+    /// The far end did not refresh the session in time (RFC 4028).
+    SessionExpired,
     /// The longest permitted call length was reached.
     MaxDuration,
     /// An operator ended it.
@@ -312,7 +314,7 @@ impl Cause {
             Self::NoBinding | Self::BindingEnded => 1,
             Self::NoRoute => 3,
             Self::Unreachable => 27,
-            Self::MediaTimeout => 102,
+            Self::MediaTimeout | Self::SessionExpired => 102,
             Self::NotAcceptable => 88,
             Self::Overload => 42,
             Self::MediaFailure | Self::Shutdown => 41,
@@ -344,6 +346,7 @@ impl Cause {
             Self::MediaFailure => "media_failure",
             Self::MediaTimeout => "media_timeout",
             Self::ProtocolError => "protocol_error",
+            Self::SessionExpired => "session_expired",
             Self::MaxDuration => "max_duration",
             Self::Operator => "operator",
             Self::Shutdown => "shutdown",

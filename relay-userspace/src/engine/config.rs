@@ -144,8 +144,25 @@ pub struct Sip {
     pub failover_after: Duration,
     /// How long a call may last.
     pub max_call: Duration,
+    /// How often far ends show that they are there.
+    pub session: SessionTimers,
     /// The `User-Agent` and `Server` that both sides see.
     pub product: String,
+}
+
+/// Session timers (RFC 4028).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimers {
+    /// The longest interval between two refreshes, in seconds; zero for no timers.
+    pub interval: u32,
+    /// The shortest one that a far end may have, in seconds.
+    pub shortest: u32,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        Self { interval: 1800, shortest: 90 }
+    }
 }
 
 /// One signalling socket.

@@ -59,6 +59,10 @@ counters! {
     OneWay = "calls.one_way_audio",
     /// Calls that were ended because neither side was heard.
     MediaTimeout = "calls.media_timeout",
+    /// Refreshes of sessions that we sent (RFC 4028).
+    Refreshes = "calls.session_refreshes",
+    /// Calls that were ended because their session was not refreshed.
+    SessionExpired = "calls.session_expired",
     /// Descriptions of nothing but encrypted media, refused by the policy.
     EncryptionRefused = "media.encryption_refused",
     /// Streams for which no port pair was free.

@@ -110,6 +110,7 @@ pub(super) fn resolve(drafts: Drafts, report: &mut Report<'_>) -> Option<(Config
             ring_timeout: sip.ring_timeout,
             failover_after: sip.failover_after,
             max_call: sip.max_call,
+            session: sip.session,
             product: sip.product,
         },
         media: Media {

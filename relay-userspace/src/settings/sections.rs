@@ -17,7 +17,7 @@ use super::{Control, DEFAULT_KEY_FILE, DEFAULT_SOCKET, DEFAULT_STORE, Log, LogFo
 use crate::datapath::Mode;
 use crate::engine::config::{
     Encryption, Guard, Ice, Limits, Listen, MediaAddress, MediaSource, NumberFormat, Patience, Permissions,
-    Pool, Records, Retention, Timers,
+    Pool, Records, Retention, SessionTimers, Timers,
 };
 use crate::engine::guard::StrangerLimit;
 use crate::engine::number::Country;
@@ -45,12 +45,14 @@ pub(super) struct SipDraft {
     pub(super) ring_timeout: Duration,
     pub(super) failover_after: Duration,
     pub(super) max_call: Duration,
+    pub(super) session: SessionTimers,
     pub(super) product: String,
 }
 
 pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft {
     let listen = connections::listens(&mut section, report);
     let tls = connections::tls(&mut section, report);
+    let session = session_timers(&mut section, report);
     let timers = timers(section.section("timers", report), report);
     let draft = SipDraft {
         listen,
@@ -61,10 +63,39 @@ pub(super) fn sip(mut section: Section<'_>, report: &mut Report<'_>) -> SipDraft
         ring_timeout: duration(&mut section, "ring_timeout", 120, 1..=3600, report),
         failover_after: duration(&mut section, "failover_after", 4, 1..=30, report),
         max_call: duration(&mut section, "max_call", 4 * 3600, 60..=7 * 86_400, report),
+        session,
         product: product(&mut section, report),
     };
     section.finish(report);
     draft
+}
+
+fn session_timers(section: &mut Section<'_>, report: &mut Report<'_>) -> SessionTimers {
+    let default = SessionTimers::default();
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let range = |from| Duration::from_secs(from)..=Duration::from_hours(24);
+    let mut read = |key, from, default| match section.get(key) {
+        Some(item) => (item.duration(range(from), report).map_or(default, seconds), Some(item.at.clone())),
+        None => (default, None),
+    };
+    // RFC 4028 section 5: nobody may have to refresh more often than that.
+    let least = u64::from(default.shortest);
+    let (interval, at) = read("session_interval", 0, default.interval);
+    let (shortest, _) = read("session_interval_min", least, default.shortest);
+    let timers = SessionTimers { interval, shortest };
+    if let Some(at) = at
+        && interval != 0
+        && interval < shortest
+    {
+        report.error(
+            &at,
+            &section.path_of("session_interval"),
+            "sessions would be refreshed more often than they may",
+            "make it at least session_interval_min, which is 90 seconds or more (RFC 4028 section 5), or 0 for \
+             no session timers",
+        );
+    }
+    timers
 }
 
 fn timers(mut section: Section<'_>, report: &mut Report<'_>) -> Timers {

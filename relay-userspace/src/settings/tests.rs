@@ -449,6 +449,27 @@ fn a_million_flows_are_the_most() {
 }
 
 #[test]
+fn sessions_are_not_refreshed_more_often_than_they_may() {
+    let found = |text: &str| {
+        let problems = problems(&format!("[sip]\n{text}\n"));
+        problems.into_iter().filter(|problem| problem.contains("session_interval")).collect::<Vec<_>>()
+    };
+    for fine in
+        ["", "session_interval = \"0s\"", "session_interval = \"90s\"", "session_interval_min = \"30m\""]
+    {
+        assert_eq!(found(fine), Vec::<String>::new(), "{fine}");
+    }
+    for bad in [
+        "session_interval = \"89s\"",
+        "session_interval_min = \"10s\"",
+        "session_interval = \"5m\"\nsession_interval_min = \"10m\"",
+        "session_interval = 600",
+    ] {
+        assert_eq!(found(bad).len(), 1, "{bad}: {:?}", found(bad));
+    }
+}
+
+#[test]
 fn syntax_errors_are_told_alone_with_their_lines() {
     let found = problems("[sip]\nring_timeout = 2m\n[media]\nports = \n");
     assert!(found.iter().all(|problem| !problem.contains("missing")), "{found:?}");

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::engine::call_record::{
-    AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, StreamRecord, Unacknowledged,
+    AckRecord, CallRecord, DialogRecord, EndRecord, LegRecord, Mux, SessionRecord, StreamRecord,
+    Unacknowledged,
 };
 use crate::engine::cdr::{Cause, Cdr, Direction, Labels, LegMedia, Release, ReleaseSide, Traffic};
 use crate::engine::config::Encryption;
@@ -195,6 +196,12 @@ fn call(session: u128) -> CallRecord {
         acked: Some(AckRecord { cseq: 6, session: Some(b"v=0".to_vec()) }),
         origin: 11,
         version: 12,
+        session: Some(SessionRecord {
+            interval: 1800,
+            ours: true,
+            takes_update: false,
+            said: Some("v=0".to_owned()),
+        }),
     };
     let end = EndRecord {
         far: Some((at(1), at(2))),

@@ -56,6 +56,9 @@ impl Call {
         match status {
             ..200 => self.progressed(context, name, status, response, way.remote),
             200..300 => self.accepted(context, name, response, way),
+            422 if self.asks_for_longer(context, name, response) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+            }
             300.. => self.refused(context, name, status),
         }
     }
@@ -125,6 +128,7 @@ impl Call {
             self.bye(context, name);
             return self.settle(context);
         }
+        self.refreshed(context, name, response);
         self.stop_ringing(context, &ANSWERED_ELSEWHERE);
         let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
@@ -224,15 +228,16 @@ impl Call {
         session: &[u8],
         late_offer: Option<Said>,
     ) {
-        let Some(exchange) = &self.exchange else { return };
+        let Some(exchange) = self.exchange.take() else { return };
         let invite = &exchange.invite;
-        let leg = &self.legs[to];
         let response = context
-            .response(invite, 200, Some(&leg.tag))
+            .response(invite, 200, Some(&self.legs[to].tag))
             .record_routes_of(&invite.request)
-            .contact(&leg.contact)
-            .header(Name::Allow, super::context::ALLOW)
-            .build_with_body(body::SDP, session);
+            .contact(&self.legs[to].contact)
+            .header(Name::Allow, super::context::ALLOW);
+        let response = self.refreshed_by(context, to, &invite.request, response);
+        let response = response.build_with_body(body::SDP, session);
+        self.exchange = Some(exchange);
         if response.as_ref().is_ok_and(|response| self.leaks(context, to, response)) {
             if late_offer.is_some() {
                 self.acknowledge(context, to.other(), None);
@@ -251,6 +256,7 @@ impl Call {
         context.timers.arm(self.id, Timer::Acknowledge, retransmitter.deadline());
         let retransmitter = Box::new(retransmitter);
         self.exchange = Some(Exchange { stage: Stage::Accepted { retransmitter, late_offer }, ..exchange });
+        self.watch_sessions(context);
         self.changed(context);
     }
 
@@ -392,7 +398,8 @@ fn refusal(status: u16) -> (u16, Cause) {
     let told = match status {
         ..400 => 480,
         401 | 407 => 502,
-        503 => 500,
+        // What is between us and the callee alone.
+        420..=422 | 503 => 500,
         400..700 => status,
         _ => 500,
     };

@@ -132,6 +132,7 @@ impl Call {
         context.timers.disarm(self.id, Timer::Target);
         context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::Interim);
+        context.timers.disarm(self.id, Timer::Session);
         context.timers.disarm(self.id, Timer::MaxCall);
         self.stop_ringing(context, &release);
         for leg in [LegName::A, LegName::B] {

@@ -6,6 +6,7 @@ use super::call::{Call, Ending};
 use super::context::{Context, Purpose};
 use super::exchange::{Arrival, EarlyAnswers, Exchange, Said, Stage};
 use super::leg::LegState;
+use super::session;
 use super::timers::Timer;
 use crate::engine::cdr::Cause;
 use crate::engine::ids::{LegName, SessionId};
@@ -59,12 +60,12 @@ impl Call {
             }
             Method::Invite => self.reinvited(context, name, arrival),
             Method::Options => context.answer(&arrival, 200, None, &[(Name::Accept, ACCEPT)]),
+            Method::Update => self.update(context, name, &arrival),
             Method::Ack
             | Method::Cancel
             | Method::Register
             | Method::Info
             | Method::Prack
-            | Method::Update
             | Method::Subscribe
             | Method::Notify
             | Method::Refer
@@ -98,13 +99,24 @@ impl Call {
         }
     }
 
+    /// An UPDATE that refreshes the session; one that changes media is refused.
+    fn update(&mut self, context: &mut Context, name: LegName, arrival: &Arrival) {
+        if !session_suits(context, arrival) {
+            return;
+        }
+        if arrival.request.body().is_empty() {
+            return self.updated(context, name, arrival);
+        }
+        context.answer(arrival, 488, None, &[]);
+    }
+
     /// A re-INVITE: relayed to the other leg unless an exchange is under way.
     fn reinvited(&mut self, context: &mut Context, name: LegName, arrival: Arrival) {
         let glare = match &self.exchange {
             // RFC 3261 section 14.2.
             Some(exchange) if exchange.from == name && !exchange.is_accepted() => Some(500),
             Some(_) => Some(491),
-            None if self.legs[name.other()].inviting.is_some() => Some(491),
+            None if self.is_inviting() => Some(491),
             None if self.legs[name.other()].dialog().is_none() => Some(491),
             None => None,
         };
@@ -112,6 +124,9 @@ impl Call {
             Some(500) => return context.answer(&arrival, 500, None, &[(Name::RetryAfter, "1")]),
             Some(status) => return context.answer(&arrival, status, None, &[]),
             None => {}
+        }
+        if !session_suits(context, &arrival) {
+            return;
         }
         let offer = match offer(context, self.id, &arrival, &self.facts.rules(context)) {
             Ok(offer) => offer,
@@ -145,7 +160,12 @@ impl Call {
     fn reinvite(&mut self, context: &mut Context, name: LegName, session: Option<&[u8]>) {
         let id = self.id;
         let Some((request, way)) = self.in_dialog(context, name, Method::Invite) else { return };
-        let request = request.contact(&self.legs[name].contact).header(Name::Allow, super::context::ALLOW);
+        let leg = &self.legs[name];
+        let request = request.contact(&leg.contact).header(Name::Allow, super::context::ALLOW);
+        let request = match leg.session.timer {
+            Some(_) => leg.session.ask(request, context.config.sip.session),
+            None => request,
+        };
         let request = match session {
             Some(session) => request.build_with_body(body::SDP, session),
             None => request.build(),
@@ -257,6 +277,16 @@ impl Call {
     }
 }
 
+/// Whether the session timer that a request asks for can be; otherwise it is answered.
+fn session_suits(context: &mut Context, arrival: &Arrival) -> bool {
+    let Some((status, more)) = session::objection(&arrival.request, context.config.sip.session) else {
+        return true;
+    };
+    let more = more.as_ref().map(|(name, value)| (*name, value.as_str()));
+    context.answer(arrival, status, None, more.as_slice());
+    false
+}
+
 /// The offer of an INVITE that may have none, or the status that refuses it.
 pub(super) fn offer(
     context: &mut Context,
@@ -301,5 +331,5 @@ pub(super) fn not_done(method: &Method) -> u16 {
 }
 
 fn is_done_in_dialogs(method: &Method) -> bool {
-    matches!(method, Method::Invite | Method::Bye | Method::Options)
+    matches!(method, Method::Invite | Method::Bye | Method::Options | Method::Update)
 }

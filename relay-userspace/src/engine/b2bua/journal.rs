@@ -173,6 +173,7 @@ fn leg_record(leg: &Leg) -> LegRecord {
                 .map(|acked| AckRecord { cseq: acked.cseq, session: acked.session.clone() }),
             origin: leg.speech.origin().id,
             version: leg.speech.origin().version,
+            session: leg.session.record(leg.speech.last()),
         }),
     }
 }

@@ -10,6 +10,7 @@ use super::exchange::Arrival;
 use super::lengths::Lengths;
 use super::plan::Party;
 use super::reach::Attempt;
+use super::session::Session;
 use crate::engine::admin::LegView;
 use crate::engine::cdr::Direction;
 use crate::engine::config::TrunkId;
@@ -65,6 +66,8 @@ pub(super) struct Leg {
     /// What Via shows of us.
     pub(super) sent_by: SentBy,
     pub(super) speech: Speech,
+    /// How long the far end is believed to be there.
+    pub(super) session: Session,
     /// What must never leave on this leg: the other party.
     pub(super) secrets: Option<Secrets>,
 }
@@ -164,6 +167,7 @@ impl Leg {
             peer,
             sent_by: listen.sent_by(),
             secrets: party.secrets,
+            session: Session::default(),
             speech: Speech::new(u64::from(context.random.next_u32()), media),
         })
     }
@@ -245,6 +249,16 @@ impl Speech {
     /// change.
     pub(super) const fn restored(id: u64, version: u64, address: IpAddr) -> Self {
         Self { origin: Origin { id, version: version.saturating_add(1), address }, last: String::new() }
+    }
+
+    /// What was said last, as it was said; after a restart nothing, unless it was kept.
+    pub(super) fn last(&self) -> Option<&str> {
+        Some(self.last.as_str()).filter(|last| !last.is_empty())
+    }
+
+    /// The same, where what was said last was kept.
+    pub(super) fn repeating(id: u64, version: u64, address: IpAddr, last: &str) -> Self {
+        Self { origin: Origin { id, version, address }, last: last.to_owned() }
     }
 
     /// Who speaks, and which version was said last.

@@ -11,7 +11,7 @@
 //! - [`answer`]: the responses to our INVITEs;
 //! - [`in_dialog`]: what far ends ask inside their dialogs;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
-//! - [`hearing`]: whether both sides are heard;
+//! - [`hearing`]: whether both sides are heard; [`session`]: whether they are there;
 //! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
 //! - [`records`], [`cdr`], [`timers`], [`departed`], [`context`]: what all calls
 //!   share;
@@ -39,6 +39,7 @@ mod records;
 mod refusal;
 mod restore;
 mod ringing;
+mod session;
 mod setup;
 mod timers;
 mod views;
@@ -118,6 +119,7 @@ impl Calls {
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
                 Timer::Media => call.listen(context),
                 Timer::Interim => call.record_so_far(context),
+                Timer::Session => call.sessions_due(context),
                 Timer::Acknowledge => call.still_unacknowledged(context),
             });
         }
@@ -322,6 +324,9 @@ impl Calls {
             Some(Purpose::Bye(id, _)) => {
                 self.with(context, id, |call, _| call.bye_done());
             }
+            Some(Purpose::Refresh(id, leg)) => {
+                self.with(context, id, |call, context| call.refresh_answered(context, leg, 408, None));
+            }
             Some(Purpose::Probe(target)) => context.target_failed(target, "it does not answer OPTIONS"),
             Some(Purpose::Stray) | None => {}
         }
@@ -392,7 +397,13 @@ impl Calls {
             Some(Purpose::Probe(target)) if is_final => {
                 context.probed(target, message.status().unwrap_or_default());
             }
-            Some(Purpose::Bye(..) | Purpose::Stray | Purpose::Probe(_)) => {}
+            Some(Purpose::Refresh(id, leg)) if is_final => {
+                let status = message.status().unwrap_or_default();
+                self.with(context, id, |call, context| {
+                    call.refresh_answered(context, leg, status, Some((message, way)));
+                });
+            }
+            Some(Purpose::Bye(..) | Purpose::Stray | Purpose::Probe(_) | Purpose::Refresh(..)) => {}
             None => self.accepted_again(context, message, way),
         }
     }

@@ -15,6 +15,7 @@ use super::leg::{Leg, LegState, Speech};
 use super::lengths::Lengths;
 use super::plan;
 use super::ringing::Ringing;
+use super::session::Session;
 use super::timers::Timer;
 use crate::engine::by_leg::ByLeg;
 use crate::engine::call_record::{CallRecord, DialogRecord, LegRecord, StreamRecord, Unacknowledged};
@@ -179,6 +180,7 @@ fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
         peer: nowhere,
         sent_by: SentBy::udp(nowhere),
         speech: Speech::new(0, nowhere.ip()),
+        session: Session::default(),
         secrets: None,
     };
     if let Some(dialog) = record.dialog {
@@ -209,7 +211,14 @@ fn join(context: &mut Context, leg: &mut Leg, record: DialogRecord) {
     }
     let media = trunk.and_then(|trunk| context.config.media.addresses.get(trunk.media));
     if let Some(address) = media {
-        leg.speech = Speech::restored(record.origin, record.version, address.advertised);
+        let said = record.session.as_ref().and_then(|session| session.said.as_deref());
+        leg.speech = match said {
+            Some(said) => Speech::repeating(record.origin, record.version, address.advertised, said),
+            None => Speech::restored(record.origin, record.version, address.advertised),
+        };
+    }
+    if let Some(session) = &record.session {
+        leg.session = Session::restored(context, session);
     }
     if let Some(acked) = record.acked {
         let branch = context.token();
@@ -311,6 +320,7 @@ impl Call {
         let flows: Vec<Output> = self.media.flows().map(|flow| Output::PutFlow(flow.spec.clone())).collect();
         self.carry(context, flows);
         self.begin_listening(context);
+        self.watch_sessions(context);
         if let Some(answer) = self.legs[self.facts.caller].answer {
             let talked = context.now.wall.saturating_since(answer);
             let left = self.facts.longest(context).saturating_sub(talked);

@@ -15,6 +15,7 @@ use super::leg::{Leg, LegState};
 use super::plan::Plan;
 use super::refusal::{Refusal, refuse};
 use super::ringing::{self, Ringing};
+use super::session;
 use super::timers::Timer;
 use super::waiting::Waiting;
 use crate::engine::by_leg::ByLeg;
@@ -108,13 +109,19 @@ fn judge(context: &mut Context, waiting: &Waiting, admission: Admission) -> Resu
     let (id, invite) = (*id, &arrival.request);
     let dialog =
         Dialog::uas(invite, tag, 1).map_err(|error| Refusal::new(error.status(), Cause::ProtocolError))?;
-    let required: Vec<&str> = invite.list(Name::Require).collect();
+    let timers = context.config.sip.session.interval > 0;
+    let is_done = |option: &&str| timers && option.eq_ignore_ascii_case(session::TIMER);
+    let required: Vec<&str> = invite.list(Name::Require).filter(|option| !is_done(option)).collect();
     if !required.is_empty() {
         let refusal = Refusal::new(420, Cause::ProtocolError);
         return Err(refusal.with(Name::Unsupported, required.join(", ")));
     }
     if invite.max_forwards() == Ok(0) {
         return Err(Refusal::new(483, Cause::ProtocolError));
+    }
+    if let Some((status, more)) = session::objection(invite, context.config.sip.session) {
+        let refusal = Refusal::new(status, Cause::ProtocolError);
+        return Err(more.into_iter().fold(refusal, |refusal, (name, value)| refusal.with(name, value)));
     }
     let plan = decide(context, id, arrival)?;
     match admission {
@@ -266,6 +273,8 @@ impl Call {
         let leg = &self.legs[name];
         let LegState::Outgoing { initiator, .. } = &leg.state else { return };
         let request = invitation.request(context, initiator, leg, &branch, hops);
+        let request =
+            if self.facts.emergency { request } else { leg.session.ask(request, context.config.sip.session) };
         let request = request.build_with_body(&content_type, &body);
         let SentBy { transport, .. } = leg.sent_by;
         let way = Way { transport, local: leg.local, remote: leg.peer, otherwise: None };

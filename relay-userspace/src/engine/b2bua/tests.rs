@@ -15,6 +15,7 @@ mod reach;
 mod refusals;
 mod restarts;
 mod ringing;
+mod session;
 mod setup;
 mod usage;
 mod world;

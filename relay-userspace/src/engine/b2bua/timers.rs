@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Media,
     /// The call is recorded so far.
     Interim,
+    /// A session is to be refreshed, or was not.
+    Session,
     /// The longest permitted length of a call.
     MaxCall,
 }
@@ -30,6 +32,7 @@ impl Timer {
             Self::Acknowledge => "a 2xx is unacknowledged",
             Self::Media => "both sides are listened to",
             Self::Interim => "a call is recorded so far",
+            Self::Session => "a session is refreshed or given up",
             Self::MaxCall => "the longest permitted call",
         }
     }

@@ -51,6 +51,7 @@ pub(crate) fn config() -> Config {
             ring_timeout: Duration::from_mins(1),
             failover_after: Duration::from_secs(4),
             max_call: Duration::from_hours(1),
+            session: config::SessionTimers::default(),
             product: "Vizard".into(),
         },
         media: config::Media {

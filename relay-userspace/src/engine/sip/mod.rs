@@ -15,6 +15,7 @@ pub mod message;
 pub mod method;
 pub mod name;
 pub mod sdp;
+pub mod session_timer;
 pub mod status;
 pub mod transaction;
 pub mod transport;

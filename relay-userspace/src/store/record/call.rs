@@ -4,7 +4,8 @@
 //! bytes, not text, and nothing stands here twice. The second version adds how
 //! streams travel, who sends and who does not, whether each side shares a port, who
 //! was not heard, what is no longer learned, why the fast path does not carry it, and
-//! over what each side is talked to; the third one when each side began to ring.
+//! over what each side is talked to; the third one when each side began to ring, and
+//! how its session is refreshed.
 
 mod leg;
 mod stream;
@@ -23,7 +24,10 @@ use crate::engine::encoding::Encoding;
 use crate::engine::flow::{Carrier, Quality};
 use crate::engine::ids::{BindingId, SessionId};
 
-use leg::{LegV1, ReachV2, RingV3, add_reach, add_ring, from_leg, to_leg, to_reach, to_ring};
+use leg::{
+    LegV1, ReachV2, RingV3, SessionsV3, add_reach, add_ring, add_sessions, from_leg, to_leg, to_reach, to_ring,
+    to_sessions,
+};
 use stream::{StreamV1, StreamV2, add_to, from_stream, to_added, to_stream};
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +61,10 @@ pub(in crate::store) struct CallV2(
     ReachV2,
 );
 
+/// What came before, and how sessions are refreshed.
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct CallV3(CallV2, SessionsV3);
+
 #[derive(Serialize, Deserialize)]
 struct ReceivedV1 {
     packets: u64,
@@ -75,9 +83,9 @@ struct UnacknowledgedV1 {
     bytes: Vec<u8>,
 }
 
-/// What came before, and when each leg began to ring.
+/// What came before, when each leg began to ring, and how its session is refreshed.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store) struct CallV3(CallV2, RingV3);
+pub(in crate::store) struct CallV3(CallV2, RingV3, SessionsV3);
 
 impl Stored for CallRecord {
     const VERSION: u8 = 3;
@@ -89,13 +97,14 @@ impl Stored for CallRecord {
         let slow_because = self.carrier.as_ref().and_then(|carrier| carrier.slow_because.as_deref());
         let slow_because = slow_because.map(str::to_owned);
         let added = streams.map(to_added).collect();
-        let second = CallV2(to_v1(self), added, self.one_way, diversion, slow_because, to_reach(self));
-        CallV3(second, to_ring(self))
+        let before = CallV2(to_v1(self), added, self.one_way, diversion, slow_because, to_reach(self));
+        CallV3(before, to_ring(self), to_sessions(self))
     }
 
-    fn from_shape(CallV3(record, ring): CallV3) -> Result<Self, String> {
-        let mut call = from_v2(record)?;
+    fn from_shape(CallV3(before, ring, sessions): CallV3) -> Result<Self, String> {
+        let mut call = from_v2(before)?;
         add_ring(&mut call, ring)?;
+        add_sessions(&mut call, sessions);
         Ok(call)
     }
 
@@ -269,6 +278,13 @@ mod tests {
     fn who_is_held_and_who_was_not_heard_comes_back() {
         let call = held();
         assert_eq!(CallRecord::from_shape(call.to_shape()), Ok(call));
+    }
+
+    #[test]
+    fn a_call_of_the_second_version_has_no_session_timers() {
+        let CallV3(second, _) = held().to_shape();
+        let bytes = postcard::to_extend(&second, vec![2]).unwrap();
+        assert_eq!(super::super::decode::<CallRecord>(&bytes), Ok(held()));
     }
 
     #[test]

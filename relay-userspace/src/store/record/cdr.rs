@@ -541,6 +541,7 @@ mod tests {
             MediaFailure,
             MediaTimeout,
             ProtocolError,
+            SessionExpired,
             MaxDuration,
             Operator,
             Shutdown,

@@ -107,6 +107,12 @@ impl FarEnd {
         world.send(carrier(self.leg), &text);
     }
 
+    /// The same, with more header fields.
+    pub(super) fn request_with(&mut self, world: &mut World, method: &str, (more, body): (&str, &str)) {
+        let text = self.text(world, method, more, body);
+        world.send(carrier(self.leg), &text);
+    }
+
     /// Acknowledges the last INVITE's 2xx.
     pub(super) fn ack(&self, world: &mut World, body: &str) {
         let branch = format!("b{}", world.unique());
@@ -141,6 +147,19 @@ impl FarEnd {
     /// Answers a request.
     pub(super) fn respond(&self, world: &mut World, request: &Msg, status: &str, body: &str) {
         world.send(carrier(self.leg), &self.response(request, status, body));
+    }
+
+    /// Answers a request, with more header fields.
+    pub(super) fn respond_with(
+        &self,
+        world: &mut World,
+        request: &Msg,
+        status: &str,
+        (more, body): (&str, &str),
+    ) {
+        let text = self.response(request, status, body);
+        let (head, rest) = text.split_once("Content-").unwrap();
+        world.send(carrier(self.leg), &format!("{head}{more}Content-{rest}"));
     }
 
     pub(super) fn response(&self, request: &Msg, status: &str, body: &str) -> String {

@@ -96,6 +96,7 @@ pub(super) fn config() -> Config {
             ring_timeout: Duration::from_mins(1),
             failover_after: Duration::from_secs(4),
             max_call: Duration::from_hours(1),
+            session: SessionTimers::default(),
             product: "Vizard".to_owned(),
         },
         media: Media {

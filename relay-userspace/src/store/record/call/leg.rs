@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::super::{proxy, time};
-use crate::engine::call_record::{AckRecord, CallRecord, DialogRecord, LegRecord};
+use crate::engine::call_record::{AckRecord, CallRecord, DialogRecord, LegRecord, SessionRecord};
 use crate::engine::cdr::Direction;
 use crate::engine::sip::dialog::{Dialog, DialogId, DialogParts};
 use crate::engine::sip::transport::Transport;
@@ -97,6 +97,33 @@ impl From<OverV2> for Transport {
             OverV2::Udp => Self::Udp,
             OverV2::Tcp => Self::Tcp,
             OverV2::Tls => Self::Tls,
+        }
+    }
+}
+
+/// The session timers of both legs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SessionsV3([Option<SessionV3>; 2]);
+
+/// Seconds, whether we refresh, whether by UPDATE, and what we say otherwise.
+#[derive(Serialize, Deserialize)]
+struct SessionV3(u32, bool, bool, Option<String>);
+
+pub(super) fn to_sessions(call: &CallRecord) -> SessionsV3 {
+    SessionsV3(call.legs.each_ref().map(|leg| {
+        let session = leg.dialog.as_ref()?.session.as_ref()?;
+        let SessionRecord { interval, ours, takes_update, said } = session.clone();
+        Some(SessionV3(interval, ours, takes_update, said))
+    }))
+}
+
+/// Says how the sessions of a call are refreshed.
+pub(super) fn add_sessions(call: &mut CallRecord, SessionsV3(sessions): SessionsV3) {
+    for (leg, session) in call.legs.iter_mut().zip(sessions) {
+        if let Some((dialog, SessionV3(interval, ours, takes_update, said))) =
+            leg.dialog.as_mut().zip(session)
+        {
+            dialog.session = Some(SessionRecord { interval, ours, takes_update, said });
         }
     }
 }
@@ -203,5 +230,6 @@ fn from_dialog(dialog: DialogV1) -> Result<DialogRecord, String> {
         acked: dialog.acked.map(|(cseq, session)| AckRecord { cseq, session }),
         origin: dialog.origin,
         version: dialog.version,
+        session: None,
     })
 }
