@@ -59,6 +59,8 @@ counters! {
     OneWay = "calls.one_way_audio",
     /// Calls that were ended because neither side was heard.
     MediaTimeout = "calls.media_timeout",
+    /// Calls whose caller never acknowledged a provisional response (RFC 3262).
+    Unproven = "calls.unacknowledged_progress",
     /// Refreshes of sessions that we sent (RFC 4028).
     Refreshes = "calls.session_refreshes",
     /// Calls that were ended because their session was not refreshed.

@@ -24,6 +24,7 @@ use super::call::{Call, Ending};
 use super::context::Context;
 use super::exchange::{Exchange, Said, Stage};
 use super::leg::LegState;
+use super::reliable::Novelty;
 use super::timers::Timer;
 use crate::engine::cdr::{Cause, Release, ReleaseSide};
 use crate::engine::counters::Counter;
@@ -31,6 +32,7 @@ use crate::engine::event::Event;
 use crate::engine::ids::LegName;
 use crate::engine::media::{Finality, Word};
 use crate::engine::sip::message::Message;
+use crate::engine::sip::method::Method;
 use crate::engine::sip::name::Name;
 use crate::engine::sip::sdp::Description;
 use crate::engine::sip::transaction::{ClientKey, SuccessRetransmitter};
@@ -78,6 +80,9 @@ impl Call {
         }
         let LegState::Outgoing { early, .. } = &mut self.legs[name].state else { return };
         *early = true;
+        if self.prove(context, name, response) == Novelty::Old {
+            return;
+        }
         self.legs[name].rings(context.now);
         let said = match body::read(response, &self.facts.rules(context)) {
             Content::Session(description) => Some(Said { description, from: source.ip() }),
@@ -90,23 +95,7 @@ impl Call {
             (183, _) | (_, Some(_)) => 183,
             (_, None) => return,
         };
-        let caller = name.other();
-        let Some(exchange) = &self.exchange else { return };
-        let leg = &self.legs[caller];
-        let response = context
-            .response(&exchange.invite, relayed, Some(&leg.tag))
-            .record_routes_of(&exchange.invite.request)
-            .contact(&leg.contact);
-        let bytes = match &session {
-            Some(session) => response.build_with_body(body::SDP, session),
-            None => response.build(),
-        };
-        let transaction = exchange.invite.transaction;
-        if bytes.as_ref().is_ok_and(|bytes| self.leaks(context, caller, bytes)) {
-            return self.end(context, Ending::LEAK);
-        }
-        context.respond(transaction, bytes);
-        self.legs[caller].rings(context.now);
+        self.announce(context, name.other(), relayed, session);
     }
 
     /// A 2xx: the far end has accepted.
@@ -221,14 +210,19 @@ impl Call {
 
     /// Sends our 2xx to the side whose INVITE is being relayed, and keeps
     /// sending it until its ACK.
-    fn accept_exchange(
+    pub(super) fn accept_exchange(
         &mut self,
         context: &mut Context,
         to: LegName,
         session: &[u8],
         late_offer: Option<Said>,
     ) {
-        let Some(exchange) = self.exchange.take() else { return };
+        let Some(mut exchange) = self.exchange.take() else { return };
+        if exchange.reliable.holds_answer() {
+            exchange.reliable.hold(session, late_offer);
+            self.exchange = Some(exchange);
+            return;
+        }
         let invite = &exchange.invite;
         let response = context
             .response(invite, 200, Some(&self.legs[to].tag))
@@ -249,6 +243,11 @@ impl Call {
         self.confirm(to, &exchange.invite.request);
         let invite = &exchange.invite;
         context.index.forget_invite(invite);
+        if invite.request.is_request(&Method::Update) {
+            context.respond(invite.transaction, response);
+            self.watch_sessions(context);
+            return self.changed(context);
+        }
         let Some(sent) = context.respond_and_keep(invite, response) else {
             return self.end(context, Ending::by_platform(Cause::ProtocolError, 500));
         };

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::cdr;
 use super::context::{Context, Purpose};
 use super::exchange::{Exchange, Stage};
+use super::info::Informing;
 use super::leg::Leg;
 use super::leg::LegState;
 use super::restore::Resending;
@@ -53,6 +54,8 @@ pub(super) struct Call {
     pub(super) journaled: bool,
     /// Requests of ours that wait for their final response.
     pub(super) unanswered: usize,
+    /// Digits on their way through it.
+    pub(super) informing: Vec<Informing>,
     /// Where else the callee may be.
     pub(super) ringing: Ringing,
 }
@@ -130,6 +133,7 @@ impl Call {
         let release = self.release.get_or_insert(Release { side, cause, sip_status: None }).clone();
         context.timers.disarm(self.id, Timer::Ring);
         context.timers.disarm(self.id, Timer::Target);
+        context.timers.disarm(self.id, Timer::Provisional);
         context.timers.disarm(self.id, Timer::Media);
         context.timers.disarm(self.id, Timer::Interim);
         context.timers.disarm(self.id, Timer::Session);

@@ -36,7 +36,7 @@ const LONGEST_OVER_UDP: usize = 1300;
 /// RFC 3326 section 3.1, for the forks of a call that has found its callee.
 const ANSWERED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 /// The methods that we do.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO";
 
 /// Everything but the calls themselves.
 pub(in crate::engine) struct Context {
@@ -96,6 +96,10 @@ pub(super) enum Purpose {
     Bye(SessionId, LegName),
     /// What refreshes the session of this leg (RFC 4028).
     Refresh(SessionId, LegName),
+    /// What says that a provisional response has arrived (RFC 3262).
+    Prack(SessionId),
+    /// A digit that somebody has dialled (RFC 6086).
+    Info(SessionId),
     /// An OPTIONS that asks a target whether it is there.
     Probe((TrunkId, SocketAddr)),
     /// A BYE of a dialog that is no leg of ours: its answer does not matter.

@@ -61,7 +61,12 @@ impl Call {
         leg.heard_from(way);
         match &mut leg.state {
             LegState::Outgoing { initiator, .. } => {
-                let Ok(dialog) = Dialog::uac(initiator, response) else { return false };
+                let Ok(mut dialog) = Dialog::uac(initiator, response) else { return false };
+                // Numbers that its early dialog has used are gone.
+                if let Some(early) = leg.early.iter().find(|early| early.dialog.id() == dialog.id()) {
+                    dialog.skip(early.dialog.local_cseq().saturating_sub(dialog.local_cseq()));
+                }
+                leg.early = Vec::new();
                 leg.answered(context.now, response.status().unwrap_or(200));
                 leg.state = LegState::Confirmed(dialog);
                 true
@@ -205,7 +210,7 @@ fn dialog_of(response: &Message) -> Option<(Dialog, u32)> {
 /// host, and the only way to one behind NAT; a new one is for when it is gone. A
 /// dialog keeps its transport: what a Contact says of that is wrong more often than
 /// the connection that is open.
-fn next_hop(
+pub(super) fn next_hop(
     context: &Context,
     trunk: TrunkId,
     (local, transport): (SocketAddr, Transport),
@@ -227,6 +232,6 @@ fn next_hop(
     Way { transport, local, remote, otherwise }
 }
 
-fn with_product(context: &Context, request: RequestBuilder) -> RequestBuilder {
+pub(super) fn with_product(context: &Context, request: RequestBuilder) -> RequestBuilder {
     request.header(Name::UserAgent, &context.config.sip.product)
 }

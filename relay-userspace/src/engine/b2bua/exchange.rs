@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::reliable::Reliable;
 use crate::engine::config::TrunkId;
 use crate::engine::ids::LegName;
 use crate::engine::sip::message::Message;
@@ -38,6 +39,8 @@ pub(super) struct Exchange {
     pub(super) offer: Option<Description>,
     /// What its forks have answered so far.
     pub(super) early: EarlyAnswers,
+    /// What its sender was told reliably so far.
+    pub(super) reliable: Reliable,
     pub(super) stage: Stage,
 }
 

@@ -6,6 +6,7 @@ use super::call::{Call, Ending};
 use super::context::{Context, Purpose};
 use super::exchange::{Arrival, EarlyAnswers, Exchange, Said, Stage};
 use super::leg::LegState;
+use super::reliable::Reliable;
 use super::session;
 use super::timers::Timer;
 use crate::engine::cdr::Cause;
@@ -40,6 +41,14 @@ impl Call {
                 context.answer(&arrival, 200, None, &[]);
                 return self.cancelled(context, name);
             }
+            LegState::Incoming(_) if method == Method::Prack => return self.proven(context, name, &arrival),
+            // What was offered first is to be answered first (RFC 3311 section 5.2).
+            LegState::Incoming(_) if method == Method::Update => {
+                if arrival.request.body().is_empty() {
+                    return self.update(context, name, arrival);
+                }
+                return context.answer(&arrival, 500, None, &[(Name::RetryAfter, "5")]);
+            }
             LegState::Incoming(_) | LegState::Outgoing { .. } => {
                 let status = if is_done_in_dialogs(&method) { 481 } else { not_done(&method) };
                 return context.answer(&arrival, status, None, &[]);
@@ -60,12 +69,13 @@ impl Call {
             }
             Method::Invite => self.reinvited(context, name, arrival),
             Method::Options => context.answer(&arrival, 200, None, &[(Name::Accept, ACCEPT)]),
-            Method::Update => self.update(context, name, &arrival),
+            Method::Update => self.update(context, name, arrival),
+            Method::Info => self.informed(context, name, arrival),
+            // There is nothing of ours left to be acknowledged.
+            Method::Prack => context.answer(&arrival, 481, None, &[]),
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Info
-            | Method::Prack
             | Method::Subscribe
             | Method::Notify
             | Method::Refer
@@ -99,15 +109,15 @@ impl Call {
         }
     }
 
-    /// An UPDATE that refreshes the session; one that changes media is refused.
-    fn update(&mut self, context: &mut Context, name: LegName, arrival: &Arrival) {
-        if !session_suits(context, arrival) {
-            return;
+    /// An UPDATE: without a description it refreshes the session, and one that changes
+    /// media goes the way of a re-INVITE, which the other side always takes.
+    fn update(&mut self, context: &mut Context, name: LegName, arrival: Arrival) {
+        if !arrival.request.body().is_empty() {
+            return self.reinvited(context, name, arrival);
         }
-        if arrival.request.body().is_empty() {
-            return self.updated(context, name, arrival);
+        if session_suits(context, &arrival) {
+            self.updated(context, name, &arrival);
         }
-        context.answer(arrival, 488, None, &[]);
     }
 
     /// A re-INVITE: relayed to the other leg unless an exchange is under way.
@@ -151,6 +161,7 @@ impl Call {
             invite: arrival,
             offer,
             early: EarlyAnswers::default(),
+            reliable: Reliable::default(),
             stage: Stage::Relayed,
         });
         self.reinvite(context, other, session.as_deref());
@@ -331,5 +342,8 @@ pub(super) fn not_done(method: &Method) -> u16 {
 }
 
 fn is_done_in_dialogs(method: &Method) -> bool {
-    matches!(method, Method::Invite | Method::Bye | Method::Options | Method::Update)
+    matches!(
+        method,
+        Method::Invite | Method::Bye | Method::Options | Method::Update | Method::Prack | Method::Info
+    )
 }

@@ -10,6 +10,7 @@ use super::exchange::Arrival;
 use super::lengths::Lengths;
 use super::plan::Party;
 use super::reach::Attempt;
+use super::reliable::EarlyDialog;
 use super::session::Session;
 use crate::engine::admin::LegView;
 use crate::engine::cdr::Direction;
@@ -51,6 +52,8 @@ pub(super) struct Leg {
     pub(super) inviting: Option<ClientKey>,
     /// The number of our last INVITE.
     pub(super) invite_cseq: u32,
+    /// The early dialogs in which it was heard reliably.
+    pub(super) early: Vec<EarlyDialog>,
     /// The dialog that was, once the leg is over.
     pub(super) past: Option<DialogId>,
     /// The ACK of our last INVITE's 2xx, for when that comes again.
@@ -160,6 +163,7 @@ impl Leg {
             inviting: None,
             invite_cseq: 1,
             past: None,
+            early: Vec::new(),
             acked: None,
             tag,
             contact: party.contact,

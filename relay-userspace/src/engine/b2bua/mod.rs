@@ -9,7 +9,8 @@
 //! - [`setup`]: the first INVITE, with [`plan`] (who sees what), [`refusal`],
 //!   [`diverted`], [`emergency`] and [`waiting`];
 //! - [`answer`]: the responses to our INVITEs;
-//! - [`in_dialog`]: what far ends ask inside their dialogs;
+//! - [`reliable`]: provisional responses that must arrive;
+//! - [`in_dialog`]: what far ends ask inside their dialogs; [`info`]: digits;
 //! - [`call`]: how a call ends; [`exchange`]: an INVITE on its way through it;
 //! - [`hearing`]: whether both sides are heard; [`session`]: whether they are there;
 //! - [`leg`], [`dialogs`], [`body`]: one side's dialog, words and bodies;
@@ -29,6 +30,7 @@ mod emergency;
 mod exchange;
 mod hearing;
 mod in_dialog;
+mod info;
 mod interim;
 mod journal;
 mod leg;
@@ -37,6 +39,7 @@ mod plan;
 mod reach;
 mod records;
 mod refusal;
+mod reliable;
 mod restore;
 mod ringing;
 mod session;
@@ -117,6 +120,7 @@ impl Calls {
                 Timer::Target => call.targets_silent(context),
                 Timer::Ring => call.end(context, Ending::by_platform(Cause::NoAnswer, 480)),
                 Timer::MaxCall => call.end(context, Ending::by_platform(Cause::MaxDuration, 480)),
+                Timer::Provisional => call.still_unproven(context),
                 Timer::Media => call.listen(context),
                 Timer::Interim => call.record_so_far(context),
                 Timer::Session => call.sessions_due(context),
@@ -327,6 +331,12 @@ impl Calls {
             Some(Purpose::Refresh(id, leg)) => {
                 self.with(context, id, |call, context| call.refresh_answered(context, leg, 408, None));
             }
+            Some(Purpose::Prack(id)) => {
+                self.with(context, id, Call::prack_done);
+            }
+            Some(Purpose::Info(id)) => {
+                self.with(context, id, |call, context| call.info_answered(context, key, 408));
+            }
             Some(Purpose::Probe(target)) => context.target_failed(target, "it does not answer OPTIONS"),
             Some(Purpose::Stray) | None => {}
         }
@@ -403,7 +413,21 @@ impl Calls {
                     call.refresh_answered(context, leg, status, Some((message, way)));
                 });
             }
-            Some(Purpose::Bye(..) | Purpose::Stray | Purpose::Probe(_) | Purpose::Refresh(..)) => {}
+            Some(Purpose::Prack(id)) if is_final => {
+                self.with(context, id, Call::prack_done);
+            }
+            Some(Purpose::Info(id)) if is_final => {
+                let status = message.status().unwrap_or_default();
+                self.with(context, id, |call, context| call.info_answered(context, key, status));
+            }
+            Some(
+                Purpose::Bye(..)
+                | Purpose::Stray
+                | Purpose::Probe(_)
+                | Purpose::Refresh(..)
+                | Purpose::Prack(_)
+                | Purpose::Info(_),
+            ) => {}
             None => self.accepted_again(context, message, way),
         }
     }

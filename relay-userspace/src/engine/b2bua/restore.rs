@@ -124,6 +124,7 @@ fn take_up(context: &mut Context, record: CallRecord) -> (Call, Result<(), Endin
         recorded: false,
         journaled: true,
         unanswered: 0,
+        informing: Vec::new(),
         ringing: Ringing::default(),
     };
     for name in [LegName::A, LegName::B] {
@@ -172,6 +173,7 @@ fn leg(context: &mut Context, name: LegName, record: LegRecord) -> Leg {
         inviting: None,
         invite_cseq: 1,
         past: None,
+        early: Vec::new(),
         acked: None,
         // Of a leg without a dialog nobody asks for these again.
         tag: context.token(),

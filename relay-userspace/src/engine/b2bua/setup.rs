@@ -14,6 +14,7 @@ use super::in_dialog::{self, ACCEPT};
 use super::leg::{Leg, LegState};
 use super::plan::Plan;
 use super::refusal::{Refusal, refuse};
+use super::reliable::{RELIABLE, Reliable};
 use super::ringing::{self, Ringing};
 use super::session;
 use super::timers::Timer;
@@ -110,7 +111,9 @@ fn judge(context: &mut Context, waiting: &Waiting, admission: Admission) -> Resu
     let dialog =
         Dialog::uas(invite, tag, 1).map_err(|error| Refusal::new(error.status(), Cause::ProtocolError))?;
     let timers = context.config.sip.session.interval > 0;
-    let is_done = |option: &&str| timers && option.eq_ignore_ascii_case(session::TIMER);
+    let is_done = |option: &&str| {
+        (timers && option.eq_ignore_ascii_case(session::TIMER)) || option.eq_ignore_ascii_case(RELIABLE)
+    };
     let required: Vec<&str> = invite.list(Name::Require).filter(|option| !is_done(option)).collect();
     if !required.is_empty() {
         let refusal = Refusal::new(420, Cause::ProtocolError);
@@ -223,6 +226,7 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         invite: arrival,
         offer,
         early: EarlyAnswers::default(),
+        reliable: Reliable::default(),
         stage: Stage::Relayed,
     };
     let mut call = Call {
@@ -237,6 +241,7 @@ fn open(context: &mut Context, waiting: Waiting, judged: Judged) -> Option<Call>
         recorded: false,
         journaled: false,
         unanswered: 0,
+        informing: Vec::new(),
         ringing: Ringing::new(more, context.config.sip.ring_timeout),
     };
     call.invite_callee(context, name.other());
@@ -267,12 +272,14 @@ impl Call {
             self.legs[name].speech.say(offer, &anchors, None)
         });
         let (content_type, body) = invitation.body(&exchange.invite.request, session);
+        let offers = exchange.offer.is_some();
         let hops = exchange.invite.request.max_forwards().unwrap_or(70).saturating_sub(1);
         self.exchange = Some(exchange);
         let branch = context.token();
         let leg = &self.legs[name];
         let LegState::Outgoing { initiator, .. } = &leg.state else { return };
         let request = invitation.request(context, initiator, leg, &branch, hops);
+        let request = if offers { request.header(Name::Supported, RELIABLE) } else { request };
         let request =
             if self.facts.emergency { request } else { leg.session.ask(request, context.config.sip.session) };
         let request = request.build_with_body(&content_type, &body);

@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Target,
     /// A 2xx of ours is not acknowledged.
     Acknowledge,
+    /// A provisional response of ours is not known to have arrived.
+    Provisional,
     /// The datapath is asked whether both sides are heard.
     Media,
     /// The call is recorded so far.
@@ -30,6 +32,7 @@ impl Timer {
             Self::Ring => "the callee rings too long",
             Self::Target => "a target says nothing",
             Self::Acknowledge => "a 2xx is unacknowledged",
+            Self::Provisional => "a provisional response is unacknowledged",
             Self::Media => "both sides are listened to",
             Self::Interim => "a call is recorded so far",
             Self::Session => "a session is refreshed or given up",

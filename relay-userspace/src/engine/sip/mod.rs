@@ -14,6 +14,7 @@ pub mod header;
 pub mod message;
 pub mod method;
 pub mod name;
+pub mod rack;
 pub mod sdp;
 pub mod session_timer;
 pub mod status;

@@ -55,6 +55,7 @@ names! {
     GeolocationRouting "Geolocation-Routing" b"geolocation-routing";
     HistoryInfo "History-Info" b"history-info";
     Identity "Identity" b"identity" b"y";
+    InfoPackage "Info-Package" b"info-package";
     MaxForwards "Max-Forwards" b"max-forwards";
     MinSe "Min-SE" b"min-se";
     PAssertedIdentity "P-Asserted-Identity" b"p-asserted-identity";
@@ -65,6 +66,7 @@ names! {
     ProxyRequire "Proxy-Require" b"proxy-require";
     RAck "RAck" b"rack";
     Reason "Reason" b"reason";
+    RecvInfo "Recv-Info" b"recv-info";
     RecordRoute "Record-Route" b"record-route";
     ReferTo "Refer-To" b"refer-to" b"r";
     ReferredBy "Referred-By" b"referred-by" b"b";

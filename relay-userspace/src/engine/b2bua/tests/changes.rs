@@ -223,10 +223,10 @@ fn a_stream_may_be_added_and_removed() {
 fn old_and_unknown_requests_are_refused() {
     let mut world = World::new();
     let (mut from, to) = talking(&mut world, A);
-    for (method, status) in [("INFO", "405"), ("REFER", "405"), ("FOO", "501")] {
+    for (method, status) in [("SUBSCRIBE", "405"), ("REFER", "405"), ("FOO", "501")] {
         from.request(&mut world, method, "");
         let refused = world.expect(A, &format!("SIP/2.0 {status}"));
-        assert_eq!(refused.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE");
+        assert_eq!(refused.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO");
     }
     from.request(&mut world, "OPTIONS", "");
     assert_eq!(world.expect(A, "SIP/2.0 200").header("Accept"), "application/sdp");

@@ -84,10 +84,15 @@ fn a_privacy_caller_is_found_by_the_identity_of_a_trusted_trunk() {
 fn an_unsupported_extension_is_named() {
     let mut world = World::new();
     let mut from = FarEnd::calling(&mut world, A);
-    let text = from.text(&mut world, "INVITE", "Require: 100rel\r\nRequire: timer\r\n", &sdp(A, 6000));
+    let text = from.text(
+        &mut world,
+        "INVITE",
+        "Require: foo\r\nRequire: timer, 100rel\r\nRequire: bar\r\n",
+        &sdp(A, 6000),
+    );
     world.send(carrier(A), &text);
     world.expect(A, "SIP/2.0 100");
-    assert_eq!(world.expect(A, "SIP/2.0 420").header("Unsupported"), "100rel");
+    assert_eq!(world.expect(A, "SIP/2.0 420").header("Unsupported"), "foo, bar");
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn requests_outside_dialogs_get_their_answers() {
     let mut from = FarEnd::calling(&mut world, A);
     from.request(&mut world, "OPTIONS", "");
     let options = world.expect(A, "SIP/2.0 200");
-    assert_eq!(options.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE");
+    assert_eq!(options.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO");
     assert_eq!(options.header("Accept"), "application/sdp");
     for (method, status) in [("REGISTER", "405"), ("MESSAGE", "405"), ("FOO", "501"), ("BYE", "481")] {
         from.request(&mut world, method, "");

@@ -48,8 +48,9 @@ fn a_far_end_gets_the_timer_that_it_asks_for_and_no_other() {
         let (mut from, to, invite, ok) = talking_with(&mut world, asked, "");
         assert_eq!(ok.all("Session-Expires").first().copied(), expires, "{asked}");
         assert_eq!(ok.all("Require").first().copied(), required, "{asked}");
-        let asks = ["Session-Expires", "Min-SE", "Supported"].map(|name| invite.header(name));
-        assert_eq!(asks, ["1800", "90", "timer"], "the other leg's timer is its own");
+        let asks = ["Session-Expires", "Min-SE"].map(|name| invite.header(name));
+        assert!(invite.all("Supported").contains(&"timer"));
+        assert_eq!(asks, ["1800", "90"], "the other leg's timer is its own");
         hang_up(&mut world, &mut from, &to);
     }
 }
@@ -258,7 +259,7 @@ fn there_are_no_timers_where_the_operator_wants_none() {
     let (mut from, to, invite, ok) =
         talking_with(&mut world, "Supported: timer\r\nx: 600\r\n", "Session-Expires: 600;refresher=uac\r\n");
     for msg in [&invite, &ok] {
-        assert!(msg.all("Session-Expires").is_empty() && msg.all("Supported").is_empty(), "{}", msg.text);
+        assert!(msg.all("Session-Expires").is_empty() && !msg.text.contains("timer"), "{}", msg.text);
     }
     world.pass(minutes(20));
     world.expect_nothing(B);
