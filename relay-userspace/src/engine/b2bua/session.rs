@@ -298,12 +298,10 @@ impl Call {
     fn refresh(&mut self, context: &mut Context, name: LegName) {
         let id = self.id;
         let by_update = self.legs[name].session.takes_update;
-        if !by_update && (self.exchange.is_some() || self.is_inviting()) {
+        let is_busy = self.exchange.is_some() || self.is_inviting();
+        if self.legs[name].session.refreshing.is_some() || (!by_update && is_busy) {
             let pause = Duration::from_millis(context.random.random_range(500..2000));
             return self.refresh_later(context, name, pause);
-        }
-        if self.legs[name].session.refreshing.is_some() {
-            return;
         }
         if let Some(timer) = &mut self.legs[name].session.timer {
             timer.refresh = None;
