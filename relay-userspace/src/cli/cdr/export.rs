@@ -82,8 +82,13 @@ fn to_file(
     format: Format,
     every: impl FnOnce(Every<'_>) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
-    let beside = path.with_added_extension("part");
     let shown = path.display().to_string();
+    // A device, a pipe or a link would be replaced by a file.
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        let remedy = "name a file, or write to standard output: leave --out away";
+        return Err(Failure::new(Exit::Failure, format!("{shown} is there and is not a file"), remedy));
+    }
+    let beside = path.with_added_extension("part");
     let failed = |error: io::Error| unwritten(&shown, &error);
     let written = File::create(&beside).map_err(failed).and_then(|file| {
         let mut out = BufWriter::new(file);
@@ -246,8 +251,8 @@ pub(in crate::cli) mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let nowhere = to_file(&folder.path().join("no/such"), Format::Csv, |_| Ok(())).unwrap_err();
         assert!(nowhere.what.contains("no/such") && nowhere.remedy.contains("folder"), "{nowhere:?}");
-        let full = to_file(Path::new("/dev/full"), Format::Csv, |_| Ok(()));
-        assert!(full.is_err());
+        let in_the_way = to_file(folder.path(), Format::Csv, |_| Ok(())).unwrap_err();
+        assert!(in_the_way.what.contains("not a file") && folder.path().is_dir(), "{in_the_way:?}");
         let mut sink = File::options().write(true).open("/dev/full").unwrap();
         let full = write(&mut sink, Format::Jsonl, |with| with(cdr)).unwrap_err();
         assert_eq!(full.exit, Exit::Unavailable, "{full:?}");

@@ -128,8 +128,10 @@ fn currencies_are_never_added_to_each_other() {
     let cost: Vec<_> = sums.cost.iter().map(|(currency, sum)| format!("{sum} {currency}")).collect();
     assert_eq!(cost, ["5 EUR", "0.3 USD"]);
     let most = Charge { amount: Decimal::MAX, ..charge("1", "USD") };
-    sums.add(&Cdr { cost: Some(most), ..record(true, Cause::Normal, Some(1)) });
-    assert_eq!(sums.too_large, 1);
+    for too_large in [0, 1] {
+        sums.add(&Cdr { cost: Some(most), ..record(true, Cause::Normal, Some(1)) });
+        assert_eq!(sums.too_large, too_large);
+    }
 }
 
 #[test]
