@@ -324,6 +324,7 @@ const fn is_effective(cause: Cause) -> bool {
         | Cause::MediaFailure
         | Cause::MediaTimeout
         | Cause::ProtocolError
+        | Cause::SessionExpired
         | Cause::MaxDuration
         | Cause::Operator
         | Cause::Shutdown
