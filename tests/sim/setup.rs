@@ -10,7 +10,7 @@ use vizard::engine::admin::{AdminRequest, NewBinding, NumberWish};
 use vizard::engine::callback::{Services, Target};
 use vizard::engine::config::{
     Bindings, Config, Emergency, Ice, Limits, Listen, Media, MediaAddress, MediaSource, NumberFormat,
-    Permissions, Route, Sip, Timers, TlsPeer, Trunk, TrunkId,
+    Permissions, Route, SessionTimers, Sip, Timers, TlsPeer, Trunk, TrunkId,
 };
 use vizard::engine::directory::{BindingKind, NewNumber, PoolRequest};
 use vizard::engine::number::{Country, Typed};
@@ -91,6 +91,7 @@ pub(crate) fn config(scenario: &Scenario) -> Arc<Config> {
             ring_timeout: RING,
             failover_after: Duration::from_secs(4),
             max_call: MAX_CALL,
+            session: SessionTimers::default(),
             product: "Vizard".into(),
         },
         media: Media {
