@@ -32,11 +32,13 @@ fn child() {
             creation(group * 10),
             creation(group * 10 + 1),
             one(Change::PutBinding(ended(group * 10 + 1))),
+            creation(group * 10 + 2),
+            release(group * 10 + 2),
             one(Change::PutAudit(Box::new(Entry { seq: seq(group), ..noted.clone() }))),
             one(Change::record(cdr(group, LegName::A, 1))),
         ];
         let outcomes = store.commit(&transactions).unwrap();
-        assert_eq!(outcomes, [CommitOutcome::Applied; 5]);
+        assert_eq!(outcomes, [CommitOutcome::Applied; 7]);
         // Past the test harness, which would hold it back.
         let line = format!("{SAYS}{group}\n");
         std::io::stdout().write_all(line.as_bytes()).unwrap();
@@ -47,6 +49,25 @@ fn child() {
 /// The tombstone of a binding.
 fn ended(id: u128) -> Binding {
     Binding { state: BindingState::Entombed { since: time(5), until: time(9) }, ..binding(id) }
+}
+
+/// What frees the pairs of a binding and forgets it.
+fn release(id: u128) -> Transaction {
+    let parties = [binding(id).customer, binding(id).agent];
+    let released = parties.iter().map(|party| Change::ReleasePair(claim(party, id)));
+    let changes = released
+        .chain(rests(id).map(Change::PutRest))
+        .chain([Change::DeleteBinding(BindingId::from_bits(id))]);
+    Transaction { changes: changes.collect() }
+}
+
+/// Since when the pairs of a released binding rest.
+fn rests(id: u128) -> [PairRest; 2] {
+    [binding(id).customer, binding(id).agent].map(|party| PairRest {
+        proxy: party.proxy,
+        party: party.id,
+        since: time(7),
+    })
 }
 
 fn seq(group: u128) -> u64 {
@@ -77,14 +98,9 @@ fn what_was_acknowledged_survives_kill_9() {
         child.kill().unwrap();
         child.wait().unwrap();
         let store = open(directory.path()).unwrap();
-        let found: BTreeMap<_, _> = store
-            .load()
-            .unwrap()
-            .directory
-            .bindings
-            .into_iter()
-            .map(|binding| (binding.id, binding))
-            .collect();
+        let directory = store.load().unwrap().directory;
+        let found: BTreeMap<_, _> =
+            directory.bindings.into_iter().map(|binding| (binding.id, binding)).collect();
         let noted = store.audit().page(&AuditQuery { limit: usize::MAX, ..AuditQuery::default() }).unwrap();
         let noted: BTreeSet<_> = noted.entries.iter().map(|entry| entry.seq).collect();
         let records =
@@ -94,6 +110,11 @@ fn what_was_acknowledged_survives_kill_9() {
             assert_eq!(found.get(&BindingId::from_bits(group * 10)), Some(&binding(group * 10)));
             let tombstone = ended(group * 10 + 1);
             assert_eq!(found.get(&tombstone.id), Some(&tombstone), "tombstone of group {group}");
+            let released = group * 10 + 2;
+            assert!(!found.contains_key(&BindingId::from_bits(released)), "binding of group {group} is back");
+            for rest in rests(released) {
+                assert!(directory.rests.contains(&rest), "{rest:?} of group {group}");
+            }
             assert!(noted.contains(&seq(group)), "audit entry of group {group}");
             assert!(sessions.contains(&SessionId::from_bits(group)), "record of group {group}");
         }
