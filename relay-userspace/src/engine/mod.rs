@@ -53,6 +53,7 @@ pub mod policy;
 pub mod privacy;
 pub mod quality;
 mod quota;
+pub mod rating;
 pub mod report;
 pub mod sip;
 mod strangers;
